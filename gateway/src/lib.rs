@@ -1,1 +1,9 @@
-//! x
+//! `sandan-gateway`: polls PLCs, keeps what it reads on disk, and forwards it.
+//!
+//! Modules stand in the order in which data flows:
+//! driver → tag → spool → uplink. `pipeline` is the one file that spawns tasks and
+//! makes channels; drivers never see the spool, and the spool sees opaque bytes.
+
+pub mod clock;
+
+pub mod driver;

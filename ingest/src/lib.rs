@@ -1,1 +1,8 @@
-//! x
+//! `sandan-ingest`: takes sealed batches from gateways, stores them per firm, and
+//! lets firms share them under consent.
+//!
+//! Modules stand in the order in which data flows:
+//! session → store → access → api | console. `consent`, `audit` and `fleet` are pure.
+
+pub mod consent;
+pub mod store;

@@ -1,0 +1,60 @@
+//! Drivers: what talks to a PLC or a broker and turns its answers into replies.
+//!
+//! A driver knows its endpoint and which raw values belong to which signal. It does
+//! not know types, scales or units (that is `tag`), and it never sees the spool: it
+//! sends [`Reply`]s into a bounded channel and reads back, from a watch channel, the
+//! ticket up to which they are synced to disk.
+
+use tokio::sync::{mpsc, watch};
+
+/// One answer of a device, or one message of a broker: raw values of one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// Which endpoint it came from: index into the configuration's endpoints.
+    pub source: usize,
+    /// Counts the endpoint's replies from 1. Synced tickets come back through
+    /// [`Outlet::synced`].
+    pub ticket: u64,
+    /// When the answer arrived, monotonic microseconds rounded to 1 ms.
+    pub at_us: i64,
+    /// The raw values, each of another signal.
+    pub readings: Vec<Reading>,
+}
+
+/// The raw value of one signal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Index of the signal in the configuration, which is its index in the births.
+    pub signal: u32,
+    /// What the device said.
+    pub raw: Raw,
+}
+
+/// A value before `tag` gave it a type and a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Raw {
+    /// Registers in the order of the wire; as many as the signal's type takes, four at most.
+    Words([u16; 4]),
+    /// A coil or discrete input.
+    Bit(bool),
+    /// A number of a JSON payload, as it was written.
+    Number(f64),
+    /// An integer of a JSON payload.
+    Integer(i64),
+    /// A text of a JSON payload.
+    Text(String),
+    /// There is no value, and why.
+    Failed(sandan_proto::reading::Quality),
+}
+
+/// What a driver is given: where to send replies, and how far they are synced.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// Index of the endpoint.
+    pub source: usize,
+    /// Bounded; full means the disk is slower than the plant, and polls wait.
+    pub replies: mpsc::Sender<Reply>,
+    /// The last ticket of this source whose readings are synced (or needed no
+    /// record: dropped by a deadband).
+    pub synced: watch::Receiver<u64>,
+}
