@@ -7,4 +7,6 @@
 pub mod clock;
 
 pub mod driver;
+pub mod identity;
 pub mod spool;
+pub mod uplink;
