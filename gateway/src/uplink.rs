@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+use crate::clock;
 use crate::identity::Identity;
 use crate::spool::{Spool, SpoolError};
 
@@ -58,6 +59,8 @@ pub struct Settings {
 pub struct Status {
     /// Whether the ingest has welcomed this gateway and the session stands.
     pub connected: bool,
+    /// Since when it is so, monotonic microseconds.
+    pub since_us: i64,
     /// Why not, in one sentence.
     pub fault: Option<String>,
     /// The epoch of the session.
@@ -131,7 +134,9 @@ pub async fn run(
             tracing::warn!(fault, "uplink is down");
         }
         status.send_modify(|status| {
-            status.connected = false;
+            if std::mem::take(&mut status.connected) || status.since_us == 0 {
+                status.since_us = clock::monotonic_us();
+            }
             status.fault = fault;
         });
         if stop.is_cancelled() {

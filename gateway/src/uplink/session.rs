@@ -100,6 +100,7 @@ impl<'a> Session<'a> {
         self.base.sessions_total += 1;
         self.status.send_modify(|status| {
             status.connected = true;
+            status.since_us = clock::monotonic_us();
             status.fault = None;
             status.epoch = welcome.epoch;
             status.sessions_total = self.base.sessions_total;
