@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sandan_proto::v1;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -61,7 +62,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let health = Health::new(&config);
-    let local = http::bind(&config.http).await?;
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
+    let local = listener.local_addr()?;
 
     let (replies_in, replies) = mpsc::channel(REPLIES);
     let polling = CancellationToken::new();
@@ -95,8 +99,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let uplink = tokio::spawn(uplink::run(settings, identity, spool.clone(), report, status_in, leaving.clone()));
     let reporter = tokio::spawn(report_often(health.clone(), spool.clone(), status));
-    let pages = tokio::spawn(http::serve(local.listener, health.clone()));
-    println!("{}", serde_json::json!({"ready": true, "http": local.address.to_string()}));
+    let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
+    println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
 
     let signalled = async {
         tokio::select! {
@@ -151,8 +155,8 @@ async fn supervise(config: Arc<Config>, outlet: Outlet, health: Health, polling:
 
 async fn drive(config: Arc<Config>, outlet: Outlet, health: Health, polling: CancellationToken) {
     match &config.endpoints[outlet.source] {
-        Endpoint::Modbus(endpoint) => driver::modbus::run(endpoint, outlet, health, polling).await,
-        Endpoint::Mqtt(endpoint) => driver::mqtt::run(endpoint, outlet, health, polling).await,
+        Endpoint::Modbus(endpoint) => driver::modbus::run(endpoint.clone(), outlet, health, polling).await,
+        Endpoint::Mqtt(endpoint) => driver::mqtt::run(endpoint.clone(), outlet, health, polling).await,
     }
 }
 
