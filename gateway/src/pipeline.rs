@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Endpoint};
-use crate::driver::{self, Outlet, Reply};
+use crate::driver::{self, Outlet};
 use crate::health::{Health, UplinkState};
 use crate::identity::Identity;
 use crate::spool::{Options, Spool};
