@@ -4,6 +4,14 @@
 //! driver → tag → spool → uplink. `pipeline` is the one file that spawns tasks and
 //! makes channels; drivers never see the spool, and the spool sees opaque bytes.
 
+pub mod cli;
+pub mod config;
+pub mod run;
+
 pub mod clock;
 
 pub mod driver;
+pub mod tag;
+
+pub mod health;
+pub mod http;
