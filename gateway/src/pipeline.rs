@@ -41,7 +41,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs the gateway until SIGTERM or SIGINT. A second signal ends it at once.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let identity = Identity::load(&config.uplink.token_file)?;
     let boot = clock::boot_id().context("cannot learn the boot id of this machine")?;
@@ -74,7 +74,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for source in 0..config.endpoints.len() {
         let (sender, receiver) = watch::channel(0);
         synced.push(sender);
-        let outlet = Outlet { source, replies: replies_in.clone(), synced: receiver };
+        let outlet = Outlet { source, replies: replies_in.clone(), synced: receiver, tickets: Arc::default() };
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop(replies_in);
@@ -117,10 +117,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let orderly = async {
         polling.cancel();
         while drivers.join_next().await.is_some() {}
-        let recorded = recorder.await;
+        let flushed = recorder.await;
         leaving.cancel();
         let left = uplink.await;
-        recorded.and(left).context("a task failed during the stop")
+        flushed.and(left).context("a task failed during the stop")
     };
     let second_signal = async {
         tokio::select! {
