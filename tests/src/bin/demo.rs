@@ -1,0 +1,3 @@
+//! The whole chain on one machine.
+
+fn main() {}
