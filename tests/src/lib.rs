@@ -8,4 +8,5 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod broker;
+pub mod harness;
 pub mod plcsim;

@@ -254,7 +254,7 @@ pub fn serial_point(area: Area) -> Point {
     Point {
         name: format!("{}_serial", area.word()),
         part: None,
-        metric: "x_serial",
+        metric: if area == Area::Input { "x_input_serial" } else { "x_holding_serial" },
         unit: "1",
         area,
         address: SERIAL_ADDRESS,
