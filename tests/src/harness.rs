@@ -9,12 +9,14 @@
 //! ready lines, HTTP.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+pub mod account;
 mod gateway;
 pub mod http;
 mod ingest;
@@ -101,7 +103,8 @@ impl Programs {
     }
     fn command(&self, how: &str, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
-        command.args([how, program]).args(args);
+        // A group of its own: Ctrl-C in the terminal is for the parent, who ends its children in order.
+        command.args([how, program]).args(args).process_group(0);
         command
     }
 }

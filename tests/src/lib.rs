@@ -8,5 +8,6 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod broker;
+pub mod demo;
 pub mod harness;
 pub mod plcsim;
