@@ -105,10 +105,10 @@ fn a_partner_pulls_under_consent() {
     })
     .unwrap();
     let (from, to) = (readings[0].time_us / BUCKET_US + 1, readings[readings.len() - 1].time_us / BUCKET_US);
-    let path = format!("{}&bucket=1s&function=mean", series.path(from * BUCKET_US, to * BUCKET_US).unwrap());
+    let path = format!("{}&bucket=1s&function=mean,count", series.path(from * BUCKET_US, to * BUCKET_US).unwrap());
 
     assert_eq!(partner.get(&path).unwrap().status, 404);
-    let form = ["--form", "bucketed", "--floor", "1s", "--function", "mean"];
+    let form = ["--form", "bucketed", "--floor", "1s", "--function", "mean", "--function", "count"];
     let consent = world.ingest.grant(FIRM, OTHER, "press-1", "press_force", &form).unwrap();
 
     let answer = partner.get(&path).unwrap().ok().unwrap();

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+use sandan_proto::reading::Value;
 use sandan_tests::harness::account::{Account, EVER, accounts};
 use sandan_tests::harness::http::Series;
 use sandan_tests::harness::{PATIENCE, lasting_address, wait_for};
@@ -78,7 +79,13 @@ fn a_killed_gateway_loses_no_message_and_stores_none_twice() {
     let serials = Series::new(FIRM, "welder-1", "x_serial");
     let stored = || -> Vec<i64> {
         let readings = owner.readings(&serials, EVER.0, EVER.1).unwrap_or_default();
-        readings.iter().filter_map(|reading| reading.value.as_ref()?.as_f64()).map(|serial| serial as i64).collect()
+        readings
+            .iter()
+            .filter_map(|reading| match reading.value {
+                Some(Value::I64(serial)) => Some(serial),
+                _ => None,
+            })
+            .collect()
     };
 
     for _ in 0..4 {

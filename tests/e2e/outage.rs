@@ -19,7 +19,7 @@ fn the_spool_bridges_an_ingest_that_is_away() {
     world.ingest.terminate().unwrap();
 
     gateway.start().unwrap();
-    let unsent = || gateway.status().ok()?["spool"]["unsent_readings"].as_u64();
+    let unsent = || gateway.status().ok()?["spool"]["unacked_readings"].as_u64();
     wait_for("the spool to fill", PATIENCE, || unsent().filter(|unsent| *unsent > 100)).unwrap();
     world.ingest.start().unwrap();
     wait_for("the spool to drain", PATIENCE, || unsent().filter(|unsent| *unsent < 20)).unwrap();

@@ -55,12 +55,17 @@ impl Scene {
         })
         .unwrap();
     }
-    /// What the status says of a device: `ok`, or what is wrong.
-    fn state(&self, device: &str) -> Option<String> {
+    /// What the status says of a device: `up`, `flaky` or `down`, and why.
+    fn link(&self, device: &str) -> Option<(String, String)> {
         let status = self.gateway.status().ok()?;
-        let devices = status["devices"].as_array()?;
-        let found = devices.iter().find(|found| found["name"] == *device)?;
-        found["state"].as_str().map(str::to_owned)
+        let link = status["links"].as_array()?.iter().find(|link| link["device"] == *device)?;
+        Some((link["state"].as_str()?.to_owned(), link["fault"].as_str()?.to_owned()))
+    }
+    fn wait_for_link(&self, device: &str, what: &str, is: impl Fn(&str, &str) -> bool) {
+        wait_for(&format!("the {device}'s link to be {what}"), PATIENCE, || {
+            self.link(device).filter(|(state, fault)| is(state, fault))
+        })
+        .unwrap();
     }
 }
 
@@ -86,10 +91,8 @@ fn a_bad_plc_costs_only_its_own_readings() {
         scene.plant.fault("press", fault).unwrap();
         wait_for(&format!("bad readings under `{fault}`"), PATIENCE, || (scene.bad("press") > bad + 1).then_some(()))
             .unwrap();
-        let state = wait_for(&format!("the status to show `{fault}`"), PATIENCE, || {
-            scene.state("press").filter(|state| state != "ok")
-        });
-        state.unwrap();
+        scene
+            .wait_for_link("press", &format!("ill under `{fault}`"), |state, fault| state != "up" && !fault.is_empty());
         // The furnace stands behind another address; the meter shares the press's, and its link when that goes.
         scene.more_good("furnace", 5);
         if fault != Fault::Absent {
@@ -97,10 +100,7 @@ fn a_bad_plc_costs_only_its_own_readings() {
         }
         scene.plant.fault("press", Fault::None).unwrap();
         scene.more_good("press", 2);
-        wait_for("the status to show that the press is well", PATIENCE, || {
-            scene.state("press").filter(|state| state == "ok")
-        })
-        .unwrap();
+        scene.wait_for_link("press", "well again", |_, fault| fault.is_empty());
     }
     // No answer of a spoiled or a late one slipped in under another's name.
     for device in ["press", "meter", "furnace"] {

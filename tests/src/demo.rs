@@ -20,7 +20,7 @@ mod tell;
 use tell::{Tell, line, more, pad};
 
 use crate::broker::Broker;
-use crate::harness::account::{Account, accounts};
+use crate::harness::account::{Account, EVER, accounts};
 use crate::harness::http::{Asker, Series, rfc3339, time_us};
 use crate::harness::{Gateway, GatewayPlan, Ingest, PATIENCE, Programs, Use, become_program, wait_for};
 use crate::plcsim::fault::Fault;
@@ -231,7 +231,7 @@ fn first_counts(tell: &Tell, plant: &Plant, firms: &[Firm]) -> anyhow::Result<()
     // Some seconds of readings, so that there is a mean to pull later.
     wait_for("readings of some buckets", PATIENCE, || {
         let [first, ..] = firms else { return None };
-        let readings = first.owner.readings(&press_force(first), 0, i64::MAX / 1000 * 1000).ok()?;
+        let readings = first.owner.readings(&press_force(first), EVER.0, EVER.1).ok()?;
         let span = readings.last()?.time_us - readings.first()?.time_us;
         (span > 3 * BUCKET_S * 1_000_000).then_some(())
     })?;
@@ -267,16 +267,16 @@ fn consent_story(tell: &Tell, ingest: &Ingest, a: &Firm, b: &Firm) -> anyhow::Re
     let series = press_force(a);
     // A whole bucket in the past, up to one that has certainly been stored.
     let width = BUCKET_S * 1_000_000;
-    let readings = a.owner.readings(&series, 0, i64::MAX / 1000 * 1000)?;
+    let readings = a.owner.readings(&series, EVER.0, EVER.1)?;
     let (first, last) = (readings.first().context("nothing is stored")?, readings.last().context("nothing is stored")?);
     let (from_us, to_us) = ((first.time_us / width + 1) * width, last.time_us / width * width);
-    let path = format!("{}&bucket={BUCKET_S}s&function=mean", series.path(from_us, to_us)?);
+    let path = format!("{}&bucket={BUCKET_S}s&function=mean,count", series.path(from_us, to_us)?);
 
     let refused = b.owner.get(&path)?;
     ensure!(refused.status == 404, "firm B was answered {} without a consent: {}", refused.status, refused.body);
     tell.step("거절", "refused", &format!("{} asks for {series}: 404, it does not even exist for them", b.name()));
 
-    let form = ["--form", "bucketed", "--floor", &format!("{BUCKET_S}s"), "--function", "mean"];
+    let form = ["--form", "bucketed", "--floor", &format!("{BUCKET_S}s"), "--function", "mean", "--function", "count"];
     let consent = ingest.grant(a.id, b.id, &series.asset, &series.metric, &form)?;
     tell.step("동의", "consent", &format!("{} lets {} see means of {BUCKET_S} s: {consent}", a.name(), b.name()));
 

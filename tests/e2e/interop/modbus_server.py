@@ -37,7 +37,8 @@ def words_of(code, value, order):
     words = [raw[i : i + 2] for i in range(0, len(raw), 2)]
     if order in ("CDAB", "DCBA"):
         words.reverse()
-    if order in ("BADC", "DCBA"):
+    # A single word has one order, the specification's.
+    if order in ("BADC", "DCBA") and len(words) > 1:
         words = [word[::-1] for word in words]
     return [int.from_bytes(word, "big") for word in words]
 

@@ -8,6 +8,9 @@ use serde_json::Value as Json;
 
 use super::PATIENCE;
 
+/// Readings asked for at once: the most that there are on a page.
+const PAGE: usize = 10_000;
+
 /// What came back.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -76,7 +79,7 @@ impl Asker {
 
     /// Everything of one series in [from, to), page by page.
     pub fn readings(&self, series: &Series, from_us: i64, to_us: i64) -> anyhow::Result<Vec<Read>> {
-        let path = series.path(from_us, to_us)?;
+        let path = format!("{}&limit={PAGE}", series.path(from_us, to_us)?);
         let mut readings = Vec::new();
         let mut cursor = String::new();
         loop {

@@ -114,8 +114,12 @@ impl ByteOrder {
             ByteOrder::Dcba => "DCBA",
         }
     }
-    /// Between big-endian words and the words of this order; its own inverse.
+    /// Between big-endian words and the words of this order; its own inverse. A
+    /// single word is as the specification says, whatever the order of wider values.
     fn arrange(self, words: &mut [u16]) {
+        if words.len() < 2 {
+            return;
+        }
         if matches!(self, ByteOrder::Cdab | ByteOrder::Dcba) {
             words.reverse();
         }
