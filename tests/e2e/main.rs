@@ -1,0 +1,14 @@
+//! End-to-end tests: the real programs, as processes, against a simulated plant and
+//! against servers that are not ours. Each topic has its module; each test has its
+//! own directory, its own ports and its own everything.
+
+mod world;
+
+mod chain;
+mod interop_modbus;
+mod interop_mosquitto;
+mod outage;
+mod plc_faults;
+mod refusals;
+mod storm;
+mod tidy;

@@ -1,0 +1,48 @@
+//! Who is nobody is told nothing.
+
+use sandan_tests::harness::http::{Asker, Series};
+use sandan_tests::harness::{Gateway, GatewayPlan, PATIENCE, wait_for};
+use sandan_tests::plcsim::ModbusDevice;
+use sandan_tests::plcsim::machine::Make;
+
+use crate::world::{FIRM, OTHER, World, plant, programs, used};
+
+#[test]
+fn an_unknown_token_is_nobody() {
+    let world = World::new();
+    let gateway_token = world.ingest.add_gateway(&format!("{FIRM}/press-hall")).unwrap();
+    let forged = format!("smb_{}", "A".repeat(43));
+    for token in [None, Some("x"), Some(&*forged), Some(&*gateway_token)] {
+        let answer = Asker::new(world.ingest.http(), token).get("/v1/series").unwrap();
+        assert_eq!(answer.status, 401, "{}", answer.body);
+        assert!(answer.content_type.starts_with("application/problem+json"), "{}", answer.content_type);
+    }
+    // A member of another firm does not even learn what exists.
+    let path = Series::new(FIRM, "press-1", "press_force").path(0, 1_000_000).unwrap();
+    let nothing = Series::new("no-such-firm", "press-1", "press_force").path(0, 1_000_000).unwrap();
+    let partner = world.member(OTHER);
+    let (hidden, absent) = (partner.get(&path).unwrap(), partner.get(&nothing).unwrap());
+    assert_eq!((hidden.status, absent.status), (404, 404));
+    assert_eq!(hidden.json()["detail"], absent.json()["detail"], "the answer tells a firm that is there");
+}
+
+#[test]
+fn a_gateway_without_its_token_is_refused_and_says_so() {
+    let world = World::new();
+    let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let plan =
+        GatewayPlan::new(&format!("{FIRM}/press-hall"), &world.ingest.url(), vec![used(&plant, "press", "press-1")]);
+    world.ingest.add_gateway(&plan.gateway).unwrap();
+    let forged = format!("sgw_{}", "A".repeat(43));
+    let mut gateway = Gateway::new(&programs(), &world.dir().join("forged"), &plan, &forged).unwrap();
+    gateway.start().unwrap();
+    wait_for("the gateway to say that it is refused", PATIENCE, || {
+        gateway.log().lines().iter().any(|line| line.to_lowercase().contains("token")).then_some(())
+    })
+    .unwrap();
+    let owner = world.member(FIRM);
+    assert!(owner.list("/v1/series", "series").unwrap().is_empty());
+    for log in [gateway.log(), world.ingest.log()] {
+        assert!(!log.lines().iter().any(|line| line.contains(&forged)), "a token is in a log");
+    }
+}

@@ -1,0 +1,176 @@
+//! Rules that no lint enforces: which module may use which, how long a file may be,
+//! that every example configuration is accepted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::world::programs;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Rust files below a directory, with their text.
+fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Names right after `crate::`, alone or in braces.
+fn crate_uses(text: &str) -> BTreeSet<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut names = BTreeSet::new();
+    for (at, found) in code.match_indices("crate::") {
+        // Not the end of a longer name such as `my_crate::`.
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[at + found.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => {
+                let (mut depth, mut name) = (1, String::new());
+                for c in group.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 1 => names.extend([first_word(&std::mem::take(&mut name))]),
+                        _ => name.push(c),
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                }
+                names.extend([first_word(&name)]);
+            }
+            None => names.extend([first_word(rest)]),
+        }
+    }
+    names.remove("");
+    names
+}
+
+fn first_word(text: &str) -> String {
+    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+#[test]
+fn names_after_crate_are_found() {
+    let text = "use crate::a::B;\n// use crate::no;\nuse crate::{b, c::{D, E}, d as x};\nlet y = crate::e::f();";
+    assert_eq!(crate_uses(text).into_iter().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+}
+
+/// What each module of a program may use of its own crate: DESIGN section 7. A new
+/// edge is a decision, made here under review.
+fn assert_edges(program: &str, table: &[(&str, &[&str])]) {
+    let table: BTreeMap<&str, &[&str]> = table.iter().copied().collect();
+    let src = root().join(program).join("src");
+    let mut faults = Vec::new();
+    for (path, text) in sources(&src) {
+        let within = path.strip_prefix(&src).unwrap();
+        // Tests may reach for what they set up.
+        if within.ends_with("tests.rs") || within.components().any(|part| part.as_os_str() == "tests") {
+            continue;
+        }
+        let first = within.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        let module = first.strip_suffix(".rs").unwrap_or(&first);
+        if module == "lib" {
+            continue;
+        }
+        let Some(allowed) = table.get(module) else {
+            faults.push(format!("{program}: the table does not know the module {module}"));
+            continue;
+        };
+        // What stands under `#[cfg(test)]` at a file's end is a test too.
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for used in crate_uses(code) {
+            if used != module && !allowed.contains(&used.as_str()) {
+                faults.push(format!("{program}: {} may not use crate::{used}", within.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn modules_use_only_what_the_table_lets_them() {
+    assert_edges(
+        "proto",
+        &[
+            ("id", &[]),
+            ("limits", &[]),
+            ("reading", &["v1"]),
+            ("batch", &["limits", "reading", "v1"]),
+            ("births", &["id", "limits", "reading", "v1"]),
+            ("record", &["id", "limits", "v1"]),
+        ],
+    );
+}
+
+#[test]
+fn main_fits_on_a_page_and_files_have_one_name() {
+    /// Lines of a `main.rs`.
+    const MAIN: usize = 100;
+    /// A file over about 500 lines is looking for its second name; this is where it must have found it.
+    const FILE: usize = 600;
+    let mut faults = Vec::new();
+    for program in ["proto", "gateway", "ingest", "tests"] {
+        for (path, text) in sources(&root().join(program)) {
+            let limit = if path.ends_with("src/main.rs") { MAIN } else { FILE };
+            let lines = text.lines().count();
+            if lines > limit {
+                faults.push(format!("{} has {lines} lines, above {limit}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_crate_takes_the_workspace_lints() {
+    for program in ["proto", "gateway", "ingest", "tests"] {
+        let manifest = std::fs::read_to_string(root().join(program).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{program} has lints of its own");
+    }
+    let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(workspace.contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
+fn every_example_configuration_is_accepted() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(root().join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // An example names files that an installation has: a token, certificates.
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join(&name);
+        std::fs::copy(&path, &copy).unwrap();
+        sandan_tests::harness::write_secret(&dir.path().join("gateway.token"), "sgw_example").unwrap();
+        let copy = copy.to_string_lossy();
+        let ended = match name.split(['.', '-']).next() {
+            Some("gateway") => programs().run("sandan-gateway", &["check", &copy]),
+            Some("ingest") => programs().run("sandan-ingest", &["--config", &copy, "check"]),
+            _ => panic!("whose configuration is {name}?"),
+        };
+        let ended = ended.unwrap();
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+        checked += 1;
+    }
+    assert!(checked >= 2, "only {checked} example configurations");
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Everything that CI runs: formatting, lints, all tests, doc tests.
+#
+#   tests/run.sh          all of it
+#   tests/run.sh NAME     only the tests whose name holds NAME
+#
+# Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto from
+# Debian, pymodbus from PyPI) is installed first where it is missing, as root or
+# with sudo. Every server that a test starts has its own directory and its own port.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYMODBUS_VERSION=3.11.3
+VENV=target/interop-venv
+LOG=target/run-install.log
+
+mkdir -p target
+started=$SECONDS
+
+say() { printf '\n── %s\n' "$*"; }
+
+# Runs quietly; shows what it said only when it fails.
+quietly() {
+    if ! "$@" >"$LOG" 2>&1; then
+        cat "$LOG" >&2
+        printf 'error: %s failed\n' "$*" >&2
+        exit 1
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Debian puts the mosquitto server where an ordinary user's PATH does not look.
+export PATH="$PATH:/usr/sbin:/sbin"
+
+install_debian() {
+    say "installing $* (Debian)"
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    # The service that the package would start has no part in this.
+    quietly as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -q -y --no-install-recommends "$@"
+}
+
+install_what_is_missing() {
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v mosquitto >/dev/null || missing+=(mosquitto)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if [ ${#missing[@]} -gt 0 ]; then install_debian "${missing[@]}"; fi
+
+    for part in rustfmt clippy; do
+        cargo "${part/rust/}" --version >/dev/null 2>&1 || quietly rustup component add "$part"
+    done
+
+    if ! "$VENV/bin/python" -c "import pymodbus, sys; sys.exit(pymodbus.__version__ != '$PYMODBUS_VERSION')" 2>/dev/null
+    then
+        say "installing pymodbus $PYMODBUS_VERSION (PyPI) into $VENV"
+        rm -rf "$VENV"
+        quietly python3 -m venv "$VENV"
+        quietly "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "pymodbus==$PYMODBUS_VERSION"
+    fi
+    SANDAN_INTEROP_PYTHON="$PWD/$VENV/bin/python"
+    export SANDAN_INTEROP_PYTHON
+}
+
+install_what_is_missing
+
+if [ $# -gt 0 ]; then
+    say "tests named $*"
+    cargo test --quiet --workspace -- "$@"
+    exit
+fi
+
+say "cargo fmt --check"
+cargo fmt --all -- --check
+
+say "cargo clippy, warnings denied"
+cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+say "cargo test, doc tests with them"
+cargo test --workspace 2>&1 | tee target/run-tests.log
+
+read -r passed failed ignored < <(
+    awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 } END { print passed + 0, failed + 0, ignored + 0 }' \
+        target/run-tests.log
+)
+say "done in $((SECONDS - started)) s"
+printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$ignored"
