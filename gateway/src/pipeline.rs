@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use sandan_proto::id::BootId;
 use sandan_proto::v1;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -91,14 +92,18 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         config_hash: config.hash(),
     };
     let report = {
-        let (health, spool, status) = (health.clone(), spool.clone(), status.clone());
+        let (health, spool) = (health.clone(), spool.clone());
+        move || report(&health, &spool, boot, &status.borrow())
+    };
+    let heartbeat = {
+        let (health, report) = (health.clone(), report.clone());
         Arc::new(move || {
-            report(&health, &spool, &status.borrow());
+            report();
             health.snapshot(clock::monotonic_us())
         })
     };
-    let uplink = tokio::spawn(uplink::run(settings, identity, spool.clone(), report, status_in, leaving.clone()));
-    let reporter = tokio::spawn(report_often(health.clone(), spool.clone(), status));
+    let uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
+    let reporter = tokio::spawn(report_often(report));
     let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
     println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
 
@@ -160,21 +165,23 @@ async fn drive(config: Arc<Config>, outlet: Outlet, health: Health, polling: Can
     }
 }
 
-async fn report_often(health: Health, spool: Spool, status: watch::Receiver<Status>) {
+async fn report_often(report: impl Fn()) {
     let mut tick = tokio::time::interval(REPORT_INTERVAL);
     loop {
         tick.tick().await;
-        report(&health, &spool, &status.borrow());
+        report();
     }
 }
 
-fn report(health: &Health, spool: &Spool, status: &Status) {
+fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status) {
     let depth = spool.depth();
-    let boot = clock::boot_id().ok();
     let age_us = depth.oldest.map(|oldest| {
-        // Of an older boot only the wall clock could tell; that much is at least known.
-        let elapsed = clock::monotonic_us();
-        if Some(oldest.boot) == boot { elapsed - oldest.monotonic_us } else { elapsed }
+        if oldest.boot == boot {
+            return clock::monotonic_us() - oldest.monotonic_us;
+        }
+        // Of an older boot only its offset to the wall clock can tell.
+        let offset_us = spool.clock(&oldest.boot.to_vec()).map_or(0, |clock| clock.offset_us);
+        clock::wall_us() - offset_us - oldest.monotonic_us
     });
     health.set_spool(v1::SpoolHealth {
         unacked_records: depth.records,
