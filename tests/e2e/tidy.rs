@@ -110,7 +110,7 @@ fn modules_use_only_what_the_table_lets_them() {
         "proto",
         &[
             ("id", &[]),
-            ("limits", &[]),
+            ("limits", &["v1"]),
             ("reading", &["v1"]),
             ("batch", &["limits", "reading", "v1"]),
             ("births", &["id", "limits", "reading", "v1"]),
