@@ -5,7 +5,17 @@
 //! sends [`Reply`]s into a bounded channel and reads back, from a watch channel, the
 //! ticket up to which they are synced to disk.
 
+use sandan_proto::reading::Quality;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::{mpsc, watch};
+
+use crate::clock;
+
+mod backoff;
+pub mod modbus;
+pub mod mqtt;
 
 /// One answer of a device, or one message of a broker: raw values of one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +54,7 @@ pub enum Raw {
     /// A text of a JSON payload.
     Text(String),
     /// There is no value, and why.
-    Failed(sandan_proto::reading::Quality),
+    Failed(Quality),
 }
 
 /// What a driver is given: where to send replies, and how far they are synced.
@@ -57,4 +67,45 @@ pub struct Outlet {
     /// The last ticket of this source whose readings are synced (or needed no
     /// record: dropped by a deadband).
     pub synced: watch::Receiver<u64>,
+    /// The last ticket given out. Outlives a driver that is started again, so that the
+    /// tickets of its replies in flight are not given out twice.
+    pub tickets: Arc<AtomicU64>,
+}
+
+/// The pipeline is gone: nobody takes replies any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Closed;
+
+/// An outlet as a driver uses it.
+#[derive(Debug)]
+struct Tickets {
+    outlet: Outlet,
+}
+
+impl Tickets {
+    fn new(outlet: Outlet) -> Self {
+        Self { outlet }
+    }
+
+    /// Sends readings of one moment and gives their ticket. Waits while the pipeline is full.
+    async fn send(&mut self, at_us: i64, readings: Vec<Reading>) -> Result<u64, Closed> {
+        let ticket = self.outlet.tickets.fetch_add(1, Ordering::Relaxed) + 1;
+        let reply = Reply { source: self.outlet.source, ticket, at_us, readings };
+        self.outlet.replies.send(reply).await.map_err(|_| Closed)?;
+        Ok(ticket)
+    }
+
+    /// Says that signals have no value at this moment, and why.
+    async fn fail(&mut self, signals: impl Iterator<Item = u32>, quality: Quality) -> Result<(), Closed> {
+        let readings: Vec<_> = signals.map(|signal| Reading { signal, raw: Raw::Failed(quality) }).collect();
+        if readings.is_empty() {
+            return Ok(());
+        }
+        self.send(arrival_us(), readings).await.map(|_| ())
+    }
+}
+
+/// Now, as a reply's time: monotonic microseconds rounded to 1 ms.
+fn arrival_us() -> i64 {
+    (clock::monotonic_us() + 500).div_euclid(1_000) * 1_000
 }

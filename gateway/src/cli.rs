@@ -1,0 +1,149 @@
+//! The command line: data on stdout, talk on stderr; exit 0 done, 1 failed, 2 wrong
+//! usage or configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Faults, notation};
+
+pub mod check;
+mod read;
+mod status;
+mod table;
+
+/// Exit code of wrong usage and of a configuration with faults.
+const WRONG_CONFIG: u8 = 2;
+
+/// Reads PLCs over Modbus and MQTT, keeps readings on disk, forwards them to an ingest.
+#[derive(Debug, Parser)]
+#[command(name = "sandan-gateway", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until told to stop
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Check a configuration and show what it asks of which device
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Show every request with its wire addresses
+        #[arg(long)]
+        plan: bool,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every signal once and print it
+    Read {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Only this device
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+        /// How long to wait for a message of each MQTT device
+        #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+        wait: Duration,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the running gateway how it is
+    Status {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print JSON instead of sentences
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A gateway waits far more than it works; the second thread carries the polls on while
+/// the first one waits for the disk.
+const WORKERS: usize = 2;
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(value_name = "FILE", env = "SANDAN_GATEWAY_CONFIG")]
+    file: PathBuf,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    notation::duration(text).ok_or_else(|| "write an integer and ms, s or m: 500ms, 5s".into())
+}
+
+/// Does what the arguments say; the first is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is data and goes to stdout, wrong usage to stderr; clap knows which.
+            let _ = error.print();
+            return if error.use_stderr() { WRONG_CONFIG.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match act(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            if let Some(faults) = error.downcast_ref::<Faults>() {
+                eprint!("{faults}");
+                return WRONG_CONFIG.into();
+            }
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { config } => {
+            log("info");
+            block_on(crate::pipeline::run(Config::load(&config.file)?))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { config, plan, json } => {
+            let config = Config::load(&config.file)?;
+            print!("{}", if json { check::json(&config)? } else { check::text(&config, plan) });
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Read { config, device, wait, json } => {
+            log("error");
+            block_on(read::read(&Config::load(&config.file)?, device.as_deref(), wait, json))
+        }
+        Command::Status { config, json } => {
+            let config = Config::load(&config.file)?;
+            block_on(status::status(&config, json))
+        }
+    }
+}
+
+/// Log lines go to stderr; `RUST_LOG` says which.
+fn log(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    // A second start in one process keeps the first one's log.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests;

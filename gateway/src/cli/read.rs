@@ -1,0 +1,232 @@
+//! `read`: every signal once, straight from the devices, with what is on the wire.
+//!
+//! For the twenty minutes with a register map and a cabinet door open: the raw words
+//! beside the value show a wrong address, type or byte order at a glance.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use sandan_proto::reading::Quality;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::table::table;
+use crate::config::{Config, Endpoint, Modbus, Mqtt};
+use crate::driver::modbus::plan::{Piece, Request};
+use crate::driver::modbus::{Answer, sweep};
+use crate::driver::{self, Outlet, Raw};
+use crate::health::Health;
+use crate::tag::decode;
+
+/// One row.
+struct Row {
+    signal: u32,
+    wire: String,
+    raw: String,
+    value: Raw,
+}
+
+/// What one endpoint gave.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    /// One sentence a device that gave less than all.
+    faults: Vec<String>,
+}
+
+pub(super) async fn read(
+    config: &Config,
+    device: Option<&str>,
+    wait: Duration,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    if let Some(name) = device
+        && !config.devices.iter().any(|device| device.name == name)
+    {
+        let known: Vec<_> = config.devices.iter().map(|device| device.name.as_str()).collect();
+        bail!("no device `{name}` in the configuration; there are {}", known.join(", "));
+    }
+    let wanted = |name: &str| device.is_none_or(|device| device == name);
+    // All endpoints at once: an absent one must not hold up the others.
+    let found =
+        futures::future::join_all(config.endpoints.iter().enumerate().map(async |(index, endpoint)| match endpoint {
+            Endpoint::Modbus(modbus) => read_modbus(config, modbus, wanted).await,
+            Endpoint::Mqtt(mqtt) => read_mqtt(config, index, mqtt, wanted, wait).await,
+        }))
+        .await;
+    let mut all = Found::default();
+    for found in found {
+        all.rows.extend(found.rows);
+        all.faults.extend(found.faults);
+    }
+    all.rows.sort_by_key(|row| row.signal);
+    print!("{}", if json { as_json(config, &all.rows)? } else { as_table(config, &all.rows) });
+    all.faults.iter().for_each(|fault| eprintln!("{fault}"));
+    Ok(if all.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn read_modbus(config: &Config, endpoint: &Modbus, wanted: impl Fn(&str) -> bool) -> Found {
+    let mut found = Found::default();
+    for outcome in sweep(endpoint, wanted).await {
+        let name = &config.devices[outcome.device].name;
+        match &outcome.answer {
+            Ok(answer) => {
+                let values = outcome.request.readings(answer);
+                for (piece, reading) in outcome.request.pieces.iter().zip(values) {
+                    found.rows.push(Row {
+                        signal: piece.signal,
+                        wire: wire(&outcome.request, *piece),
+                        raw: raw(answer, *piece),
+                        value: reading.raw,
+                    });
+                }
+            }
+            Err(fault) => {
+                let sentence = format!("{name}: {}", fault.sentence(&outcome.request));
+                // After a silence the other requests of a device were not even sent.
+                if fault.is_answer() || !found.faults.iter().any(|told| told.starts_with(&format!("{name}: "))) {
+                    found.faults.push(sentence);
+                }
+                let quality = if fault.is_answer() { Quality::BAD_EXCEPTION } else { Quality::BAD_NO_ANSWER };
+                found.rows.extend(outcome.request.pieces.iter().map(|piece| Row {
+                    signal: piece.signal,
+                    wire: wire(&outcome.request, *piece),
+                    raw: String::new(),
+                    value: Raw::Failed(quality),
+                }));
+            }
+        }
+    }
+    found
+}
+
+/// The wire address of a signal.
+fn wire(request: &Request, piece: Piece) -> String {
+    let address = request.address + piece.offset;
+    Request { address, count: piece.width, pieces: Vec::new(), area: request.area }.to_string()
+}
+
+/// The words or the bit as they came.
+fn raw(answer: &Answer, piece: Piece) -> String {
+    let range = usize::from(piece.offset)..usize::from(piece.offset + piece.width);
+    match answer {
+        Answer::Words(words) => {
+            let words = words[range].iter().map(|word| format!("{word:04x}"));
+            words.collect::<Vec<_>>().join(" ")
+        }
+        Answer::Bits(bits) => u8::from(bits[range.start]).to_string(),
+    }
+}
+
+/// Runs the real driver until every wanted signal has a value or the time is over, in a
+/// session of its own, so that a running gateway loses nothing.
+async fn read_mqtt(
+    config: &Config,
+    source: usize,
+    endpoint: &Mqtt,
+    wanted: impl Fn(&str) -> bool,
+    wait: Duration,
+) -> Found {
+    /// A message at a time is enough for a look.
+    const REPLIES: usize = 1;
+    let mut endpoint = endpoint.clone();
+    endpoint.devices.retain(|device| wanted(&device.name));
+    if endpoint.devices.is_empty() {
+        return Found::default();
+    }
+    // Beside a running gateway of the same name the broker would hang up on one of the two.
+    endpoint.client_id = format!("{}-read-{}", endpoint.client_id, std::process::id());
+    let health = Health::new(config);
+    let (replies, mut inbox) = mpsc::channel::<driver::Reply>(REPLIES);
+    let (_synced, synced) = watch::channel(0);
+    let picks = endpoint.devices.iter().flat_map(|device| device.picks.clone()).collect::<Vec<_>>();
+    let devices: Vec<_> = endpoint.devices.iter().map(|device| device.device).collect();
+    let mut values: Vec<Option<Raw>> = vec![None; picks.len()];
+    let collect = async {
+        let deadline = Instant::now() + wait;
+        while values.iter().any(Option::is_none) {
+            let Ok(Some(reply)) = timeout_at(deadline, inbox.recv()).await else { break };
+            let only_lost = |reading: &driver::Reading| reading.raw == Raw::Failed(Quality::BAD_NO_ANSWER);
+            for reading in reply.readings.into_iter().filter(|reading| !only_lost(reading)) {
+                if let Some(index) = picks.iter().position(|pick| pick.signal == reading.signal) {
+                    values[index] = Some(reading.raw);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = driver::mqtt::read_once(endpoint, Outlet { source, replies, synced, tickets: std::sync::Arc::default() }, health.clone()) => {}
+        () = collect => {}
+    }
+    let status = health.status(crate::clock::monotonic_us());
+    let mut found = Found::default();
+    for device in devices {
+        let name = &config.devices[device].name;
+        let missing = picks
+            .iter()
+            .zip(&values)
+            .any(|(pick, value)| value.is_none() && config.signals[pick.signal as usize].device == device);
+        let fault = &status.links[device].fault;
+        if missing && fault.is_empty() {
+            found.faults.push(format!("{name}: not every path came within {wait:?}"));
+        } else if missing && fault == crate::health::NOTHING_HEARD {
+            found.faults.push(format!("{name}: no message within {wait:?}"));
+        } else if missing {
+            found.faults.push(format!("{name}: {fault}"));
+        }
+    }
+    found.rows = picks
+        .into_iter()
+        .zip(values)
+        .map(|(pick, value)| Row {
+            signal: pick.signal,
+            wire: pick.path,
+            raw: String::new(),
+            value: value.unwrap_or(Raw::Failed(Quality::BAD_NO_ANSWER)),
+        })
+        .collect();
+    found
+}
+
+fn as_table(config: &Config, rows: &[Row]) -> String {
+    let cells = rows.iter().map(|row| {
+        let signal = &config.signals[row.signal as usize];
+        let (value, quality) = match decode(signal.decode, &row.value) {
+            Ok(value) => (value.to_string(), Quality::GOOD),
+            Err(quality) => ("-".into(), quality),
+        };
+        [
+            config.devices[signal.device].name.clone(),
+            config.assets[signal.asset].id.to_string(),
+            signal.metric.to_string(),
+            value,
+            signal.unit.clone(),
+            quality.to_string(),
+            row.wire.clone(),
+            row.raw.clone(),
+        ]
+    });
+    table(["DEVICE", "ASSET", "METRIC", "VALUE", "UNIT", "QUALITY", "WIRE", "RAW"], &cells.collect::<Vec<_>>())
+}
+
+fn as_json(config: &Config, rows: &[Row]) -> serde_json::Result<String> {
+    let rows = rows.iter().map(|row| {
+        let signal = &config.signals[row.signal as usize];
+        let decoded = decode(signal.decode, &row.value);
+        let quality = decoded.as_ref().err().copied().unwrap_or(Quality::GOOD);
+        json!({
+            "device": config.devices[signal.device].name,
+            "signal": signal.name,
+            "asset": config.assets[signal.asset].id,
+            "metric": signal.metric,
+            "value": decoded.ok(),
+            "unit": signal.unit,
+            "quality": quality.to_string(),
+            "wire": row.wire,
+            "raw": row.raw,
+        })
+    });
+    Ok(format!("{}\n", serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?))
+}

@@ -1,0 +1,132 @@
+//! `status`: asks the running gateway over its local HTTP server.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::HOST;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::config::Config;
+use crate::health::{LinkStatus, Status};
+
+/// A gateway that runs answers at once, also on a slow box.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// A status of the most links there may be is smaller.
+const MAX_STATUS_BYTES: usize = 4 << 20;
+
+pub(super) async fn status(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let at = config.http.listen;
+    if at.port() == 0 {
+        bail!("[http] listen has port 0, so the port is known to the running gateway alone; name a port");
+    }
+    let body = tokio::time::timeout(TIMEOUT, ask(at))
+        .await
+        .with_context(|| format!("no answer from {at}"))?
+        .with_context(|| format!("no gateway answers on {at}; is it running?"))?;
+    let status: Status = serde_json::from_slice(&body).context("the answer is of another kind of server")?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{}", sentences(&status));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(at: std::net::SocketAddr) -> anyhow::Result<Bytes> {
+    let stream = TcpStream::connect(at).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = hyper::Request::get("/status").header(HOST, at.to_string()).body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        if response.status() != hyper::StatusCode::OK {
+            bail!("it answers {}", response.status());
+        }
+        let body = Limited::new(response.into_body(), MAX_STATUS_BYTES).collect().await;
+        Ok(body.map_err(|error| anyhow::anyhow!(error))?.to_bytes())
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        body = &mut exchange => body,
+        // The server may end the connection with its answer: what came is still there.
+        ended = connection => { ended?; exchange.await }
+    }
+}
+
+fn sentences(status: &Status) -> String {
+    let mut out = format!(
+        "{} runs for {}, version {}, {} readings\n",
+        status.gateway,
+        span(status.uptime_ms),
+        status.version,
+        status.readings_total
+    );
+    for link in &status.links {
+        let _ = writeln!(out, "{}", sentence(link));
+    }
+    let spool = &status.spool;
+    let _ = write!(
+        out,
+        "spool: {} readings in {} records wait for the ingest, {} of {} used",
+        spool.unacked_readings,
+        spool.unacked_records,
+        bytes(spool.bytes_used),
+        bytes(spool.bytes_cap)
+    );
+    if spool.oldest_unacked_ms > 0 {
+        let _ = write!(out, ", the oldest since {}", span(spool.oldest_unacked_ms));
+    }
+    if spool.damaged_records_total + status.readings_dropped_total > 0 {
+        let (damaged, dropped) = (spool.damaged_records_total, status.readings_dropped_total);
+        let _ = write!(out, "; {damaged} damaged records, {dropped} readings dropped");
+    }
+    let uplink = &status.uplink;
+    let since = span(uplink.since_ms);
+    let _ = match (&uplink.fault, uplink.connected) {
+        (_, true) => write!(out, "\nuplink: connected for {since}, {} readings acknowledged", uplink.acked_total),
+        (Some(fault), false) => write!(out, "\nuplink: not connected for {since}: {fault}"),
+        (None, false) => write!(out, "\nuplink: not connected for {since}"),
+    };
+    if uplink.dead_lettered_total > 0 {
+        let _ = write!(out, ", {} refused by the store", uplink.dead_lettered_total);
+    }
+    out.push('\n');
+    out
+}
+
+/// One link, one sentence.
+fn sentence(link: &LinkStatus) -> String {
+    let LinkStatus { device, endpoint, state, fault, .. } = link;
+    let last = match link.last_good_age_ms {
+        Some(age) => format!("last good value {} ago", span(age)),
+        None => "no good value yet".into(),
+    };
+    if fault.is_empty() {
+        format!("{device} ({endpoint}) is {state}: {last}, p99 {} ms", link.latency_p99_ms)
+    } else {
+        format!("{device} ({endpoint}) is {state}: {fault}; {last}")
+    }
+}
+
+/// A span as people say it.
+fn span(millis: u64) -> String {
+    match millis / 1_000 {
+        0 => format!("{millis} ms"),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes / 1_024),
+        1_048_576..10_737_418_240 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}

@@ -1,0 +1,287 @@
+//! The configuration: what one TOML file may say, and the checked form of it.
+//!
+//! [`Config::load`] reads every key of the file, notes each fault with its place and
+//! a hint, and gives back either a configuration that cannot be wrong or all faults
+//! together. The file is walked as a tree instead of through serde, because serde
+//! ends at the first wrong type. Nothing here opens a connection.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sandan_proto::births::Births;
+use sandan_proto::id::GatewayId;
+use sandan_proto::limits::{MAX_LINKS, MAX_SERIES};
+use sandan_proto::v1;
+use sha2::Digest;
+use toml::de::DeTable;
+
+mod base;
+mod fault;
+mod modbus;
+mod mqtt;
+pub(crate) mod notation;
+mod section;
+mod signal;
+
+pub use fault::{Fault, Faults, Position};
+pub use modbus::{Modbus, ModbusDevice, Point, RequestLimits};
+pub use mqtt::{Mqtt, MqttDevice};
+pub use notation::Address;
+pub use sandan_proto::births::Asset;
+pub use signal::{Area, ByteOrder, Decode, Format, JsonType, Pick, Publish, Scale, Signal, Step};
+
+/// Most `[[modbus]]` and `[[mqtt]]` tables: each is a connection and a task, and a
+/// box of 512 MB has other things to do beyond this.
+const MAX_ENDPOINTS: usize = 256;
+/// Largest configuration file: the most series with generous comments.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who this gateway is.
+    pub gateway: GatewayId,
+    /// Spool and state live here.
+    pub state_dir: PathBuf,
+    /// Where readings go.
+    pub uplink: Uplink,
+    /// The buffer on disk.
+    pub spool: Spool,
+    /// The local HTTP server.
+    pub http: Http,
+    /// The machines; signals refer to them by index.
+    pub assets: Vec<Asset>,
+    /// One connection each: all Modbus endpoints, then all MQTT ones, in the order of the file.
+    pub endpoints: Vec<Endpoint>,
+    /// PLCs and topics of all endpoints; signals refer to them by index.
+    pub devices: Vec<Device>,
+    /// Every signal. Its index here is the index of its series in the births.
+    pub signals: Vec<Signal>,
+    births: Births,
+    hash: [u8; 32],
+}
+
+/// `[uplink]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// `http://host:port` on loopback, else `https://host:port`.
+    pub url: String,
+    /// Holds the token; not readable by others when the configuration was checked.
+    pub token_file: PathBuf,
+    /// The authorities to trust, in PEM; always there with https.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// What the spool may take on disk.
+    pub max_bytes: u64,
+    /// How often it is synced, which is what a power cut may cost.
+    pub sync_interval: Duration,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// A loopback address; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self { max_bytes: 1 << 30, sync_interval: Duration::from_secs(1) }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7480)) }
+    }
+}
+
+/// One connection.
+#[derive(Debug, Clone)]
+pub enum Endpoint {
+    /// A TCP connection to one or more Modbus units.
+    Modbus(Modbus),
+    /// A connection to a broker.
+    Mqtt(Mqtt),
+}
+
+impl Endpoint {
+    /// Protocol and place, without credentials.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Modbus(endpoint) => endpoint.place(),
+            Self::Mqtt(endpoint) => endpoint.place(),
+        }
+    }
+}
+
+/// What all devices have, whatever they speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Unique in the gateway.
+    pub name: String,
+    /// Protocol and place, without credentials: `modbus-tcp 10.0.0.5:502 unit 1`.
+    pub address: String,
+    /// Index of its endpoint.
+    pub endpoint: usize,
+    /// How often an answer or message is expected.
+    pub interval: Duration,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        let text = read(file).map_err(|error| Faults::unreadable(file, &error))?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks a text as if it had been read from `file`: relative paths in it start there.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Faults> {
+        let log = fault::Log::new(text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        // A broken text is parsed as something that nobody wrote: its faults would mislead.
+        for error in &errors {
+            log.syntax(error);
+        }
+        let config = if errors.is_empty() { build(file, text, &table, &log) } else { None };
+        log.finish(file)?;
+        config.ok_or_else(|| unreachable!("a configuration without faults is complete"))
+    }
+
+    /// What the series are, for the ingest.
+    pub fn births(&self) -> Births {
+        self.births.clone()
+    }
+
+    /// SHA-256 of the file's text.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    let length = std::fs::metadata(file)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!("it has {length} bytes, more than {MAX_FILE_BYTES}")));
+    }
+    std::fs::read_to_string(file)
+}
+
+/// Devices and signals while endpoints are read, with the places of what must be unique.
+#[derive(Debug, Default)]
+struct Plant {
+    assets: Vec<Asset>,
+    devices: Vec<Device>,
+    signals: Vec<Signal>,
+    names: std::collections::HashSet<String>,
+    addresses: std::collections::HashSet<String>,
+    series: std::collections::HashSet<(usize, sandan_proto::id::MetricId)>,
+}
+
+fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &fault::Log<'_>) -> Option<Config> {
+    let root = section::Section::new("the file", table.get_ref(), 0, log);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let gateway = base::gateway(&root);
+    let state_dir = root.required("state_dir", "say where the spool lives: state_dir = \"/var/lib/sandan-gateway\"");
+    let uplink = base::uplink(&root, folder);
+    let spool = base::spool(&root);
+    let http = base::http(&root);
+    let mut plant = Plant { assets: base::assets(&root), ..Plant::default() };
+    let modbus = root.sections("modbus", "[[modbus]]");
+    let mqtt = root.sections("mqtt", "[[mqtt]]");
+    if modbus.is_empty() && mqtt.is_empty() && log.is_clean() {
+        log.fault(0, "nothing to read: there is no [[modbus]] and no [[mqtt]]", "add a [[modbus]] or [[mqtt]] table");
+    }
+    if modbus.len() + mqtt.len() > MAX_ENDPOINTS {
+        log.fault(0, format!("more than {MAX_ENDPOINTS} endpoints"), "split the plant over several gateways");
+    }
+    let mut endpoints = Vec::with_capacity(modbus.len() + mqtt.len());
+    // An endpoint with faults still takes its index, so that the rest is checked as it would be.
+    for section in &modbus {
+        endpoints.push(modbus::endpoint(section, endpoints.len(), &mut plant).map(Endpoint::Modbus));
+    }
+    for section in &mqtt {
+        let endpoint = mqtt::endpoint(section, endpoints.len(), folder, gateway.as_ref(), &mut plant);
+        endpoints.push(endpoint.map(Endpoint::Mqtt));
+    }
+    if plant.signals.len() > MAX_SERIES {
+        let count = plant.signals.len();
+        log.fault(0, format!("{count} signals, more than {MAX_SERIES}"), "split the plant over several gateways");
+    }
+    if plant.devices.len() > MAX_LINKS {
+        let count = plant.devices.len();
+        log.fault(0, format!("{count} devices, more than {MAX_LINKS}"), "split the plant over several gateways");
+    }
+    root.finish();
+    if !log.is_clean() {
+        return None;
+    }
+    let births = match Births::new(&birth_set(&plant)) {
+        Ok(births) => births,
+        Err(error) => {
+            log.fault(
+                0,
+                format!("the series cannot be declared: {error}"),
+                "shorten names and paths, or split the plant",
+            );
+            return None;
+        }
+    };
+    Some(Config {
+        gateway: gateway?,
+        state_dir: folder.join(state_dir?.value),
+        uplink: uplink?,
+        spool,
+        http,
+        assets: plant.assets,
+        endpoints: endpoints.into_iter().collect::<Option<_>>()?,
+        devices: plant.devices,
+        signals: plant.signals,
+        births,
+        hash: sha2::Sha256::digest(text.as_bytes()).into(),
+    })
+}
+
+fn birth_set(plant: &Plant) -> v1::BirthSet {
+    let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+    let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    v1::BirthSet {
+        assets: plant
+            .assets
+            .iter()
+            .map(|asset| v1::Asset {
+                id: asset.id.to_string(),
+                path: asset.path.clone(),
+                name_ko: asset.name_ko.clone(),
+                name_en: asset.name_en.clone(),
+                time_zone: asset.time_zone.clone(),
+            })
+            .collect(),
+        devices: plant
+            .devices
+            .iter()
+            .map(|device| v1::Device { name: device.name.clone(), address: device.address.clone() })
+            .collect(),
+        series: plant
+            .signals
+            .iter()
+            .map(|signal| v1::Series {
+                asset: index(signal.asset),
+                device: index(signal.device),
+                metric: signal.metric.to_string(),
+                unit: signal.unit.clone(),
+                value_type: signal.decode.value_type().into(),
+                expected_interval_ms: millis(signal.publish.heartbeat().unwrap_or(signal.interval)),
+                signal: signal.name.clone(),
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

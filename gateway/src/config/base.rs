@@ -1,0 +1,220 @@
+//! What is not the plant: who the gateway is, where its readings go, its buffer, its
+//! local HTTP server, and the machines.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sandan_proto::id::{AssetId, GatewayId};
+use sandan_proto::limits::MAX_TEXT_BYTES;
+
+use super::notation::{self, AddressFault};
+use super::section::{At, Section};
+use super::{Asset, Http, Spool, Uplink};
+
+/// Less would not hold a minute of a large plant.
+const MIN_SPOOL_BYTES: u64 = 16 << 20;
+/// No edge box has more to give.
+const MAX_SPOOL_BYTES: u64 = 16 << 40;
+/// The loss bound of a power cut; shorter wears an SD card, longer loses much.
+const SYNC_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(1);
+/// Tokens and authority files are small; anything larger is another file.
+const MAX_SECRET_FILE_BYTES: u64 = 64 << 10;
+
+pub(super) fn gateway(root: &Section<'_>) -> Option<GatewayId> {
+    let text = root.required("gateway", "name it as the ingest knows it: gateway = \"firm/name\"")?;
+    GatewayId::new(text.value)
+        .inspect_err(|error| root.log.fault(text.at, error.to_string(), "write gateway = \"hanbit-mould/press-hall\""))
+        .ok()
+}
+
+pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
+    let Some(section) = root.section("uplink") else {
+        root.missing("[uplink]", "say where readings go: [uplink] with url and token_file");
+        return None;
+    };
+    let url = section.required("url", "write url = \"https://ingest.example:7443\"");
+    let address = url.and_then(|url| match notation::address(url.value, &[("http", 80), ("https", 443)]) {
+        Ok((scheme, address)) => Some((scheme, address, url.at)),
+        Err(fault) => {
+            let (what, hint) = match fault {
+                AddressFault::Scheme => {
+                    ("`url` begins with neither https:// nor http://", "write url = \"https://host:7443\"")
+                }
+                AddressFault::Credentials => {
+                    ("`url` holds credentials", "leave them out; the token stands in token_file")
+                }
+                AddressFault::Form => {
+                    ("`url` is not scheme://host:port", "write url = \"https://host:7443\", without a path")
+                }
+            };
+            section.log.fault(url.at, what, hint);
+            None
+        }
+    });
+    let token_file = section
+        .required(
+            "token_file",
+            "the file with what `sandan-ingest gateway add` printed: token_file = \"gateway.token\"",
+        )
+        .and_then(|file| secret_file(&section, "token_file", file, folder));
+    let ca = section.text("ca_file");
+    let ca_file = ca.and_then(|file| readable_file(&section, "ca_file", file, folder));
+    section.finish();
+    let (scheme, address, at) = address?;
+    let secure = scheme == "https";
+    if !secure && !address.is_loopback() {
+        section.log.fault(
+            at,
+            "`url` would send the token and every reading in plain text",
+            "write https:// and ca_file; plain http:// is for loopback alone",
+        );
+    } else if secure && ca.is_none() {
+        section.log.fault(
+            at,
+            "`url` is https, but there is no `ca_file`",
+            "add ca_file = \"ca.pem\"; no authority is trusted by default",
+        );
+    }
+    Some(Uplink { url: format!("{scheme}://{address}"), token_file: token_file?, ca_file })
+}
+
+/// A file that holds a secret: there, small, and closed to others.
+pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
+    let path = readable_file(section, key, file, folder)?;
+    let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        section.log.fault(
+            file.at,
+            format!("`{key}` can be read by others (mode {:04o})", mode & 0o7777),
+            format!("chmod 600 {}", path.display()),
+        );
+        return None;
+    }
+    Some(path)
+}
+
+/// A file that is there, can be opened and is not too large.
+pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
+    let path = folder.join(file.value);
+    let fault = |what: String, hint: &str| {
+        section.log.fault(file.at, what, hint);
+        None
+    };
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Err(error) => fault(
+            format!("`{key}` cannot be read: {}: {error}", path.display()),
+            "the path is relative to this file; it must be readable by the gateway's user",
+        ),
+        Ok(metadata) if !metadata.is_file() => {
+            fault(format!("`{key}` is not a file: {}", path.display()), "name a file")
+        }
+        Ok(metadata) if metadata.len() == 0 => fault(format!("`{key}` is empty: {}", path.display()), "write it again"),
+        Ok(metadata) if metadata.len() > MAX_SECRET_FILE_BYTES => fault(
+            format!("`{key}` has {} bytes: {}", metadata.len(), path.display()),
+            "this is another file; such a file has some hundred bytes",
+        ),
+        Ok(_) => Some(path),
+    }
+}
+
+pub(super) fn spool(root: &Section<'_>) -> Spool {
+    let mut spool = Spool::default();
+    let Some(section) = root.section("spool") else { return spool };
+    if let Some(text) = section.text("max_bytes") {
+        match notation::size(text.value) {
+            Some(size @ MIN_SPOOL_BYTES..=MAX_SPOOL_BYTES) => spool.max_bytes = size,
+            Some(_) => section.log.fault(
+                text.at,
+                format!("`max_bytes` is {}, outside 16MiB to 16TiB", notation::shown(text.value)),
+                "1GiB holds about a week of 1,000 signals at one a second, packed",
+            ),
+            None => section.log.fault(
+                text.at,
+                format!("`max_bytes` is not a size: `{}`", notation::shown(text.value)),
+                "write an integer and KiB, MiB or GiB: \"1GiB\"",
+            ),
+        }
+    }
+    if let Some(interval) = section.duration("sync_interval", SYNC_INTERVAL) {
+        spool.sync_interval = interval.value;
+    }
+    section.finish();
+    spool
+}
+
+pub(super) fn http(root: &Section<'_>) -> Http {
+    let mut http = Http::default();
+    let Some(section) = root.section("http") else { return http };
+    if let Some(text) = section.text("listen") {
+        match text.value.parse::<std::net::SocketAddr>() {
+            Ok(listen) if listen.ip().is_loopback() => http.listen = listen,
+            Ok(listen) => section.log.fault(
+                text.at,
+                format!("`listen` is {listen}, which others can reach"),
+                "write listen = \"127.0.0.1:7480\"; a proxy or ssh -L makes it visible elsewhere",
+            ),
+            Err(_) => section.log.fault(
+                text.at,
+                format!("`listen` is not address:port: `{}`", notation::shown(text.value)),
+                "write listen = \"127.0.0.1:7480\"",
+            ),
+        }
+    }
+    section.finish();
+    http
+}
+
+pub(super) fn assets(root: &Section<'_>) -> Vec<Asset> {
+    let mut assets: Vec<Asset> = Vec::new();
+    for section in root.sections("asset", "[[asset]]") {
+        let id = section.required("id", "name the machine: id = \"press-1\"").and_then(|text| {
+            AssetId::new(text.value)
+                .inspect_err(|error| section.log.fault(text.at, error.to_string(), "write id = \"press-1\""))
+                .ok()
+                .map(|id| At { value: id, at: text.at })
+        });
+        let path = section.label("path", MAX_TEXT_BYTES);
+        if let Some(path) = path
+            && path.value.split('/').any(|part| part.trim().is_empty())
+        {
+            section.log.fault(
+                path.at,
+                format!("`path` has an empty part: `{}`", notation::shown(path.value)),
+                "write site/line/machine: path = \"plant-1/press-hall/press-1\"",
+            );
+        }
+        let (mut name_ko, mut name_en) = ("", "");
+        if let Some(names) = section.section("name") {
+            name_ko = names.label("ko", MAX_TEXT_BYTES).map_or("", |name| name.value);
+            name_en = names.label("en", MAX_TEXT_BYTES).map_or("", |name| name.value);
+            names.finish();
+        }
+        let time_zone = section.label("time_zone", MAX_TEXT_BYTES);
+        if let Some(zone) = time_zone
+            // A box without the database cannot judge.
+            && !jiff::tz::db().is_definitively_empty()
+            && jiff::tz::db().get(zone.value).is_err()
+        {
+            section.log.fault(
+                zone.at,
+                format!("no time zone `{}`", notation::shown(zone.value)),
+                "write its IANA name: time_zone = \"Asia/Seoul\"",
+            );
+        }
+        section.finish();
+        let Some(id) = id else { continue };
+        if assets.iter().any(|asset| asset.id == id.value) {
+            section.log.fault(id.at, format!("two assets `{}`", id.value), "give each machine its own id");
+            continue;
+        }
+        assets.push(Asset {
+            path: path.map_or_else(|| id.value.to_string(), |path| path.value.into()),
+            id: id.value,
+            name_ko: name_ko.into(),
+            name_en: name_en.into(),
+            time_zone: time_zone.map_or("", |zone| zone.value).into(),
+        });
+    }
+    assets
+}

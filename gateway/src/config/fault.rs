@@ -1,0 +1,138 @@
+//! Faults of a configuration: what is wrong, where, and what to do about it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Everything that is wrong with a configuration, in the order of the file.
+///
+/// Shown, each fault takes a line `file:line:column: what is wrong` and a line
+/// `  hint: what to do`. No text of a fault holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Faults {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// At least one.
+    pub list: Vec<Fault>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where; `None` when the file could not be read at all.
+    pub at: Option<Position>,
+    /// What is wrong, in one line.
+    pub what: String,
+    /// The line that a parser stumbled over, and a caret under the spot.
+    pub excerpt: Option<String>,
+    /// What to do.
+    pub hint: String,
+}
+
+/// A place in a file, both counted from 1 and in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.list {
+            write!(f, "{}", self.file.display())?;
+            if let Some(at) = fault.at {
+                write!(f, ":{}:{}", at.line, at.column)?;
+            }
+            writeln!(f, ": {}", fault.what)?;
+            if let Some(excerpt) = &fault.excerpt {
+                write!(f, "{excerpt}")?;
+            }
+            writeln!(f, "  hint: {}", fault.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl Faults {
+    /// The one fault of a file that cannot be read.
+    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
+        let fault = Fault {
+            at: None,
+            what: format!("cannot be read: {error}"),
+            excerpt: None,
+            hint: "name a configuration that this user may read; `configs/gateway.toml` is an example".into(),
+        };
+        Self { file: file.into(), list: vec![fault] }
+    }
+}
+
+/// Collects faults while a configuration is read.
+#[derive(Debug)]
+pub(super) struct Log<'t> {
+    text: &'t str,
+    faults: RefCell<Vec<(usize, Fault)>>,
+}
+
+impl<'t> Log<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, faults: RefCell::default() }
+    }
+
+    /// Notes a fault at a byte offset.
+    pub(super) fn fault(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
+        self.note(at, what.into(), None, hint.into());
+    }
+
+    /// Notes what the TOML parser said, with the line it said it about.
+    pub(super) fn syntax(&self, error: &toml::de::Error) {
+        let at = error.span().map_or(0, |span| span.start);
+        let what = format!("not TOML: {}", error.message().replace('\n', ", "));
+        self.note(
+            at,
+            what,
+            self.excerpt(at),
+            "mind quotes, brackets and commas on this line and the one before".into(),
+        );
+    }
+
+    fn note(&self, at: usize, what: String, excerpt: Option<String>, hint: String) {
+        let fault = Fault { at: Some(self.position(at)), what, excerpt, hint };
+        self.faults.borrow_mut().push((at, fault));
+    }
+
+    /// Nothing, or all faults in the order of the file.
+    pub(super) fn finish(self, file: &Path) -> Result<(), Faults> {
+        let mut faults = self.faults.into_inner();
+        faults.sort_by_key(|(at, _)| *at);
+        let list: Vec<_> = faults.into_iter().map(|(_, fault)| fault).collect();
+        if list.is_empty() { Ok(()) } else { Err(Faults { file: file.into(), list }) }
+    }
+
+    /// Whether nothing has been noted so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.faults.borrow().is_empty()
+    }
+
+    fn position(&self, at: usize) -> Position {
+        let before = &self.text[..self.text.floor_char_boundary(at)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+
+    /// The line with a caret; nothing for a line that may hold a secret.
+    fn excerpt(&self, at: usize) -> Option<String> {
+        const MAY_HOLD_A_SECRET: [&str; 5] = ["password", "secret", "token", "key", "@"];
+        const LONGEST: usize = 200;
+        let Position { line, column } = self.position(at);
+        let text = self.text.lines().nth(line - 1)?;
+        let lower = text.to_lowercase();
+        if text.len() > LONGEST || MAY_HOLD_A_SECRET.iter().any(|word| lower.contains(word)) {
+            return None;
+        }
+        let margin = " ".repeat(line.to_string().len());
+        let caret = " ".repeat(column - 1);
+        Some(format!("  {margin} |\n  {line} | {}\n  {margin} | {caret}^\n", text.replace('\t', " ")))
+    }
+}

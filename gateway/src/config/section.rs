@@ -1,0 +1,231 @@
+//! A table of the file, read key by key with every fault noted on the way.
+//!
+//! A value that is missing or wrong comes out as `None` and its fault is in the log;
+//! reading goes on, so one run of `check` shows everything. Keys that nobody asked
+//! for are faults too.
+
+use std::cell::RefCell;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::Log;
+use super::notation;
+
+/// A value and the byte offset where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) at: usize,
+}
+
+/// One table.
+#[derive(Debug)]
+pub(super) struct Section<'t> {
+    /// How messages name it: `[uplink]`, `signal 3`.
+    name: String,
+    table: &'t DeTable<'t>,
+    pub(super) at: usize,
+    asked: RefCell<Vec<&'static str>>,
+    pub(super) log: &'t Log<'t>,
+}
+
+impl<'t> Section<'t> {
+    pub(super) fn new(name: &str, table: &'t DeTable<'t>, at: usize, log: &'t Log<'t>) -> Self {
+        Self { name: name.into(), table, at, asked: RefCell::default(), log }
+    }
+
+    fn get(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.asked.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    fn wrong(&self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
+        let (article, given) = match value.get_ref() {
+            DeValue::String(_) => ("a", "text"),
+            DeValue::Integer(_) => ("an", "integer"),
+            DeValue::Float(_) => ("a", "number with a point"),
+            DeValue::Boolean(_) => ("a", "yes-or-no value"),
+            DeValue::Datetime(_) => ("a", "date"),
+            DeValue::Array(_) => ("a", "list"),
+            DeValue::Table(_) => ("a", "table"),
+        };
+        self.log.fault(
+            value.span().start,
+            format!("`{key}` is {article} {given}, not {wanted}"),
+            format!("write {example}"),
+        );
+    }
+
+    /// Notes that a key which must be there is not.
+    pub(super) fn missing(&self, key: &str, hint: &str) {
+        self.log.fault(self.at, format!("{} has no `{key}`", self.name), hint);
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<At<&'t str>> {
+        let value = self.get(key)?;
+        let DeValue::String(text) = value.get_ref() else {
+            self.wrong(value, key, "a text", &format!("{key} = \"…\""));
+            return None;
+        };
+        Some(At { value: text.as_ref(), at: value.span().start })
+    }
+
+    /// Whether the key is there; a fault if not.
+    pub(super) fn has(&self, key: &'static str, hint: &str) -> bool {
+        let there = self.get(key).is_some();
+        if !there {
+            self.missing(key, hint);
+        }
+        there
+    }
+
+    /// A text that must be there.
+    pub(super) fn required(&self, key: &'static str, hint: &str) -> Option<At<&'t str>> {
+        if self.has(key, hint) { self.text(key) } else { None }
+    }
+
+    /// A text of people's choice: names, paths, units.
+    pub(super) fn label(&self, key: &'static str, max: usize) -> Option<At<&'t str>> {
+        let text = self.text(key)?;
+        if text.value.len() > max || text.value.chars().any(char::is_control) {
+            self.log.fault(
+                text.at,
+                format!("`{key}` has more than {max} bytes or holds a control character"),
+                "shorten it to one plain line",
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
+        let value = self.get(key)?;
+        let DeValue::Boolean(flag) = value.get_ref() else {
+            self.wrong(value, key, "true or false", &format!("{key} = true"));
+            return None;
+        };
+        Some(At { value: *flag, at: value.span().start })
+    }
+
+    pub(super) fn integer(&self, key: &'static str, range: RangeInclusive<u16>) -> Option<At<u16>> {
+        let value = self.get(key)?;
+        let at = value.span().start;
+        let DeValue::Integer(integer) = value.get_ref() else {
+            self.wrong(value, key, "an integer", &format!("{key} = {}", range.start()));
+            return None;
+        };
+        match u16::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(integer) if range.contains(&integer) => Some(At { value: integer, at }),
+            _ => {
+                let (from, to) = (range.start(), range.end());
+                self.log.fault(
+                    at,
+                    format!("`{key}` is {integer}, outside {from} to {to}"),
+                    format!("write an integer from {from} to {to}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, key: &'static str) -> Option<At<f64>> {
+        let value = self.get(key)?;
+        let at = value.span().start;
+        let number = match value.get_ref() {
+            DeValue::Integer(integer) => {
+                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
+            }
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            _ => {
+                self.wrong(value, key, "a number", &format!("{key} = 0.1"));
+                return None;
+            }
+        };
+        let Some(value) = number.filter(|number: &f64| number.is_finite()) else {
+            self.log.fault(at, format!("`{key}` is not a finite number"), format!("write {key} = 0.1"));
+            return None;
+        };
+        Some(At { value, at })
+    }
+
+    /// A duration within bounds.
+    pub(super) fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Option<At<Duration>> {
+        let text = self.text(key)?;
+        let show = notation::show_duration;
+        let bounds = format!("from {} to {}", show(*range.start()), show(*range.end()));
+        let Some(value) = notation::duration(text.value) else {
+            self.log.fault(
+                text.at,
+                format!("`{key}` is not a duration: `{}`", notation::shown(text.value)),
+                format!("write an integer and ms, s, m, h or d: \"500ms\", \"1s\"; {bounds}"),
+            );
+            return None;
+        };
+        if !range.contains(&value) {
+            let side = if value < *range.start() { "too short" } else { "too long" };
+            self.log.fault(text.at, format!("`{key}` is {}, {side}", show(value)), format!("write {bounds}"));
+            return None;
+        }
+        Some(At { value, at: text.at })
+    }
+
+    /// One of a list of words.
+    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)]) -> Option<At<T>> {
+        let text = self.text(key)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(At { value: *value, at: text.at });
+        }
+        let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.log.fault(
+            text.at,
+            format!("`{key}` cannot be `{}`", notation::shown(text.value)),
+            notation::suggest(text.value, &names),
+        );
+        None
+    }
+
+    /// A table inside this one.
+    pub(super) fn section(&self, key: &'static str) -> Option<Section<'t>> {
+        let value = self.get(key)?;
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong(value, key, "a table", &format!("[{key}]"));
+            return None;
+        };
+        Some(Section::new(&format!("[{key}]"), table, value.span().start, self.log))
+    }
+
+    /// A list of tables; `name` is how messages call one of them.
+    pub(super) fn sections(&self, key: &'static str, name: &str) -> Vec<Section<'t>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let DeValue::Array(array) = value.get_ref() else {
+            self.wrong(value, key, &format!("a list of {name}s"), &format!("a list: {key} = [ … ] or [[{key}]]"));
+            return Vec::new();
+        };
+        let mut sections = Vec::with_capacity(array.len());
+        for entry in array {
+            if let DeValue::Table(table) = entry.get_ref() {
+                sections.push(Section::new(name, table, entry.span().start, self.log));
+            } else {
+                self.wrong(entry, key, &format!("a {name}"), "a table in braces: { … }");
+            }
+        }
+        sections
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for key in self.table.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref().as_ref();
+            let hint = match name {
+                "password" | "token" => format!("secrets stand in a file of their own: {name}_file = \"…\""),
+                _ => notation::suggest(name, &asked),
+            };
+            self.log.fault(key.span().start, format!("unknown key `{}` in {}", notation::shown(name), self.name), hint);
+        }
+    }
+}

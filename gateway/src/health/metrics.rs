@@ -1,0 +1,115 @@
+//! The gateway's Prometheus metrics. Every metric name stands in this file, and each
+//! scrape is made from one look at [`Health`], so the figures agree with `/status`.
+//! Labels are the devices of the configuration, nothing that comes from outside.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Health, LinkStatus};
+use crate::clock;
+
+/// A registry that shows this health.
+pub fn registry(health: &Health) -> Registry {
+    let mut registry = Registry::with_prefix("sandan_gateway");
+    registry.register_collector(Box::new(Scrape(health.clone())));
+    registry
+}
+
+#[derive(Debug)]
+struct Scrape(Health);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let status = self.0.status(clock::monotonic_us());
+        let (spool, uplink) = (&status.spool, &status.uplink);
+        let mut out = Out(&mut encoder);
+        out.counter("readings", "Readings that passed the tag stage", status.readings_total)?;
+        out.counter("readings_dropped", "Readings that the spool could not keep", status.readings_dropped_total)?;
+        out.counter("readings_acked", "Readings that the ingest acknowledged", uplink.acked_total)?;
+        out.counter("readings_dead_lettered", "Readings that the ingest could not store", uplink.dead_lettered_total)?;
+        out.gauge("uptime", "Since the process started", Some(&Unit::Seconds), seconds(status.uptime_ms))?;
+        out.gauge("uplink_connected", "1 while a session with the ingest is open", None, flag(uplink.connected))?;
+        out.gauge("spool_unacked_records", "Records not acknowledged yet", None, spool.unacked_records as f64)?;
+        out.gauge("spool_unacked_readings", "Readings not acknowledged yet", None, spool.unacked_readings as f64)?;
+        let oldest = seconds(spool.oldest_unacked_ms);
+        out.gauge("spool_oldest_unacked", "Age of the oldest of them", Some(&Unit::Seconds), oldest)?;
+        out.gauge("spool_used", "Bytes on disk", Some(&Unit::Bytes), spool.bytes_used as f64)?;
+        out.gauge("spool_cap", "Bytes it may take", Some(&Unit::Bytes), spool.bytes_cap as f64)?;
+        out.counter("spool_damaged_records", "Records that failed their checksum", spool.damaged_records_total)?;
+        let links = &status.links;
+        out.link_gauge("link_up", "1 while a device is heard, 0 while it is not", None, links, |link| {
+            Some(flag(link.state != "down"))
+        })?;
+        out.link_gauge("link_last_good_age", "Since the last good value", Some(&Unit::Seconds), links, |link| {
+            link.last_good_age_ms.map(seconds)
+        })?;
+        out.link_gauge("link_latency_p99", "Of the last five minutes", Some(&Unit::Seconds), links, |link| {
+            Some(seconds(link.latency_p99_ms.into()))
+        })?;
+        out.link_counter("link_polls", "Requests or messages", links, |link| link.polls_total)?;
+        out.link_counter("link_failures", "Those without values", links, |link| link.failures_total)?;
+        out.link_counter("link_skipped_polls", "Polls left out, being late", links, |link| link.skipped_total)?;
+        out.link_counter("link_ignored_messages", "Retained messages", links, |link| link.ignored_total)
+    }
+}
+
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1_000.0
+}
+
+fn flag(flag: bool) -> f64 {
+    f64::from(u8::from(flag))
+}
+
+struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Out<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, unit, gauge.metric_type())?)
+    }
+    fn link_counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        links: &[LinkStatus],
+        value: impl Fn(&LinkStatus) -> u64,
+    ) -> fmt::Result {
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for link in links {
+            ConstCounter::new(value(link)).encode(family.encode_family(&labels(link))?)?;
+        }
+        Ok(())
+    }
+    fn link_gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        links: &[LinkStatus],
+        value: impl Fn(&LinkStatus) -> Option<f64>,
+    ) -> fmt::Result {
+        let kind = ConstGauge::new(0.0).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, unit, kind)?;
+        for link in links {
+            if let Some(value) = value(link) {
+                ConstGauge::new(value).encode(family.encode_family(&labels(link))?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn labels(link: &LinkStatus) -> [(&'static str, String); 2] {
+    [("device", link.device.clone()), ("endpoint", link.endpoint.clone())]
+}

@@ -1,0 +1,143 @@
+//! What `/status` answers and `sandan-gateway status` reads.
+
+use sandan_proto::v1;
+use serde::{Deserialize, Serialize};
+
+use super::{UplinkState, millis};
+
+/// The whole gateway at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// `firm/name`.
+    pub gateway: String,
+    /// The software's version.
+    pub version: String,
+    /// Since the process started.
+    pub uptime_ms: u64,
+    /// Readings that passed the tag stage since then.
+    pub readings_total: u64,
+    /// Readings that the spool could not keep since then.
+    pub readings_dropped_total: u64,
+    /// One entry a device.
+    pub links: Vec<LinkStatus>,
+    /// The buffer.
+    pub spool: SpoolStatus,
+    /// The session with the ingest.
+    pub uplink: UplinkStatus,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Its name.
+    pub device: String,
+    /// Protocol and place.
+    pub endpoint: String,
+    /// `up`, `flaky` or `down`.
+    pub state: String,
+    /// One sentence; empty while all is well.
+    pub fault: String,
+    /// Requests, or messages.
+    pub polls_total: u64,
+    /// Those that brought no values.
+    pub failures_total: u64,
+    /// Polls left out because an earlier one took too long.
+    pub skipped_total: u64,
+    /// Retained messages, which are no readings.
+    pub ignored_total: u64,
+    /// Of the last five minutes.
+    pub success_permille_5min: u32,
+    /// Of the last five minutes.
+    pub latency_p99_ms: u32,
+    /// Since the last good value; absent when there was none.
+    pub last_good_age_ms: Option<u64>,
+    /// How often one is expected.
+    pub interval_ms: u32,
+}
+
+/// The buffer on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct SpoolStatus {
+    pub unacked_records: u64,
+    pub unacked_readings: u64,
+    pub bytes_used: u64,
+    pub bytes_cap: u64,
+    pub oldest_unacked_ms: u64,
+    pub damaged_records_total: u64,
+}
+
+/// The session with the ingest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UplinkStatus {
+    /// Whether one is open.
+    pub connected: bool,
+    /// For how long it has been so.
+    pub since_ms: u64,
+    /// Why there is none, in one sentence.
+    pub fault: Option<String>,
+    /// Readings acknowledged since the process started.
+    pub acked_total: u64,
+    /// Readings dead-lettered since the process started.
+    pub dead_lettered_total: u64,
+}
+
+impl Status {
+    pub(super) fn new(
+        gateway: &str,
+        health: &v1::Health,
+        extra: impl Iterator<Item = (u64, u64)>,
+        uplink: &UplinkState,
+        now_us: i64,
+    ) -> Self {
+        let spool = health.spool.unwrap_or_default();
+        Self {
+            gateway: gateway.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_ms: health.uptime_ms,
+            readings_total: health.readings_total,
+            readings_dropped_total: health.readings_dropped_total,
+            links: health.links.iter().zip(extra).map(|(link, extra)| LinkStatus::new(link, extra)).collect(),
+            spool: SpoolStatus {
+                unacked_records: spool.unacked_records,
+                unacked_readings: spool.unacked_readings,
+                bytes_used: spool.bytes_used,
+                bytes_cap: spool.bytes_cap,
+                oldest_unacked_ms: spool.oldest_unacked_ms,
+                damaged_records_total: spool.damaged_records_total,
+            },
+            uplink: UplinkStatus {
+                connected: uplink.connected,
+                since_ms: millis(now_us - uplink.since_us),
+                fault: uplink.fault.clone(),
+                acked_total: uplink.acked_total,
+                dead_lettered_total: uplink.dead_lettered_total,
+            },
+        }
+    }
+}
+
+impl LinkStatus {
+    fn new(link: &v1::LinkHealth, (skipped_total, ignored_total): (u64, u64)) -> Self {
+        let state = match link.state() {
+            v1::LinkState::Up => "up",
+            v1::LinkState::Flaky => "flaky",
+            v1::LinkState::Down | v1::LinkState::Unspecified => "down",
+            v1::LinkState::Disabled => "disabled",
+        };
+        Self {
+            device: link.device.clone(),
+            endpoint: link.endpoint.clone(),
+            state: state.into(),
+            fault: link.fault.clone(),
+            polls_total: link.polls_total,
+            failures_total: link.failures_total,
+            skipped_total,
+            ignored_total,
+            success_permille_5min: link.success_permille_5min,
+            latency_p99_ms: link.latency_p99_ms,
+            last_good_age_ms: link.last_good_age_ms,
+            interval_ms: link.interval_ms,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The one wiring file: every task, every channel, every bound, start and stop.
+//!
+//! ```text
+//! driver ─┐ replies            synced records
+//! driver ─┼────────▶ recorder ───▶ spool ───▶ uplink ───▶ ingest
+//! driver ─┘ ◀──────── (tag)               ◀─── acknowledged
+//!            tickets that are synced
+//! ```
+
+mod recorder;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use sandan_proto::v1;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Endpoint};
+use crate::driver::{self, Outlet};
+use crate::health::{Health, UplinkState};
+use crate::identity::Identity;
+use crate::spool::{Options, Spool};
+use crate::tag::Tags;
+use crate::uplink::{self, Status};
+use crate::{clock, http};
+
+use recorder::Recorder;
+
+/// Replies between the drivers and the recorder: a second of a plant with a thousand
+/// requests a second. When the disk is slower than that, polls wait.
+const REPLIES: usize = 1024;
+/// How often spool and uplink are looked at for the local pages.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A driver that panicked is started again after this pause.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// An orderly stop takes no longer; systemd's default patience is 90 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Runs the gateway until SIGTERM or SIGINT. A second signal ends it at once.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let identity = Identity::load(&config.uplink.token_file)?;
+    let boot = clock::boot_id().context("cannot learn the boot id of this machine")?;
+    let clock_offset = v1::ClockOffset {
+        boot_id: boot.to_vec(),
+        offset_us: clock::wall_us() - clock::monotonic_us(),
+        source: v1::clock_offset::Source::System.into(),
+    };
+    let options = Options { dir: config.state_dir.join("spool"), max_bytes: config.spool.max_bytes };
+    let (writer, spool, recovery) = Spool::open(&options, &config.births(), &clock_offset, boot)?;
+    tracing::info!(
+        records = recovery.records,
+        damaged_records = recovery.damaged_records,
+        damaged_segments = recovery.damaged_segments,
+        lane = %writer.lane(),
+        "spool is open"
+    );
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let health = Health::new(&config);
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
+    let local = listener.local_addr()?;
+
+    let (replies_in, replies) = mpsc::channel(REPLIES);
+    let polling = CancellationToken::new();
+    let mut synced = Vec::new();
+    let mut drivers = tokio::task::JoinSet::new();
+    for source in 0..config.endpoints.len() {
+        let (sender, receiver) = watch::channel(0);
+        synced.push(sender);
+        let outlet = Outlet { source, replies: replies_in.clone(), synced: receiver, tickets: Arc::default() };
+        drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
+    }
+    drop(replies_in);
+    let recorder = Recorder { replies, synced, tags: Tags::new(&config), writer, health: health.clone() };
+    let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));
+
+    let (status_in, status) = watch::channel(Status::default());
+    let leaving = CancellationToken::new();
+    let settings = uplink::Settings {
+        url: config.uplink.url.clone(),
+        ca_file: config.uplink.ca_file.clone(),
+        gateway: config.gateway.clone(),
+        boot,
+        config_hash: config.hash(),
+    };
+    let report = {
+        let (health, spool, status) = (health.clone(), spool.clone(), status.clone());
+        Arc::new(move || {
+            report(&health, &spool, &status.borrow());
+            health.snapshot(clock::monotonic_us())
+        })
+    };
+    let uplink = tokio::spawn(uplink::run(settings, identity, spool.clone(), report, status_in, leaving.clone()));
+    let reporter = tokio::spawn(report_often(health.clone(), spool.clone(), status));
+    let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
+    println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
+
+    let signalled = async {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+    };
+    tokio::select! {
+        () = signalled => {}
+        // Without the recorder nothing is kept: better to end, and be started again.
+        ended = &mut recorder => anyhow::bail!("the recorder stopped: {ended:?}"),
+    }
+    tracing::info!("stopping: no more polls, then the spool is synced and the uplink says goodbye");
+    let orderly = async {
+        polling.cancel();
+        while drivers.join_next().await.is_some() {}
+        let flushed = recorder.await;
+        leaving.cancel();
+        let left = uplink.await;
+        flushed.and(left).context("a task failed during the stop")
+    };
+    let second_signal = async {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+    };
+    let stopped = tokio::select! {
+        stopped = tokio::time::timeout(STOP_TIMEOUT, orderly) => stopped.context("the stop took too long")?,
+        () = second_signal => Err(anyhow::anyhow!("a second signal came: ended at once")),
+    };
+    reporter.abort();
+    pages.abort();
+    stopped
+}
+
+/// Keeps one driver running. It returns only when polling ends.
+async fn supervise(config: Arc<Config>, outlet: Outlet, health: Health, polling: CancellationToken) {
+    while !polling.is_cancelled() {
+        let (config, outlet) = (config.clone(), outlet.clone());
+        let task = tokio::spawn(drive(config, outlet.clone(), health.clone(), polling.clone()));
+        if let Err(error) = task.await {
+            tracing::error!(source = outlet.source, %error, "a driver failed and is started again");
+            health.unreachable(outlet.source, "the driver failed and is started again; see the log");
+            tokio::select! {
+                () = tokio::time::sleep(RESTART_PAUSE) => {}
+                () = polling.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn drive(config: Arc<Config>, outlet: Outlet, health: Health, polling: CancellationToken) {
+    match &config.endpoints[outlet.source] {
+        Endpoint::Modbus(endpoint) => driver::modbus::run(endpoint.clone(), outlet, health, polling).await,
+        Endpoint::Mqtt(endpoint) => driver::mqtt::run(endpoint.clone(), outlet, health, polling).await,
+    }
+}
+
+async fn report_often(health: Health, spool: Spool, status: watch::Receiver<Status>) {
+    let mut tick = tokio::time::interval(REPORT_INTERVAL);
+    loop {
+        tick.tick().await;
+        report(&health, &spool, &status.borrow());
+    }
+}
+
+fn report(health: &Health, spool: &Spool, status: &Status) {
+    let depth = spool.depth();
+    let boot = clock::boot_id().ok();
+    let age_us = depth.oldest.map(|oldest| {
+        // Of an older boot only the wall clock could tell; that much is at least known.
+        let elapsed = clock::monotonic_us();
+        if Some(oldest.boot) == boot { elapsed - oldest.monotonic_us } else { elapsed }
+    });
+    health.set_spool(v1::SpoolHealth {
+        unacked_records: depth.records,
+        unacked_readings: depth.readings,
+        bytes_used: depth.bytes,
+        bytes_cap: depth.bytes_cap,
+        oldest_unacked_ms: age_us.map_or(0, |age| u64::try_from(age / 1000).unwrap_or(0)),
+        damaged_records_total: depth.damaged_records,
+    });
+    health.set_uplink(UplinkState {
+        connected: status.connected,
+        since_us: status.since_us,
+        fault: status.fault.clone(),
+        acked_total: status.stored_total,
+        dead_lettered_total: status.dead_lettered_total,
+    });
+}

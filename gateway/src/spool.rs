@@ -1,0 +1,273 @@
+//! The spool: the only buffer between the plant and the ingest, on disk.
+//!
+//! # Promises
+//! - What [`Writer::sync`] returned for survives a power cut.
+//! - A record is never rewritten; it is read back byte-identical, or not at all.
+//! - Nothing is removed before the ingest acknowledged it, but for the byte cap: then
+//!   the oldest segment goes and a gap record, synced first, takes its place.
+//! - A damaged record costs itself. It never blocks the start and never hides those
+//!   behind it; the hole that it leaves in the sequence is declared as a gap.
+//!
+//! # Format, version 1
+//! A directory of segments `0000000000000001.seg`, numbered upwards. Integers are
+//! little-endian. A segment belongs to one lane and can be read on its own:
+//!
+//! ```text
+//! header   64 bytes   magic "SANDANSP" · version u16 · zero u16 · zero u32 ·
+//!                     lane 16 · boot id 16 · segment number u64 · zero u32 ·
+//!                     CRC-32C u32 of the 60 bytes before
+//! record   16 bytes   magic "SNDR" · body length u32 · kind u8 · zero 3 ·
+//!                     CRC-32C u32 of length, kind, zero and body
+//!          body       1 births  the content whose hash batches name (a BirthSet)
+//!                     2 clock   a ClockOffset
+//!                     3 batch   a Sealed
+//!                     4 gap     a Gap with a place of its own in this lane
+//!                     5 displaced  a Gap for dropped records, of any lane
+//! ```
+//! Births and clock offset stand at the head of every segment. Behind the last record
+//! come zeros (the file is preallocated) or the end. The messages are those of
+//! `sandan.v1`. `state.json` beside the segments holds the session's epoch and, as a
+//! hint only, how far each lane was acknowledged.
+//!
+//! Every process start opens a new lane in a new segment; older lanes are read-only.
+//! So a number is never used twice, whatever happened to the disk.
+//!
+//! # What it must not know
+//! What a reading is. It carries sealed payloads.
+
+mod format;
+mod index;
+mod reader;
+mod scan;
+mod state;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sandan_proto::births::Births;
+use sandan_proto::id::{BootId, LaneId};
+use sandan_proto::v1;
+use tokio::sync::watch;
+
+pub use index::Depth;
+pub use reader::{Item, Reader};
+pub use state::State;
+pub use writer::{Outgoing, Writer};
+
+use index::Index;
+
+/// The largest segment. Small enough that the byte cap drops little at once, large
+/// enough that births and clock at each head weigh nothing.
+const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+/// The smallest segment, for a spool with a small cap.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// At least so many segments share the cap, so that dropping one is a small loss.
+const SEGMENTS_PER_CAP: u64 = 16;
+
+/// How a spool is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its directory; made when missing.
+    pub dir: PathBuf,
+    /// What all segments together may take.
+    pub max_bytes: u64,
+}
+
+/// What went wrong, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The file system refused.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// `open`, `write`, `sync`, …
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("the spool {0} is in use by another process")]
+    Locked(PathBuf),
+    /// Written by a newer version.
+    #[error("{path} has spool format {found}, and this program knows up to {known}")]
+    Newer {
+        /// The segment or state file.
+        path: PathBuf,
+        /// Its version.
+        found: u16,
+        /// The newest that this build reads.
+        known: u16,
+    },
+    /// The kernel did not tell which boot this is.
+    #[error("cannot learn the boot id of this machine")]
+    Boot(#[source] std::io::Error),
+}
+
+impl SpoolError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// What was found when a spool was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments that could be read.
+    pub segments: usize,
+    /// Batches and gaps in them.
+    pub records: u64,
+    /// Records that failed their checksum. Their readings are declared as a gap.
+    pub damaged_records: u64,
+    /// Segments whose header was unreadable; renamed to `….damaged`.
+    pub damaged_segments: u64,
+}
+
+/// The spool as its readers see it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    max_bytes: u64,
+    index: Mutex<Index>,
+    /// Bumped by every sync and every acknowledgement.
+    changed: watch::Sender<u64>,
+    /// Held for the life of the process.
+    _lock: std::fs::File,
+}
+
+impl Spool {
+    /// Opens a spool, reads what an earlier process left, and begins a new lane.
+    pub fn open(
+        options: &Options,
+        births: &Births,
+        clock: &v1::ClockOffset,
+        boot: BootId,
+    ) -> Result<(Writer, Spool, Recovery), SpoolError> {
+        let dir = options.dir.clone();
+        std::fs::create_dir_all(&dir).map_err(SpoolError::io("create", &dir))?;
+        let lock = lock(&dir)?;
+        let state = State::load(&dir)?;
+        let (mut index, recovery) = scan::scan(&dir, state)?;
+        let lane = LaneId::random();
+        index.open_lane(lane);
+        let spool = Spool {
+            shared: Arc::new(Shared {
+                dir,
+                max_bytes: options.max_bytes,
+                index: Mutex::new(index),
+                changed: watch::Sender::new(0),
+                _lock: lock,
+            }),
+        };
+        let writer = Writer::open(spool.clone(), lane, boot, births, clock)?;
+        Ok((writer, spool, recovery))
+    }
+
+    /// Lanes that still hold records or are being written, oldest first.
+    pub fn lanes(&self) -> Vec<v1::LaneState> {
+        self.index().lane_states()
+    }
+
+    /// Takes the ingest's word on how far a lane is durable. Removes segments that
+    /// nobody needs any more.
+    pub fn acked(&self, lane: LaneId, through: u64) -> Result<(), SpoolError> {
+        let removed = {
+            let mut index = self.index();
+            index.acked(lane, through);
+            let removed = index.take_removable();
+            if !removed.is_empty() {
+                index.state().save(&self.shared.dir)?;
+            }
+            removed
+        };
+        for path in &removed {
+            std::fs::remove_file(path).map_err(SpoolError::io("remove", path))?;
+        }
+        self.notify();
+        Ok(())
+    }
+
+    /// Remembers the epoch that the ingest granted, synced before it returns: no frame
+    /// may be sent under an epoch that a power cut could make us forget.
+    pub fn save_session(&self, epoch: u64, timeline: &[u8]) -> Result<(), SpoolError> {
+        let mut index = self.index();
+        index.set_session(epoch, timeline);
+        index.state().save(&self.shared.dir)
+    }
+
+    /// Writes the acknowledged positions down, so that a restart shows the right depth
+    /// before it reaches the ingest.
+    pub fn save_state(&self) -> Result<(), SpoolError> {
+        self.index().state().save(&self.shared.dir)
+    }
+
+    /// Epoch, timeline and acknowledged positions.
+    pub fn state(&self) -> State {
+        self.index().state().clone()
+    }
+
+    /// How much waits for the ingest.
+    pub fn depth(&self) -> Depth {
+        self.index().depth(self.shared.max_bytes)
+    }
+
+    /// The births of a hash, while the spool holds a batch that names them.
+    pub fn births(&self, hash: &[u8]) -> Option<v1::Births> {
+        self.index().births(hash)
+    }
+
+    /// The clock offset of a boot, while the spool holds a segment of it.
+    pub fn clock(&self, boot: &[u8]) -> Option<v1::ClockOffset> {
+        self.index().clock(boot)
+    }
+
+    /// Changes whenever there may be more to read.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    /// Reads a lane from behind `after`.
+    pub fn reader(&self, lane: LaneId, after: u64) -> Reader {
+        Reader::new(self.clone(), lane, after)
+    }
+
+    fn notify(&self) {
+        self.shared.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // The index is consistent between statements that can panic; going on with it
+        // is better than a gateway that stops recording.
+        self.shared.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock(dir: &Path) -> Result<std::fs::File, SpoolError> {
+    let path = dir.join("lock");
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(SpoolError::io("open", &path))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Locked(dir.to_owned())),
+        Err(error) => Err(SpoolError::io("lock", &path)(error.into())),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
+    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(SpoolError::io("sync", dir))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,387 @@
+//! What the spool holds, in memory: segments, lanes, gaps that took the place of
+//! dropped segments. Rebuilt by `scan` at every start; the segments are the truth.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use sandan_proto::id::{BootId, LaneId};
+use sandan_proto::record::{Gap, Moment};
+use sandan_proto::v1;
+
+use super::state::State;
+
+/// A closed segment keeps the position of every so many records: a seek then reads a
+/// few records, and a spool of a million records needs 2 MB of positions.
+const MARK_EVERY: usize = 16;
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) sequence: u64,
+    pub(super) offset: u64,
+    /// Monotonic time of its first reading, on the segment's boot.
+    pub(super) first_us: i64,
+    /// Readings of the lane before it.
+    pub(super) cumulative_before: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) lane: LaneId,
+    pub(super) boot: BootId,
+    /// What the file takes on disk.
+    pub(super) file_bytes: u64,
+    /// Records up to here are synced and may be read.
+    pub(super) synced_bytes: u64,
+    /// First and last sequence of the segment's own lane.
+    pub(super) sequences: Option<(u64, u64)>,
+    pub(super) cumulative_before: u64,
+    pub(super) cumulative_after: u64,
+    /// Gaps of older lanes that are kept here.
+    pub(super) displaced: Vec<Gap>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) first: Option<Moment>,
+    pub(super) last: Option<Moment>,
+}
+
+/// What a reader needs to know of a segment.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) synced_bytes: u64,
+    pub(super) sequences: Option<(u64, u64)>,
+    pub(super) cumulative_before: u64,
+    pub(super) cumulative_after: u64,
+    /// The last known position at or before the sequence, and the readings before it.
+    pub(super) offset: u64,
+    pub(super) cumulative_at_offset: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    last_sealed: u64,
+    cumulative: u64,
+    acked: u64,
+    acked_cumulative: u64,
+}
+
+/// How much waits for the ingest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Batches and gaps that are synced and not acknowledged.
+    pub records: u64,
+    /// Readings in them.
+    pub readings: u64,
+    /// What all segments take on disk.
+    pub bytes: u64,
+    /// What they may take.
+    pub bytes_cap: u64,
+    /// When the oldest unacknowledged reading was taken, if that was in this boot; for
+    /// an older boot the caller knows only that it is older.
+    pub oldest: Option<Moment>,
+    /// Records that failed their checksum since the start.
+    pub damaged_records: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) segments: VecDeque<Segment>,
+    /// In the order in which they were opened.
+    order: Vec<LaneId>,
+    lanes: HashMap<LaneId, Lane>,
+    displaced: HashMap<LaneId, BTreeMap<u64, Gap>>,
+    births: HashMap<Vec<u8>, Bytes>,
+    clocks: HashMap<Vec<u8>, v1::ClockOffset>,
+    state: State,
+    pub(super) damaged_records: u64,
+}
+
+impl Index {
+    pub(super) fn new(state: State) -> Self {
+        Self { state, ..Self::default() }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn set_session(&mut self, epoch: u64, timeline: &[u8]) {
+        self.state.epoch = epoch;
+        self.state.timeline = uuid::Uuid::from_slice(timeline).map(|id| id.to_string()).unwrap_or_default();
+    }
+
+    pub(super) fn open_lane(&mut self, lane: LaneId) {
+        if let Entry::Vacant(vacant) = self.lanes.entry(lane) {
+            let acked = self.state.acked.get(&lane.to_string()).copied().unwrap_or(0);
+            vacant.insert(Lane { acked, ..Lane::default() });
+            self.order.push(lane);
+        }
+    }
+
+    pub(super) fn add_births(&mut self, hash: &[u8], content: Bytes) {
+        self.births.insert(hash.to_vec(), content);
+    }
+
+    pub(super) fn add_clock(&mut self, clock: v1::ClockOffset) {
+        self.clocks.insert(clock.boot_id.clone(), clock);
+    }
+
+    pub(super) fn births(&self, hash: &[u8]) -> Option<v1::Births> {
+        let content = self.births.get(hash)?.clone();
+        Some(v1::Births { hash: hash.to_vec(), content })
+    }
+
+    pub(super) fn clock(&self, boot: &[u8]) -> Option<v1::ClockOffset> {
+        self.clocks.get(boot).cloned()
+    }
+
+    /// Adds a record of the newest segment's own lane, in sequence order. `span` is the
+    /// monotonic time of a batch's first and last reading.
+    pub(super) fn add_record(&mut self, mark: Mark, last_sequence: u64, cumulative: u64, span: Option<(i64, i64)>) {
+        let Some(segment) = self.segments.back_mut() else { return };
+        if segment.sequences.is_none() {
+            segment.cumulative_before = mark.cumulative_before;
+        }
+        let first = segment.sequences.map_or(mark.sequence, |(first, _)| first);
+        segment.sequences = Some((first, last_sequence));
+        segment.cumulative_after = cumulative;
+        segment.marks.push(mark);
+        if let Some((first_us, last_us)) = span {
+            segment.first.get_or_insert(Moment { boot: segment.boot, monotonic_us: first_us });
+            segment.last = Some(Moment { boot: segment.boot, monotonic_us: last_us });
+        }
+        let id = segment.lane;
+        self.open_lane(id);
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.last_sealed = lane.last_sealed.max(last_sequence);
+            lane.cumulative = lane.cumulative.max(cumulative);
+        }
+    }
+
+    /// Records of the newest segment may be read through here.
+    pub(super) fn grew(&mut self, synced_bytes: u64) {
+        if let Some(newest) = self.segments.back_mut() {
+            newest.synced_bytes = synced_bytes;
+            newest.file_bytes = newest.file_bytes.max(synced_bytes);
+        }
+    }
+
+    /// A gap for a dropped segment, joined with the one that it follows directly, so
+    /// that a long outage is one gap.
+    pub(super) fn joined(&self, gap: Gap) -> Gap {
+        let before = gap.first_sequence.checked_sub(1).and_then(|before| self.displaced_at(gap.lane, before));
+        match before {
+            Some(before) if before.cause == gap.cause => Gap {
+                first_sequence: before.first_sequence,
+                from: before.from,
+                cumulative_before: before.cumulative_before,
+                ..gap
+            },
+            _ => gap,
+        }
+    }
+
+    /// Adds a gap that stands for a dropped segment and is kept in the newest one.
+    pub(super) fn add_displaced(&mut self, gap: Gap) {
+        if let Entry::Vacant(vacant) = self.lanes.entry(gap.lane) {
+            // Its segments are all gone, so it is older than every lane that is left.
+            vacant.insert(Lane::default());
+            self.order.insert(0, gap.lane);
+        }
+        if let Some(lane) = self.lanes.get_mut(&gap.lane) {
+            lane.last_sealed = lane.last_sealed.max(gap.last_sequence);
+            lane.cumulative = lane.cumulative.max(gap.cumulative_after);
+        }
+        if let Some(newest) = self.segments.back_mut() {
+            newest.displaced.push(gap.clone());
+        }
+        let covered = self
+            .displaced_at(gap.lane, gap.first_sequence)
+            .is_some_and(|covering| covering.last_sequence >= gap.last_sequence);
+        if !covered {
+            let gaps = self.displaced.entry(gap.lane).or_default();
+            gaps.retain(|_, old| old.first_sequence < gap.first_sequence || old.last_sequence > gap.last_sequence);
+            gaps.insert(gap.first_sequence, gap);
+        }
+    }
+
+    /// The gap of a lane that stands for a sequence.
+    pub(super) fn displaced_at(&self, lane: LaneId, sequence: u64) -> Option<&Gap> {
+        let gaps = self.displaced.get(&lane)?;
+        gaps.range(..=sequence).next_back().map(|(_, gap)| gap).filter(|gap| gap.last_sequence >= sequence)
+    }
+
+    /// The segment that holds a sequence of a lane, or else the first behind it.
+    pub(super) fn segment_from(&self, lane: LaneId, sequence: u64) -> Option<&Segment> {
+        self.segments
+            .iter()
+            .filter(|segment| segment.lane == lane)
+            .find(|segment| segment.sequences.is_some_and(|(_, last)| last >= sequence))
+    }
+
+    pub(super) fn acked(&mut self, lane: LaneId, through: u64) {
+        let Some(known) = self.lanes.get(&lane) else { return };
+        let through = through.min(known.last_sealed);
+        let cumulative = if through == known.last_sealed {
+            known.cumulative
+        } else {
+            self.mark_from(lane, through + 1).map_or(known.acked_cumulative, |mark| mark.cumulative_before)
+        };
+        if let Some(known) = self.lanes.get_mut(&lane) {
+            known.acked = through;
+            known.acked_cumulative = cumulative;
+        }
+        self.state.acked.insert(lane.to_string(), through);
+    }
+
+    fn mark_from(&self, lane: LaneId, sequence: u64) -> Option<Mark> {
+        let segment = self.segment_from(lane, sequence)?;
+        let at = segment.marks.partition_point(|mark| mark.sequence <= sequence);
+        segment.marks.get(at.saturating_sub(1)).copied()
+    }
+
+    /// Takes out the segments that nobody needs: acknowledged, from the oldest on, but
+    /// never the newest, and never the newest that holds a reading: it tells the next
+    /// start when the last one was.
+    pub(super) fn take_removable(&mut self) -> Vec<PathBuf> {
+        let mut removed = Vec::new();
+        while self.segments.iter().skip(1).any(|segment| segment.last.is_some())
+            && self.segments.front().is_some_and(|front| self.is_done(front))
+        {
+            removed.extend(self.segments.pop_front().map(|segment| segment.path));
+        }
+        if !removed.is_empty() {
+            self.forget_empty_lanes();
+        }
+        removed
+    }
+
+    /// Takes out the oldest segment to make room, if it is not the only one.
+    pub(super) fn take_oldest(&mut self) -> Option<Segment> {
+        (self.segments.len() > 1).then(|| self.segments.pop_front()).flatten()
+    }
+
+    fn is_done(&self, segment: &Segment) -> bool {
+        let acked = |lane: LaneId| self.lanes.get(&lane).map_or(0, |lane| lane.acked);
+        segment.sequences.is_none_or(|(_, last)| acked(segment.lane) >= last)
+            && segment.displaced.iter().all(|gap| acked(gap.lane) >= gap.last_sequence)
+    }
+
+    /// Whether a gap still has to be told to the ingest.
+    pub(super) fn is_unacked(&self, lane: LaneId, sequence: u64) -> bool {
+        self.lanes.get(&lane).is_none_or(|lane| lane.acked < sequence)
+    }
+
+    pub(super) fn forget_empty_lanes(&mut self) {
+        let current = self.order.last().copied();
+        let segments = &self.segments;
+        let lanes = &self.lanes;
+        let keep = |id: &LaneId| {
+            Some(*id) == current
+                || segments.iter().any(|segment| segment.lane == *id)
+                || lanes.get(id).is_some_and(|lane| lane.acked < lane.last_sealed)
+        };
+        let gone: Vec<LaneId> = self.order.iter().filter(|id| !keep(id)).copied().collect();
+        for id in gone {
+            self.order.retain(|lane| *lane != id);
+            self.lanes.remove(&id);
+            self.displaced.remove(&id);
+            self.state.acked.remove(&id.to_string());
+        }
+    }
+
+    pub(super) fn lane_states(&self) -> Vec<v1::LaneState> {
+        let newest = self.order.last();
+        self.order
+            .iter()
+            .filter_map(|id| {
+                let lane = self.lanes.get(id)?;
+                let first_kept = self
+                    .segments
+                    .iter()
+                    .find(|segment| segment.lane == *id && segment.sequences.is_some())
+                    .and_then(|segment| segment.sequences)
+                    .map_or(lane.last_sealed + 1, |(first, _)| first);
+                Some(v1::LaneState {
+                    lane: id.to_vec(),
+                    first_kept,
+                    last_sealed: lane.last_sealed,
+                    read_only: Some(id) != newest,
+                })
+            })
+            .collect()
+    }
+
+    /// The last reading that any segment holds.
+    pub(super) fn last_moment(&self) -> Option<Moment> {
+        self.segments.iter().rev().find_map(|segment| segment.last)
+    }
+
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.file_bytes).sum()
+    }
+
+    pub(super) fn depth(&self, bytes_cap: u64) -> Depth {
+        let waiting = |lane: &&LaneId| self.lanes.get(*lane).is_some_and(|lane| lane.acked < lane.last_sealed);
+        let oldest = self.order.iter().find(waiting).and_then(|id| {
+            let next = self.lanes.get(id)?.acked + 1;
+            let mark = self.mark_from(*id, next)?;
+            let boot = self.segment_from(*id, next)?.boot;
+            Some(Moment { boot, monotonic_us: mark.first_us })
+        });
+        Depth {
+            records: self.lanes.values().map(|lane| lane.last_sealed.saturating_sub(lane.acked)).sum(),
+            readings: self.lanes.values().map(|lane| lane.cumulative.saturating_sub(lane.acked_cumulative)).sum(),
+            bytes: self.file_bytes(),
+            bytes_cap,
+            oldest,
+            damaged_records: self.damaged_records,
+        }
+    }
+}
+
+impl Segment {
+    pub(super) fn new(number: u64, path: PathBuf, lane: LaneId, boot: BootId) -> Self {
+        Self {
+            number,
+            path,
+            lane,
+            boot,
+            file_bytes: 0,
+            synced_bytes: 0,
+            sequences: None,
+            cumulative_before: 0,
+            cumulative_after: 0,
+            displaced: Vec::new(),
+            marks: Vec::new(),
+            first: None,
+            last: None,
+        }
+    }
+
+    /// Where a reader that wants a sequence begins.
+    pub(super) fn view(&self, sequence: u64) -> View {
+        let at = self.marks.partition_point(|mark| mark.sequence <= sequence);
+        let mark = at.checked_sub(1).and_then(|at| self.marks.get(at));
+        View {
+            number: self.number,
+            path: self.path.clone(),
+            synced_bytes: self.synced_bytes,
+            sequences: self.sequences,
+            cumulative_before: self.cumulative_before,
+            cumulative_after: self.cumulative_after,
+            offset: mark.map_or(super::format::HEADER_LEN as u64, |mark| mark.offset),
+            cumulative_at_offset: mark.map_or(self.cumulative_before, |mark| mark.cumulative_before),
+        }
+    }
+
+    /// Keeps a position of every [`MARK_EVERY`]th record, once no more are added.
+    pub(super) fn thin_marks(&mut self) {
+        self.marks = self.marks.iter().step_by(MARK_EVERY).copied().collect();
+    }
+}

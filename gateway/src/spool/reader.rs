@@ -1,0 +1,197 @@
+//! Reads one lane in sequence order: batches, gaps, and gaps in place of what is
+//! damaged. Sees only what is synced.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use prost::Message;
+use sandan_proto::id::LaneId;
+use sandan_proto::record::{Gap, GapCause, Sealed};
+use sandan_proto::v1;
+
+use super::format::{self, FRAME_LEN, Frame, Kind};
+use super::index::View;
+use super::{Spool, SpoolError, scan};
+
+/// A record of a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// As it was sealed.
+    Batch(v1::Sealed),
+    /// Readings that are gone.
+    Gap(v1::Gap),
+}
+
+impl Item {
+    /// The sequence up to which this record moves the watermark.
+    pub fn last_sequence(&self) -> u64 {
+        match self {
+            Self::Batch(sealed) => sealed.sequence,
+            Self::Gap(gap) => gap.last_sequence,
+        }
+    }
+}
+
+/// A position in a lane.
+#[derive(Debug)]
+pub struct Reader {
+    spool: Spool,
+    lane: LaneId,
+    next: u64,
+    /// Readings of the lane before `next`, where it is known.
+    cumulative: u64,
+    open: Option<(u64, File)>,
+    offset: u64,
+}
+
+/// What reading one frame gave.
+enum Step {
+    Took(Item),
+    /// A record before the one that is wanted, or of another kind.
+    Passed,
+    /// Nothing more that is synced in this segment.
+    End,
+}
+
+impl Reader {
+    pub(super) fn new(spool: Spool, lane: LaneId, after: u64) -> Self {
+        Self { spool, lane, next: after + 1, cumulative: 0, open: None, offset: 0 }
+    }
+
+    /// The lane that is read.
+    pub fn lane(&self) -> LaneId {
+        self.lane
+    }
+
+    /// The next record, or none when all that is synced was read.
+    pub fn next_item(&mut self) -> Result<Option<Item>, SpoolError> {
+        loop {
+            let segment = {
+                let index = self.spool.index();
+                if let Some(gap) = index.displaced_at(self.lane, self.next) {
+                    let gap = gap.clone();
+                    drop(index);
+                    return Ok(Some(self.take_gap(&gap)));
+                }
+                index.segment_from(self.lane, self.next).map(|segment| segment.view(self.next))
+            };
+            let Some(segment) = segment else { return Ok(None) };
+            if let Some((first, _)) = segment.sequences
+                && first > self.next
+            {
+                let hole = self.hole(first - 1, segment.cumulative_before);
+                return Ok(Some(self.take_gap(&hole)));
+            }
+            match self.read_segment(&segment) {
+                Ok(Some(item)) => return Ok(Some(item)),
+                // The end of the segment is damaged: what it held is a hole.
+                Ok(None) => {
+                    let last = segment.sequences.map_or(self.next, |(_, last)| last);
+                    let hole = self.hole(last, segment.cumulative_after);
+                    return Ok(Some(self.take_gap(&hole)));
+                }
+                // Dropped or removed between the look and the read.
+                Err(SpoolError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    self.open = None;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Goes on from behind another sequence.
+    pub fn seek(&mut self, after: u64) {
+        *self = Self::new(self.spool.clone(), self.lane, after);
+    }
+
+    fn take_gap(&mut self, gap: &Gap) -> Item {
+        self.next = gap.last_sequence + 1;
+        self.cumulative = gap.cumulative_after;
+        self.open = None;
+        Item::Gap(gap.to_wire())
+    }
+
+    fn hole(&self, last_sequence: u64, cumulative_after: u64) -> Gap {
+        Gap {
+            lane: self.lane,
+            first_sequence: self.next,
+            last_sequence,
+            cause: GapCause::Damaged,
+            from: None,
+            to: None,
+            cumulative_before: self.cumulative.min(cumulative_after),
+            cumulative_after,
+        }
+    }
+
+    fn read_segment(&mut self, segment: &View) -> Result<Option<Item>, SpoolError> {
+        if self.open.as_ref().is_none_or(|(number, _)| *number != segment.number) {
+            let file = File::open(&segment.path).map_err(SpoolError::io("open", &segment.path))?;
+            self.offset = segment.offset;
+            self.cumulative = segment.cumulative_at_offset;
+            self.open = Some((segment.number, file));
+        }
+        loop {
+            match self.step(segment)? {
+                Step::Took(item) => return Ok(Some(item)),
+                Step::Passed => {}
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    fn step(&mut self, segment: &View) -> Result<Step, SpoolError> {
+        let Some((_, file)) = &self.open else { return Ok(Step::End) };
+        let read = |from: u64, len: u64| -> Result<Vec<u8>, SpoolError> {
+            let len = len.min(segment.synced_bytes.saturating_sub(from));
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+            file.read_exact_at(&mut bytes, from).map_err(SpoolError::io("read", &segment.path))?;
+            Ok(bytes)
+        };
+        let head = read(self.offset, FRAME_LEN as u64)?;
+        if head.len() < FRAME_LEN {
+            return Ok(Step::End);
+        }
+        let body = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
+        let bytes = read(self.offset, FRAME_LEN as u64 + body)?;
+        let (kind, body, len) = match format::decode_record(&bytes) {
+            Frame::Record { kind, body, len } => (kind, Bytes::copy_from_slice(body), len as u64),
+            Frame::End | Frame::Damaged => {
+                let rest = read(self.offset, u64::MAX)?;
+                let Some(skipped) = format::resync(&rest) else { return Ok(Step::End) };
+                self.offset += skipped as u64;
+                return Ok(Step::Passed);
+            }
+        };
+        let item = match kind {
+            Kind::Births | Kind::Clock | Kind::Displaced => None,
+            Kind::Batch => v1::Sealed::decode(body).ok().map(Item::Batch),
+            Kind::Gap => v1::Gap::decode(body).ok().map(Item::Gap),
+        };
+        let Some(item) = item.filter(|item| item.last_sequence() >= self.next) else {
+            self.offset += len;
+            return Ok(Step::Passed);
+        };
+        let (first, after) = match &item {
+            Item::Gap(gap) => (gap.first_sequence, gap.cumulative_after),
+            Item::Batch(sealed) => (sealed.sequence, sealed.cumulative_readings),
+        };
+        if first > self.next {
+            // Damaged records stood here. The one in hand is read again behind their gap.
+            let before = match &item {
+                Item::Gap(gap) => gap.cumulative_before,
+                Item::Batch(sealed) => Sealed::from_wire(sealed.clone()).map_or(after, |sealed| scan::before(&sealed)),
+            };
+            let hole = self.hole(first - 1, before);
+            let (open, offset) = (self.open.take(), self.offset);
+            let item = self.take_gap(&hole);
+            (self.open, self.offset) = (open, offset);
+            return Ok(Step::Took(item));
+        }
+        self.offset += len;
+        self.next = item.last_sequence() + 1;
+        self.cumulative = after;
+        Ok(Step::Took(item))
+    }
+}

@@ -1,0 +1,210 @@
+//! The uplink: one gRPC session that empties the spool into the ingest.
+//!
+//! It reads sealed records from the spool, keeps as many in flight as the ingest gave
+//! credits for, and tells the spool what the ingest acknowledged. A lost connection, a
+//! refusal or an ingest that falls silent costs a pause and another try, never a
+//! record: the spool forgets only what was acknowledged.
+//!
+//! `window` and `cursor` are state machines without I/O of their own; `session` is the
+//! loop around them; this file connects and tries again.
+
+mod cursor;
+mod session;
+mod window;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandan_proto::id::{BootId, GatewayId};
+use sandan_proto::v1;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use crate::clock;
+use crate::identity::Identity;
+use crate::spool::{Spool, SpoolError};
+
+use session::Session;
+
+/// First pause after a lost session.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest pause: a returned ingest is found within it.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A TCP and TLS handshake over a bad LTE link takes seconds, not minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// HTTP/2 pings find a half-open connection while nothing is sent.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// No answer to a ping for so long is a dead connection.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the uplink needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the ingest is, `https://host:port` or `http://` on loopback.
+    pub url: String,
+    /// PEM of the CAs to trust, for `https://`.
+    pub ca_file: Option<PathBuf>,
+    /// Who this gateway is.
+    pub gateway: GatewayId,
+    /// This boot of the machine.
+    pub boot: BootId,
+    /// SHA-256 of the configuration in force.
+    pub config_hash: [u8; 32],
+}
+
+/// The session as operators see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the ingest has welcomed this gateway and the session stands.
+    pub connected: bool,
+    /// Since when it is so, monotonic microseconds.
+    pub since_us: i64,
+    /// Why not, in one sentence.
+    pub fault: Option<String>,
+    /// The epoch of the session.
+    pub epoch: u64,
+    /// Sessions that were welcomed since the start.
+    pub sessions_total: u64,
+    /// Readings stored, as the ingest acknowledged them since the start.
+    pub stored_total: u64,
+    /// Readings sent again that the ingest already had.
+    pub duplicate_total: u64,
+    /// Readings that the ingest put aside with a reason.
+    pub dead_lettered_total: u64,
+}
+
+/// Makes the health report of this moment.
+pub type HealthReport = Arc<dyn Fn() -> v1::Health + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("cannot read the CA file {path}")]
+    Ca {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot reach the ingest at {url}")]
+    Connect {
+        url: String,
+        #[source]
+        source: tonic::transport::Error,
+    },
+    #[error("the ingest refused: {}", .0.message())]
+    Refused(Box<tonic::Status>),
+    #[error("the ingest did not answer for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("the ingest ended the session: {0}")]
+    Ended(String),
+    #[error("the ingest broke the protocol: {0}")]
+    Protocol(&'static str),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+impl From<tonic::Status> for SessionError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+/// Keeps a session up until `stop`; then sends what is still in the spool for a short
+/// while, says goodbye and returns.
+pub async fn run(
+    settings: Settings,
+    identity: Identity,
+    spool: Spool,
+    health: HealthReport,
+    status: watch::Sender<Status>,
+    stop: CancellationToken,
+) {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let sessions = status.borrow().sessions_total;
+        let ended = connect_and_run(&settings, &identity, &spool, &health, &status, &stop).await;
+        if status.borrow().sessions_total > sessions {
+            backoff = BACKOFF_MIN;
+        }
+        let fault = ended.as_ref().err().map(sentence);
+        if let Some(fault) = &fault
+            && status.borrow().fault.as_ref() != Some(fault)
+        {
+            tracing::warn!(fault, "uplink is down");
+        }
+        status.send_modify(|status| {
+            if std::mem::take(&mut status.connected) || status.since_us == 0 {
+                status.since_us = clock::monotonic_us();
+            }
+            status.fault = fault;
+        });
+        if stop.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(jittered(backoff)) => {}
+            () = stop.cancelled() => return,
+        }
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+/// An error with its causes: transport errors say nothing without them.
+fn sentence(error: &SessionError) -> String {
+    use std::error::Error;
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Between half of a pause and all of it, so that gateways do not return in step.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness the pause is merely not jittered.
+    let _ = getrandom::fill(&mut random);
+    let share = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
+    pause.mul_f64(0.5 + share / 2.0)
+}
+
+async fn connect_and_run(
+    settings: &Settings,
+    identity: &Identity,
+    spool: &Spool,
+    health: &HealthReport,
+    status: &watch::Sender<Status>,
+    stop: &CancellationToken,
+) -> Result<(), SessionError> {
+    let channel = tokio::select! {
+        channel = connect(settings) => channel?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    Session::new(settings, spool, health, status).run(channel, identity, stop).await
+}
+
+async fn connect(settings: &Settings) -> Result<Channel, SessionError> {
+    let failed = |source| SessionError::Connect { url: settings.url.clone(), source };
+    let mut endpoint = Endpoint::from_shared(settings.url.clone())
+        .map_err(failed)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    if let Some(path) = &settings.ca_file {
+        let pem = std::fs::read(path).map_err(|source| SessionError::Ca { path: path.clone(), source })?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        endpoint = endpoint.tls_config(tls).map_err(failed)?;
+    }
+    endpoint.connect().await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests;

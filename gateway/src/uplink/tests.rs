@@ -1,0 +1,277 @@
+//! Against an ingest in this process, over a real connection.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use sandan_proto::batch::{self, BatchBuilder};
+use sandan_proto::births::Births;
+use sandan_proto::reading::{Quality, Value};
+use sandan_proto::v1::gateway_frame::Frame;
+use sandan_proto::v1::ingest_frame::Frame as Answer;
+use sandan_proto::v1::uplink_server::{Uplink, UplinkServer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Streaming};
+
+use super::*;
+use crate::spool::{Options, Outgoing, Writer};
+
+/// What the fake ingest does with the nth session, frame by frame.
+type Script = Box<dyn Fn(usize, usize, &Frame) -> Vec<Step> + Send + Sync>;
+
+enum Step {
+    Send(Answer),
+    /// The connection breaks here.
+    Break,
+}
+
+struct FakeIngest {
+    script: Script,
+    frames: Mutex<Vec<Vec<Frame>>>,
+    seen: watch::Sender<usize>,
+}
+
+struct Service(Arc<FakeIngest>);
+
+#[tonic::async_trait]
+impl Uplink for Service {
+    type SessionStream = ReceiverStream<Result<v1::IngestFrame, tonic::Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::GatewayFrame>>,
+    ) -> Result<Response<Self::SessionStream>, tonic::Status> {
+        if request.metadata().get("authorization").unwrap() != "Bearer sgw_good" {
+            return Err(tonic::Status::unauthenticated("unknown_token: this token is of no gateway"));
+        }
+        let mut inbound = request.into_inner();
+        let (answers, stream) = mpsc::channel(64);
+        let fake = self.0.clone();
+        let session = {
+            let mut sessions = fake.frames.lock().unwrap();
+            sessions.push(Vec::new());
+            sessions.len() - 1
+        };
+        tokio::spawn(async move {
+            while let Ok(Some(v1::GatewayFrame { frame: Some(frame) })) = inbound.message().await {
+                let number = fake.frames.lock().unwrap()[session].len();
+                let script = (fake.script)(session, number, &frame);
+                fake.frames.lock().unwrap()[session].push(frame);
+                fake.seen.send_modify(|seen| *seen += 1);
+                for answer in script {
+                    match answer {
+                        Step::Send(answer) => answers.send(Ok(v1::IngestFrame { frame: Some(answer) })).await.unwrap(),
+                        Step::Break => return,
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+fn welcome(epoch: u64, watermarks: Vec<v1::LaneWatermark>, records: u32) -> Step {
+    Step::Send(Answer::Welcome(v1::Welcome {
+        epoch,
+        watermarks,
+        credits: Some(v1::Credits { records, bytes: 1 << 20 }),
+        store_timeline: vec![5; 16],
+        heartbeat_ms: 60_000,
+        ..v1::Welcome::default()
+    }))
+}
+
+fn ack(lane: &[u8], through: u64) -> Step {
+    Step::Send(Answer::Ack(v1::Ack {
+        watermarks: vec![v1::LaneWatermark { lane: lane.to_vec(), durable_through: through }],
+        ..v1::Ack::default()
+    }))
+}
+
+async fn serve(script: Script) -> (Arc<FakeIngest>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let fake = Arc::new(FakeIngest { script, frames: Mutex::default(), seen: watch::Sender::new(0) });
+    let service = UplinkServer::new(Service(fake.clone()));
+    tokio::spawn(
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    (fake, url)
+}
+
+fn births() -> Births {
+    Births::new(&v1::BirthSet {
+        assets: vec![v1::Asset { id: "press-1".into(), ..v1::Asset::default() }],
+        devices: vec![v1::Device::default()],
+        series: vec![v1::Series { metric: "stroke_count".into(), value_type: 2, ..v1::Series::default() }],
+    })
+    .unwrap()
+}
+
+fn spool(dir: &Path, batches: i64) -> (Writer, Spool) {
+    let boot = BootId::random();
+    let clock = v1::ClockOffset { boot_id: boot.to_vec(), offset_us: 1, source: 1 };
+    let options = Options { dir: dir.join("spool"), max_bytes: 16 << 20 };
+    let (mut writer, spool, _) = Spool::open(&options, &births(), &clock, boot).unwrap();
+    append(&mut writer, 0..batches);
+    (writer, spool)
+}
+
+fn append(writer: &mut Writer, values: std::ops::Range<i64>) {
+    for value in values {
+        let mut builder = BatchBuilder::default();
+        builder.push(0, value, Value::I64(value), Quality::GOOD).unwrap();
+        let payload = batch::encode(&builder.take());
+        writer.append(&Outgoing { payload, readings: 1, first_us: value, last_us: value });
+        writer.sync().unwrap();
+    }
+}
+
+struct Running {
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start(dir: &Path, url: String, spool: &Spool, token: &str) -> Running {
+    let file = dir.join("token");
+    std::fs::write(&file, token).unwrap();
+    let settings = Settings {
+        url,
+        ca_file: None,
+        gateway: GatewayId::new("hanbit/gw-1").unwrap(),
+        boot: BootId::random(),
+        config_hash: [3; 32],
+    };
+    let (sender, status) = watch::channel(Status::default());
+    let stop = CancellationToken::new();
+    let identity = Identity::load(&file).unwrap();
+    let health: HealthReport = Arc::new(v1::Health::default);
+    let task = tokio::spawn(run(settings, identity, spool.clone(), health, sender, stop.clone()));
+    Running { status, stop, task }
+}
+
+fn sequences(frames: &[Frame]) -> Vec<u64> {
+    let sequence = |frame: &Frame| if let Frame::Sealed(sealed) = frame { Some(sealed.sequence) } else { None };
+    frames.iter().filter_map(sequence).collect()
+}
+
+async fn empty(spool: &Spool) {
+    let mut changes = spool.changes();
+    while spool.depth().records > 0 {
+        changes.changed().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_is_emptied_within_the_credits_and_the_goodbye_is_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, spool) = spool(dir.path(), 40);
+    let (fake, url) = serve(Box::new(|_, _, frame| match frame {
+        Frame::Hello(hello) => {
+            assert_eq!((hello.gateway.as_str(), hello.last_epoch), ("hanbit/gw-1", 0));
+            vec![welcome(1, vec![], 3)]
+        }
+        Frame::Sealed(sealed) => vec![ack(&sealed.lane, sealed.sequence)],
+        _ => vec![],
+    }))
+    .await;
+    let running = start(dir.path(), url, &spool, "sgw_good");
+    empty(&spool).await;
+    append(&mut writer, 40..45);
+    running.stop.cancel();
+    running.task.await.unwrap();
+    assert_eq!(spool.depth().records, 0, "an orderly stop sends what is left");
+    assert_eq!((spool.state().epoch, spool.state().timeline_bytes()), (1, vec![5; 16]));
+    let frames = fake.frames.lock().unwrap();
+    assert_eq!(sequences(&frames[0]), (1..=45).collect::<Vec<_>>());
+    assert!(matches!(frames[0].last(), Some(Frame::Goodbye(_))));
+    let first = frames[0].iter().position(|frame| matches!(frame, Frame::Sealed(_))).unwrap();
+    let before: Vec<_> = frames[0][..first].iter().filter(|frame| !matches!(frame, Frame::Health(_))).collect();
+    assert!(matches!(before[..], [Frame::Hello(_), Frame::Births(_), Frame::Clock(_)]), "{before:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_session_is_taken_up_behind_the_watermark_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, spool) = spool(dir.path(), 6);
+    let lane = writer.lane().to_vec();
+    let (fake, url) = serve(Box::new(move |session, _, frame| match (session, frame) {
+        (0, Frame::Hello(_)) => vec![welcome(1, vec![], 10)],
+        // Durable, but the acknowledgement is lost with the connection.
+        (0, Frame::Sealed(sealed)) if sealed.sequence == 5 => vec![Step::Break],
+        (0, _) => vec![],
+        (_, Frame::Hello(hello)) => {
+            assert_eq!(hello.last_epoch, 1);
+            let watermark = v1::LaneWatermark { lane: lane.clone(), durable_through: 2 };
+            vec![welcome(2, vec![watermark], 10)]
+        }
+        (_, Frame::Sealed(sealed)) => vec![ack(&sealed.lane, sealed.sequence)],
+        _ => vec![],
+    }))
+    .await;
+    let running = start(dir.path(), url, &spool, "sgw_good");
+    empty(&spool).await;
+    running.stop.cancel();
+    running.task.await.unwrap();
+    let frames = fake.frames.lock().unwrap();
+    assert_eq!(sequences(&frames[1]), [3, 4, 5, 6]);
+    let sealed = |session: usize, sequence| {
+        frames[session]
+            .iter()
+            .find(|frame| matches!(frame, Frame::Sealed(sealed) if sealed.sequence == sequence))
+            .cloned()
+    };
+    assert_eq!(sealed(0, 3), sealed(1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_ingest_asks_for_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, spool) = spool(dir.path(), 3);
+    let (fake, url) = serve(Box::new(|_, number, frame| match frame {
+        Frame::Hello(_) => vec![welcome(1, vec![], 1)],
+        Frame::Sealed(sealed) if sealed.sequence == 1 && number < 6 => vec![
+            Step::Send(Answer::NeedBirths(v1::NeedBirths { hash: sealed.births_hash.clone() })),
+            Step::Send(Answer::NeedClock(v1::NeedClock { boot_id: sealed.boot_id.clone() })),
+            Step::Send(Answer::Expected(v1::Expected { lane: sealed.lane.clone(), sequence: 1 })),
+        ],
+        Frame::Sealed(sealed) if sealed.sequence == 2 && number < 10 => {
+            vec![Step::Send(Answer::RetryLater(v1::RetryLater {
+                lane: sealed.lane.clone(),
+                sequence: 2,
+                delay_ms: 1,
+                reason: "rate".into(),
+            }))]
+        }
+        Frame::Sealed(sealed) => vec![ack(&sealed.lane, sealed.sequence)],
+        _ => vec![],
+    }))
+    .await;
+    let running = start(dir.path(), url, &spool, "sgw_good");
+    empty(&spool).await;
+    running.stop.cancel();
+    running.task.await.unwrap();
+    let frames = fake.frames.lock().unwrap();
+    let births = frames[0].iter().filter(|frame| matches!(frame, Frame::Births(_))).count();
+    let clocks = frames[0].iter().filter(|frame| matches!(frame, Frame::Clock(_))).count();
+    assert_eq!((births, clocks), (2, 2));
+    let sequences = sequences(&frames[0]);
+    assert_eq!(sequences[..2], [1, 1]);
+    assert_eq!(sequences.last(), Some(&3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_a_sentence_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, spool) = spool(dir.path(), 1);
+    let (_fake, url) = serve(Box::new(|_, _, _| vec![])).await;
+    let mut running = start(dir.path(), url, &spool, "sgw_bad");
+    let status = running.status.wait_for(|status| status.fault.is_some()).await.unwrap().clone();
+    assert_eq!(status.fault.unwrap(), "the ingest refused: unknown_token: this token is of no gateway");
+    assert!(!status.connected);
+    running.stop.cancel();
+    running.task.await.unwrap();
+    assert_eq!(spool.depth().records, 1);
+}
