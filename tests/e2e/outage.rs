@@ -1,12 +1,39 @@
 //! The other side is away for a while.
 
 use sandan_tests::harness::account::{Account, accounts};
-use sandan_tests::harness::{PATIENCE, wait_for};
+use sandan_tests::harness::{Gateway, GatewayPlan, PATIENCE, lasting_address, wait_for};
 use sandan_tests::plcsim::ModbusDevice;
 use sandan_tests::plcsim::fault::Fault;
 use sandan_tests::plcsim::machine::Make;
 
-use crate::world::{FIRM, World, plant, used};
+use crate::world::{FIRM, World, plant, programs, used};
+
+/// Nobody to send to: it goes on reading, keeps, and says so; a kill costs it no more
+/// than what was not synced.
+#[test]
+fn a_gateway_alone_keeps_what_it_reads_over_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let nobody = format!("http://{}", lasting_address().unwrap());
+    let plan = GatewayPlan::new(&format!("{FIRM}/press-hall"), &nobody, vec![used(&plant, "press", "press-1")]);
+    let mut gateway = Gateway::new(&programs(), dir.path(), &plan, "sgw_nobody-asks-for-it").unwrap();
+    gateway.start().unwrap();
+    let kept = |gateway: &Gateway| gateway.status().ok()?["spool"]["unacked_readings"].as_u64();
+    let before = wait_for("the spool to fill", PATIENCE, || kept(&gateway).filter(|kept| *kept > 50)).unwrap();
+    let status = gateway.status().unwrap();
+    assert_eq!(status["uplink"]["connected"], false);
+    wait_for("the status to say that nobody answers", PATIENCE, || {
+        gateway.status().ok()?["uplink"]["fault"].as_str().filter(|fault| !fault.is_empty()).map(drop)
+    })
+    .unwrap();
+    assert_eq!(status["links"][0]["state"], "up", "{status}");
+
+    gateway.kill();
+    gateway.start().unwrap();
+    let after = wait_for("the spool to be read again", PATIENCE, || kept(&gateway).filter(|kept| *kept > 0)).unwrap();
+    assert!(after >= before, "{before} readings were synced, {after} are kept after the kill");
+    assert!(gateway.terminate().unwrap().success());
+}
 
 /// An ingest that cannot be reached: the spool fills, and drains when it is back.
 #[test]

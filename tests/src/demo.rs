@@ -296,22 +296,36 @@ fn consent_story(tell: &Tell, ingest: &Ingest, a: &Firm, b: &Firm) -> anyhow::Re
     }
 
     let audit = a.owner.list(&format!("/v1/audit?firm={}", a.id), "entries")?;
-    let entry =
-        audit.iter().rev().find(|entry| entry.to_string().contains(b.id)).context("no audit line names firm B")?;
+    let read = |entry: &&Json| entry["kind"] == "read_started" && entry["detail"]["asker"] == b.id;
+    let entry = audit.iter().rev().find(read).context("no audit line says that firm B read")?;
     tell.step("감사 기록", "audit", &format!("{} sees who read what:", a.name()));
-    more(&audit_line(entry));
+    more(&audit_line(entry)?);
 
     ingest.revoke(&consent)?;
     tell.step("철회", "revoked", &format!("{} takes the consent back", a.name()));
     let refused = b.owner.get(&path)?;
     ensure!(refused.status == 403, "firm B was answered {} after the revocation: {}", refused.status, refused.body);
-    let code = refused.json()["code"].as_str().unwrap_or_default().to_owned();
-    tell.step("거절", "refused", &format!("{} asks again: 403 {code}", b.name()));
+    let why = refused.json()["reasons"][0]["detail"].as_str().unwrap_or_default().to_owned();
+    tell.step("거절", "refused", &format!("{} asks again: 403, {why}", b.name()));
     Ok(Pulled { from_us, to_us, count })
 }
 
-fn audit_line(entry: &Json) -> String {
-    entry.to_string()
+/// `#12 15:47:41 KST read_started: daon-heat read press-1 press_force, mean of bucketed`.
+fn audit_line(entry: &Json) -> anyhow::Result<String> {
+    let detail = &entry["detail"];
+    let text = |value: &Json| value.as_str().unwrap_or("?").to_owned();
+    let functions = detail["functions"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+    Ok(format!(
+        "#{} {} {}: {} read {} {}, {} ({})",
+        entry["number"],
+        seoul(time_us(&entry["time"])?)?,
+        text(&entry["kind"]),
+        text(&detail["asker"]),
+        text(&detail["asset"]),
+        text(&detail["metric"]),
+        text(&detail["form"]),
+        functions.join(", ")
+    ))
 }
 
 /// `15:47:41` in Seoul.

@@ -98,18 +98,20 @@ impl Asker {
         }
     }
 
-    /// All pages of a list: `/v1/series`, `/v1/audit`, `/v1/gaps`.
+    /// All pages of a list: `/v1/series`, `/v1/audit?firm=…`, `/v1/gaps?firm=…`.
     pub fn list(&self, path: &str, key: &str) -> anyhow::Result<Vec<Json>> {
         let mut items = Vec::new();
-        let mut cursor = String::new();
+        let mut next = String::new();
         let join = if path.contains('?') { '&' } else { '?' };
         loop {
-            let page = self.get(&format!("{path}{cursor}"))?.ok()?;
+            let page = self.get(&format!("{path}{next}"))?.ok()?;
             items.extend(page[key].as_array().with_context(|| format!("the answer has no {key}"))?.iter().cloned());
-            match page["next"].as_str() {
-                Some(next) => cursor = format!("{join}cursor={next}"),
-                None => return Ok(items),
-            }
+            // The audit goes on after an entry's number, other lists by a cursor.
+            next = match &page["next"] {
+                Json::String(cursor) => format!("{join}cursor={cursor}"),
+                Json::Number(after) => format!("{join}after={after}"),
+                _ => return Ok(items),
+            };
         }
     }
 }

@@ -148,7 +148,7 @@ pub struct Point {
     pub address: u16,
     /// How.
     pub kind: Kind,
-    /// What one count is worth; none for plain integers and floats.
+    /// What one count is worth, one over a whole number; none for plain integers and floats.
     pub scale: Option<f64>,
 }
 
@@ -193,7 +193,8 @@ impl Point {
             _ => bits as i64,
         };
         Some(match self.scale {
-            Some(scale) => Value::F64(whole as f64 * scale),
+            // The number nearest to the decimal one: 1107 tenths are 110.7.
+            Some(scale) => Value::F64(whole as f64 / (1.0 / scale).round()),
             None => Value::I64(whole),
         })
     }
