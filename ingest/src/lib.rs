@@ -4,5 +4,12 @@
 //! Modules stand in the order in which data flows:
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure.
 
-pub mod consent;
 pub mod store;
+
+pub mod audit;
+pub mod consent;
+
+pub mod auth;
+
+pub mod id;
+pub mod time;

@@ -3,6 +3,9 @@
 //! Readings are reached only with a [`Permit`](crate::consent::Permit), which only the consent module can
 //! make. Acknowledged means synced and readable.
 
+pub mod control;
+pub mod sqlite;
+
 use sandan_proto::id::{GatewayId, SeriesKey};
 use sandan_proto::reading::{Quality, Value, ValueType};
 use serde::{Deserialize, Serialize};
