@@ -8,8 +8,11 @@ pub mod store;
 
 pub mod audit;
 pub mod consent;
+pub mod fleet;
 
 pub mod auth;
+
+pub mod config;
 
 pub mod id;
 pub mod time;
