@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use sandan_proto::id::FirmId;
 use toml::de::DeTable;
 
-pub use self::fault::{Fault, Faults};
 use self::fault::Log;
+pub use self::fault::{Fault, Faults};
 use self::table::Table;
 use crate::time::{DAY_US, parse_duration, show_duration};
 
@@ -103,9 +103,12 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     let complex = root.required("complex", "name this installation in a-z, 0-9 and -, such as complex = \"saesol\"");
     let complex = complex.and_then(|it| match FirmId::new(it.value) {
         Ok(_) => Some(it.value.to_owned()),
-        Err(_) => it.refuse(root, "1 to 40 of a-z, 0-9 and -, beginning with a letter or digit", "such as \"saesol\""),
+        Err(_) => {
+            it.refuse(root, "1 to 40 of a-z, 0-9 and -, beginning with a letter or digit", "write it like \"saesol\"")
+        }
     });
-    let data_dir = root.required("data_dir", "say where everything durable lives, such as data_dir = \"/var/lib/sandan-ingest\"");
+    let data_dir =
+        root.required("data_dir", "say where everything durable lives, such as data_dir = \"/var/lib/sandan-ingest\"");
     let data_dir = data_dir.map(|it| home.join(it.value));
     let uplink = root.table("uplink").map_or_else(
         || Some(Listen { address: loopback(UPLINK_PORT), tls: None }),
@@ -141,14 +144,19 @@ fn loopback(port: u16) -> SocketAddr {
 
 fn http(table: &Table<'_>, home: &Path) -> Option<Http> {
     let behind_proxy = table.flag("behind_proxy").unwrap_or(false);
-    let public_url = match table.text("public_url") {
-        Some(it) if !it.value.starts_with("https://") && !it.value.starts_with("http://") => {
-            it.refuse(table, "an http:// or https:// address", "such as \"https://sandan.example\"")?
+    let public_url = table.text("public_url").map(|it| {
+        if it.value.starts_with("https://") || it.value.starts_with("http://") {
+            Some(it.value.trim_end_matches('/').to_owned())
+        } else {
+            it.refuse(table, "an http:// or https:// address", "write it like \"https://sandan.example\"")
         }
-        given => given.map(|it| it.value.trim_end_matches('/').to_owned()),
+    });
+    let listen = listen(table, HTTP_PORT, home, Some(behind_proxy));
+    let public_url = match public_url {
+        None => None,
+        Some(url) => Some(url?),
     };
-    let listen = listen(table, HTTP_PORT, home, Some(behind_proxy))?;
-    Some(Http { listen, behind_proxy, public_url })
+    Some(Http { listen: listen?, behind_proxy, public_url })
 }
 
 /// `behind_proxy` is none where a proxy is no way out.
@@ -160,7 +168,11 @@ fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>)
             match std::fs::File::open(&path) {
                 Ok(_) => Some(path),
                 Err(error) => {
-                    tls.fault(given.at, format!("`{key}`: {} cannot be read: {error}", path.display()), "name a PEM file that this user can read");
+                    tls.fault(
+                        given.at,
+                        format!("`{key}`: {} cannot be read: {error}", path.display()),
+                        "name a PEM file that this user can read",
+                    );
                     None
                 }
             }
@@ -175,7 +187,7 @@ fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>)
         None => Some(loopback(port)),
         Some(it) => match it.value.parse::<SocketAddr>() {
             Ok(address) => Some(address),
-            Err(_) => it.refuse(table, "an IP address and a port", &format!("such as \"127.0.0.1:{port}\"")),
+            Err(_) => it.refuse(table, "an IP address and a port", &format!("write it like \"127.0.0.1:{port}\"")),
         },
     };
     if let (Some(it), Some(address)) = (&given, address)
@@ -185,7 +197,9 @@ fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>)
     {
         let hint = match behind_proxy {
             None => "add tls = { cert_file = …, key_file = … }, or listen on 127.0.0.1",
-            Some(_) => "add tls = { cert_file = …, key_file = … }, or set behind_proxy = true where a proxy speaks TLS, or listen on 127.0.0.1",
+            Some(_) => {
+                "add tls = { cert_file = …, key_file = … }, or set behind_proxy = true where a proxy speaks TLS, or listen on 127.0.0.1"
+            }
         };
         table.fault(it.at, format!("`listen` is {address}: plain text leaves this machine"), hint);
         return None;
@@ -204,8 +218,10 @@ fn retention(table: &Table<'_>) -> Option<i64> {
     let bounds = format!("from {} to {}", show_duration(MIN_RETENTION_US), show_duration(MAX_RETENTION_US));
     match parse_duration(it.value) {
         Ok(us) if (MIN_RETENTION_US..=MAX_RETENTION_US).contains(&us) => Some(us),
-        Ok(_) => it.refuse(table, &bounds, "such as \"90d\""),
-        Err(_) => it.refuse(table, &format!("a duration {bounds}"), "a whole number and s, m, h or d, such as \"90d\""),
+        Ok(_) => it.refuse(table, &bounds, "write it like \"90d\""),
+        Err(_) => {
+            it.refuse(table, &format!("a duration {bounds}"), "write a whole number and s, m, h or d, like \"90d\"")
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 //! Pure: events and the time come in, views go out. It promises that only contact
 //! makes a gateway look alive; backlog that drains never does. It holds no reading.
 
+mod board;
+
 use std::collections::BTreeMap;
 
 use sandan_proto::id::GatewayId;
 use sandan_proto::v1;
 
+pub use self::board::Board;
 use crate::time::SECOND_US;
 
 /// How often a gateway reports.

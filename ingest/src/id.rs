@@ -22,11 +22,6 @@ macro_rules! uuid_id {
             pub fn random() -> Self {
                 Self(Uuid::new_v4())
             }
-            /// A fixed one, for tables that people compare.
-            #[cfg(test)]
-            pub(crate) fn numbered(number: u128) -> Self {
-                Self(Uuid::from_u128(number))
-            }
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,3 +52,11 @@ uuid_id!(
     OperatorId,
     "operator"
 );
+
+impl ConsentId {
+    /// A fixed one, for tables that people compare.
+    #[cfg(test)]
+    pub(crate) fn numbered(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+}

@@ -6,7 +6,8 @@
 pub mod control;
 pub mod sqlite;
 
-use sandan_proto::id::{GatewayId, SeriesKey};
+use async_trait::async_trait;
+use sandan_proto::id::{FirmId, GatewayId, SeriesKey};
 use sandan_proto::reading::{Quality, Value, ValueType};
 use serde::{Deserialize, Serialize};
 
@@ -96,4 +97,23 @@ pub struct Chunk {
 pub enum Rows {
     Raw(Vec<StoredReading>),
     Buckets(Vec<Bucket>),
+}
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed")]
+pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Reading back what is stored.
+#[async_trait]
+pub trait Readings: Send + Sync {
+    /// The next piece of what `permit` allows, at most `limit` rows.
+    async fn read(
+        &self,
+        permit: &crate::consent::Permit,
+        from: Option<ReadCursor>,
+        limit: usize,
+    ) -> Result<Chunk, StoreError>;
+    /// Every series of a firm.
+    async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
 }

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 pub const SECOND_US: i64 = 1_000_000;
 /// Microseconds of a minute.
 pub const MINUTE_US: i64 = 60 * SECOND_US;
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 60 * MINUTE_US;
 /// Microseconds of a day.
 pub const DAY_US: i64 = 86_400 * SECOND_US;
 
@@ -37,12 +39,9 @@ fn shown(text: &str) -> String {
 
 /// RFC 3339, `Z`, with as many fractional digits as needed.
 pub fn rfc3339(us: i64) -> String {
-    Timestamp::from_microsecond(us.clamp(
-        Timestamp::MIN.as_microsecond(),
-        Timestamp::MAX.as_microsecond(),
-    ))
-    .unwrap_or(Timestamp::UNIX_EPOCH)
-    .to_string()
+    Timestamp::from_microsecond(us.clamp(Timestamp::MIN.as_microsecond(), Timestamp::MAX.as_microsecond()))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 /// RFC 3339 with any offset, `now`, or `now-1h`; µs since 1970.
@@ -74,7 +73,7 @@ pub fn parse_duration(text: &str) -> Result<i64, TimeError> {
         "ms" => 1_000,
         "s" => SECOND_US,
         "m" => MINUTE_US,
-        "h" => 60 * MINUTE_US,
+        "h" => HOUR_US,
         "d" => DAY_US,
         _ => return Err(refused()),
     };
@@ -84,7 +83,7 @@ pub fn parse_duration(text: &str) -> Result<i64, TimeError> {
 
 /// The shortest of `90d`, `36h`, `5m`, `60s`, `100ms` that is exact to the millisecond.
 pub fn show_duration(us: i64) -> String {
-    for (unit, name) in [(DAY_US, "d"), (60 * MINUTE_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s")] {
+    for (unit, name) in [(DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s")] {
         if us % unit == 0 {
             return format!("{}{name}", us / unit);
         }

@@ -40,7 +40,13 @@ impl Sessions {
         work(&mut kept)
     }
 
-    fn open(&self, kind: TokenKind, operator: Option<OperatorId>, life_us: i64, now_us: i64) -> Result<Secret, getrandom::Error> {
+    fn open(
+        &self,
+        kind: TokenKind,
+        operator: Option<OperatorId>,
+        life_us: i64,
+        now_us: i64,
+    ) -> Result<Secret, getrandom::Error> {
         let secret = Secret::mint(kind)?;
         self.with(now_us, |kept| {
             if kept.len() >= MAX_KEPT

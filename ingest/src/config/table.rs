@@ -16,7 +16,7 @@ pub(super) struct Table<'t> {
     /// `[http]`; "the file" for the root.
     name: String,
     at: usize,
-    table: &'t DeTable<'t>,
+    tree: &'t DeTable<'t>,
     asked: RefCell<Vec<&'static str>>,
     log: &'t Log<'t>,
 }
@@ -39,7 +39,7 @@ impl Text<'_> {
 
 impl<'t> Table<'t> {
     pub(super) fn root(table: &'t DeTable<'t>, log: &'t Log<'t>) -> Self {
-        Self { name: "the file".to_owned(), at: 0, table, asked: RefCell::default(), log }
+        Self { name: "the file".to_owned(), at: 0, tree: table, asked: RefCell::default(), log }
     }
 
     pub(super) fn fault(&self, at: usize, what: String, hint: &str) {
@@ -47,17 +47,21 @@ impl<'t> Table<'t> {
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        self.tree.contains_key(key)
     }
 
     fn get(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.asked.borrow_mut().push(key);
-        self.table.get(key)
+        self.tree.get(key)
     }
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
         let given = value.get_ref().type_str();
-        self.log.note(value.span().start, format!("`{key}` is of type {given}, not {wanted}"), &format!("write {wanted}"));
+        self.log.note(
+            value.span().start,
+            format!("`{key}` is of type {given}, not {wanted}"),
+            &format!("write {wanted}"),
+        );
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<Text<'t>> {
@@ -89,7 +93,7 @@ impl<'t> Table<'t> {
         let value = self.get(key)?;
         if let DeValue::Table(table) = value.get_ref() {
             let name = format!("[{key}]");
-            return Some(Table { name, at: value.span().start, table, asked: RefCell::default(), log: self.log });
+            return Some(Table { name, at: value.span().start, tree: table, asked: RefCell::default(), log: self.log });
         }
         self.wrong(key, value, &format!("a table [{key}]"));
         None
@@ -98,7 +102,7 @@ impl<'t> Table<'t> {
     /// Notes the keys that were not asked for.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
-        for (key, _) in self.table {
+        for (key, _) in self.tree {
             if !asked.iter().any(|known| *known == key.get_ref().as_ref()) {
                 let given: String = key.get_ref().chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
                 let what = format!("{} knows no `{given}`", self.name);

@@ -69,16 +69,40 @@ pub struct OperatorEntry {
 #[allow(missing_docs)]
 pub enum Change {
     AddFirm(Firm),
-    AddGateway { id: GatewayId, token: TokenHash },
+    AddGateway {
+        id: GatewayId,
+        token: TokenHash,
+    },
     RevokeGateway(GatewayId),
     /// The store of readings lets the gateway's next session begin; here it is only logged.
     ReleaseGateway(GatewayId),
-    AddMember { id: MemberId, firm: FirmId, name: String, token: TokenHash },
-    RevokeMember { id: MemberId, firm: FirmId },
-    AddOperator { id: OperatorId, name: String, token: TokenHash },
+    AddMember {
+        id: MemberId,
+        firm: FirmId,
+        name: String,
+        token: TokenHash,
+    },
+    RevokeMember {
+        id: MemberId,
+        firm: FirmId,
+    },
+    AddOperator {
+        id: OperatorId,
+        name: String,
+        token: TokenHash,
+    },
     RevokeOperator(OperatorId),
-    Grant { id: ConsentId, grantor: FirmId, grantee: FirmId, terms: Terms },
-    Revoke { id: ConsentId, grantor: FirmId, grantee: FirmId },
+    Grant {
+        id: ConsentId,
+        grantor: FirmId,
+        grantee: FirmId,
+        terms: Terms,
+    },
+    Revoke {
+        id: ConsentId,
+        grantor: FirmId,
+        grantee: FirmId,
+    },
 }
 
 /// Who makes a change, and when.
@@ -128,9 +152,7 @@ impl Change {
         let firm = |firm: &FirmId, kind| Draft::new(Chain::Firm(firm.clone()), kind, actor);
         match self {
             Change::AddFirm(it) => vec![
-                firm(&it.id, Kind::FirmAdded)
-                    .with("name_ko", it.name_ko.as_str())
-                    .with("name_en", it.name_en.as_str()),
+                firm(&it.id, Kind::FirmAdded).with("name_ko", it.name_ko.as_str()).with("name_en", it.name_en.as_str()),
             ],
             Change::AddGateway { id, .. } => vec![
                 firm(&id.firm(), Kind::GatewayAdded).with("gateway", id.as_str()),

@@ -1,3 +1,3 @@
-//! The embedded engine: SQLite files in one data directory.
+//! The embedded engine: `SQLite` files in one data directory.
 
 pub mod control;

@@ -13,11 +13,9 @@ use sandan_proto::id::{FirmId, GatewayId};
 use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
 use crate::auth::{Member, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot, Status, StoredTerms};
-use crate::store::control::{
-    Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, Stamp,
-};
+use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, Stamp};
 
-/// The layout that this build writes, kept as SQLite's `user_version`.
+/// The layout that this build writes, kept as `SQLite`'s `user_version`.
 pub const SCHEMA_VERSION: i64 = 1;
 /// How long a statement waits for the other connection's commit before it fails.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -176,7 +174,7 @@ fn head(tx: &Transaction<'_>, chain: &Chain) -> Result<Head, ControlError> {
     Ok(Head { number: unsigned(number), time_us, hash })
 }
 
-/// SQLite's integers are signed; numbers here count from 0 and never get near the limit.
+/// `SQLite`'s integers are signed; numbers here count from 0 and never get near the limit.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -281,11 +279,7 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
 
 /// A text column as an id or other parsed value.
 fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize, kind: &'static str) -> Result<T, ControlError> {
-    row.get_ref(at)?
-        .as_str()
-        .map_err(engine)?
-        .parse()
-        .map_err(|_| engine(BadRow(kind)))
+    row.get_ref(at)?.as_str().map_err(engine)?.parse().map_err(|_| engine(BadRow(kind)))
 }
 
 fn rows<T>(

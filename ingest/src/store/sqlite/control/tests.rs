@@ -80,7 +80,10 @@ async fn each_grant_and_revocation_raises_the_grantors_epoch_and_is_logged_with_
 async fn what_is_missing_or_there_already_is_said_and_leaves_no_entry() {
     let (_dir, control) = with_firms().await;
     let token = Secret::mint(TokenKind::Member).unwrap().hash();
-    let member = |of| Change::AddMember { id: MemberId::random(), firm: firm(of), name: "김하늘".into(), token: token.clone() };
+    let member =
+        |of| Change::AddMember {
+            id: MemberId::random(), firm: firm(of), name: "김하늘".into(), token: token.clone()
+        };
     let missing = control.apply(member("nobody"), by()).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no firm `nobody`");
     assert_eq!(control.audit_head(&Chain::Firm(firm("nobody"))).await.unwrap(), Head::EMPTY);
