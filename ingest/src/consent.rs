@@ -49,4 +49,9 @@ impl Permit {
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
+    /// A permit that nobody decided on.
+    #[cfg(test)]
+    pub(crate) fn for_test(series: Vec<SeriesKey>, form: Form, from_us: i64, to_us: i64) -> Self {
+        Self { firm: series[0].firm.clone(), series, form, from_us, to_us, epoch: 0 }
+    }
 }

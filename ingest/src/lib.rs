@@ -5,4 +5,5 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure.
 
 pub mod consent;
+pub mod session;
 pub mod store;
