@@ -76,6 +76,20 @@ impl Permit {
     pub fn until_us(&self) -> Option<i64> {
         self.until_us
     }
+    /// A permit that nobody decided on.
+    #[cfg(test)]
+    pub(crate) fn for_test(series: Vec<SeriesKey>, form: Form, from_us: i64, to_us: i64) -> Self {
+        Self {
+            firm: series[0].firm.clone(),
+            series,
+            form,
+            functions: BTreeSet::new(),
+            from_us,
+            to_us,
+            epoch: 0,
+            until_us: None,
+        }
+    }
 }
 
 #[cfg(test)]

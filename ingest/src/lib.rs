@@ -5,6 +5,7 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure;
 //! `run` is the one file that opens ports and spawns tasks.
 
+pub mod session;
 pub mod store;
 
 pub mod audit;
