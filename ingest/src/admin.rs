@@ -10,7 +10,6 @@ pub mod socket;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +20,7 @@ use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedF
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
+use crate::store::{Readings, StoreError};
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -119,6 +119,13 @@ impl From<ControlError> for Refused {
     }
 }
 
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        Self::new(&format!("{error}{source}"), "`check` looks at the store")
+    }
+}
+
 impl From<getrandom::Error> for Refused {
     fn from(error: getrandom::Error) -> Self {
         Self::new(&format!("the system gives no randomness: {error}"), "")
@@ -129,15 +136,6 @@ impl From<Broken> for Refused {
     fn from(broken: Broken) -> Self {
         Self::new(&broken, "somebody changed the log; compare it with an earlier `audit export`")
     }
-}
-
-/// Lets a fenced gateway's next session begin, and ends sessions.
-#[async_trait]
-pub trait Sessioning: Send + Sync {
-    /// Forgets the last epoch, so that a restored or cloned spool may go on.
-    async fn release(&self, gateway: &GatewayId) -> Result<(), Refused>;
-    /// Ends the session of a gateway whose token was revoked, if it has one.
-    async fn end(&self, gateway: &GatewayId);
 }
 
 /// What only a running service has.
@@ -156,8 +154,8 @@ pub struct Admin {
     pub control: Arc<dyn Control>,
     /// What the console shows.
     pub fleet: Arc<Board>,
-    /// Sessions of gateways.
-    pub sessioning: Arc<dyn Sessioning>,
+    /// Lets fenced gateways in again.
+    pub readings: Arc<dyn Readings>,
     /// None while the service does not run.
     pub running: Option<Running>,
 }
@@ -181,12 +179,11 @@ impl Admin {
             Command::GatewayList => Ok(Answer::Gateways(self.control.gateways().await?)),
             Command::GatewayRelease { id } => {
                 self.apply(Change::ReleaseGateway(id.clone())).await?;
-                self.sessioning.release(&id).await?;
+                self.readings.release(&id).await?;
                 Ok(Answer::Done)
             }
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;
-                self.sessioning.end(&id).await;
                 self.fleet.forget(&id);
                 Ok(Answer::Done)
             }

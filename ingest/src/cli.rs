@@ -64,16 +64,17 @@ fn told(failure: &Failure) -> String {
         Failure::Refused(Refused { message, hint }) if hint.is_empty() => format!("error: {message}"),
         Failure::Refused(Refused { message, hint }) => format!("error: {message}\n  hint: {hint}"),
         other => {
-            let mut text = format!("error: {other}");
+            let mut parts = vec![format!("error: {other}")];
             let mut cause = std::error::Error::source(other);
             while let Some(error) = cause {
                 let shown = error.to_string();
-                if !text.contains(&shown) {
-                    text.push_str(&format!(": {shown}"));
+                // A transparent error repeats its source.
+                if !parts.iter().any(|part| part.ends_with(&shown)) {
+                    parts.push(shown);
                 }
                 cause = error.source();
             }
-            text
+            parts.join(": ")
         }
     }
 }

@@ -18,7 +18,9 @@ pub mod console;
 
 pub mod admin;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod run;
 
 pub mod id;
 pub mod metrics;

@@ -136,6 +136,8 @@ pub(super) enum FormArg {
     Bucketed,
 }
 
+// One is made per run, so its size is nobody's concern.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub(super) enum ConsentVerb {
     /// Share; the consent's id is printed.
@@ -236,7 +238,17 @@ impl ConsentVerb {
             ConsentVerb::Show { id } => Command::ConsentShow { id },
             ConsentVerb::Revoke { id } => Command::ConsentRevoke { id },
             ConsentVerb::Grant {
-                grantor, grantee, assets, metrics, form, floor, functions, from, to, not_before, until,
+                grantor,
+                grantee,
+                assets,
+                metrics,
+                form,
+                floor,
+                functions,
+                from,
+                to,
+                not_before,
+                until,
             } => {
                 let form = match (form, floor) {
                     (FormArg::Raw, None) if functions.is_empty() => SharedForm::Raw,

@@ -18,7 +18,8 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         Answer::Line(line) => writeln!(out, "{line}"),
         Answer::Firms(firms) if json => lines(out, firms),
         Answer::Firms(firms) => {
-            let row = |it: &crate::store::control::Firm| vec![it.id.to_string(), it.name_ko.clone(), it.name_en.clone()];
+            let row =
+                |it: &crate::store::control::Firm| vec![it.id.to_string(), it.name_ko.clone(), it.name_en.clone()];
             table(out, &["FIRM", "KOREAN", "ENGLISH"], firms.iter().map(row))
         }
         Answer::Gateways(gateways) if json => lines(out, gateways),
@@ -35,9 +36,9 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         }
         Answer::Operators(operators) if json => lines(out, operators),
         Answer::Operators(operators) => {
-            let rows = operators.iter().map(|it| {
-                vec![it.id.to_string(), it.name.clone(), rfc3339(it.added_us), time(it.revoked_us)]
-            });
+            let rows = operators
+                .iter()
+                .map(|it| vec![it.id.to_string(), it.name.clone(), rfc3339(it.added_us), time(it.revoked_us)]);
             table(out, &["OPERATOR", "NAME", "ADDED", "REVOKED"], rows)
         }
         Answer::Consents(consents) if json => lines(out, consents),
