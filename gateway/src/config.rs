@@ -284,4 +284,4 @@ fn birth_set(plant: &Plant) -> v1::BirthSet {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -121,13 +121,13 @@ pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, fo
 pub(super) fn spool(root: &Section<'_>) -> Spool {
     let mut spool = Spool::default();
     let Some(section) = root.section("spool") else { return spool };
-    if let Some(text) = section.text("max_bytes") {
+    if let Some(text) = section.text_like("max_bytes", "\"1GiB\"") {
         match notation::size(text.value) {
             Some(size @ MIN_SPOOL_BYTES..=MAX_SPOOL_BYTES) => spool.max_bytes = size,
             Some(_) => section.log.fault(
                 text.at,
                 format!("`max_bytes` is {}, outside 16MiB to 16TiB", notation::shown(text.value)),
-                "1GiB holds about a week of 1,000 signals at one a second, packed",
+                "1GiB holds about a day of 1,000 signals at one a second",
             ),
             None => section.log.fault(
                 text.at,

@@ -159,7 +159,7 @@ pub(super) fn register(text: &str) -> Result<Written, RegisterFault<'_>> {
 }
 
 /// Reads a JSON path: `a.b.c`, `zones[2].temperature`, `zones.2.temperature`.
-pub(super) fn json_path(text: &str) -> Option<Vec<Step>> {
+pub(crate) fn json_path(text: &str) -> Option<Vec<Step>> {
     /// Deeper than any payload that a machine sends.
     const MAX_STEPS: usize = 32;
     let mut steps = Vec::new();
@@ -185,13 +185,43 @@ pub(super) fn json_path(text: &str) -> Option<Vec<Step>> {
     (steps.len() <= MAX_STEPS && steps.iter().all(plain)).then_some(steps)
 }
 
+/// What register maps and other systems call the types.
+const SYNONYMS: [(&str, &str); 22] = [
+    ("int", "i16"),
+    ("int16", "i16"),
+    ("uint16", "u16"),
+    ("word", "u16"),
+    ("dint", "i32"),
+    ("int32", "i32"),
+    ("udint", "u32"),
+    ("uint32", "u32"),
+    ("dword", "u32"),
+    ("lint", "i64"),
+    ("int64", "i64"),
+    ("uint64", "u64"),
+    ("float", "f32"),
+    ("float32", "f32"),
+    ("real", "f32"),
+    ("double", "f64"),
+    ("float64", "f64"),
+    ("lreal", "f64"),
+    ("number", "f64"),
+    ("integer", "i64"),
+    ("boolean", "bool"),
+    ("string", "text"),
+];
+
 /// A hint towards the words that are known: the nearest one, or all of them.
 pub(super) fn suggest(given: &str, known: &[&str]) -> String {
+    let lower = given.to_lowercase();
+    if let Some((_, word)) = SYNONYMS.iter().find(|(synonym, word)| *synonym == lower && known.contains(word)) {
+        return format!("it is called `{word}` here");
+    }
     let near = known
         .iter()
-        .map(|word| (distance(&given.to_lowercase(), &word.to_lowercase()), *word))
+        .map(|word| (distance(&lower, &word.to_lowercase()), *word))
         .min()
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4);
+        .filter(|(distance, word)| *distance <= 1 + word.len().min(given.len()) / 4);
     match near {
         Some((_, word)) => format!("did you mean `{word}`?"),
         None => format!("known are {}", known.join(", ")),

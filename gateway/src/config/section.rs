@@ -65,9 +65,14 @@ impl<'t> Section<'t> {
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<At<&'t str>> {
+        self.text_like(key, "\"…\"")
+    }
+
+    /// A text; `example` is shown where something else stands.
+    pub(super) fn text_like(&self, key: &'static str, example: &str) -> Option<At<&'t str>> {
         let value = self.get(key)?;
         let DeValue::String(text) = value.get_ref() else {
-            self.wrong(value, key, "a text", &format!("{key} = \"…\""));
+            self.wrong(value, key, "a text", &format!("{key} = {example}"));
             return None;
         };
         Some(At { value: text.as_ref(), at: value.span().start })
@@ -154,7 +159,7 @@ impl<'t> Section<'t> {
 
     /// A duration within bounds.
     pub(super) fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Option<At<Duration>> {
-        let text = self.text(key)?;
+        let text = self.text_like(key, "\"1s\"")?;
         let show = notation::show_duration;
         let bounds = format!("from {} to {}", show(*range.start()), show(*range.end()));
         let Some(value) = notation::duration(text.value) else {
@@ -167,7 +172,11 @@ impl<'t> Section<'t> {
         };
         if !range.contains(&value) {
             let side = if value < *range.start() { "too short" } else { "too long" };
-            self.log.fault(text.at, format!("`{key}` is {}, {side}", show(value)), format!("write {bounds}"));
+            self.log.fault(
+                text.at,
+                format!("`{key}` is {}, {side}", show(value)),
+                format!("write a duration {bounds}"),
+            );
             return None;
         }
         Some(At { value, at: text.at })

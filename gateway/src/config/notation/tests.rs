@@ -66,5 +66,8 @@ fn the_nearest_word_is_suggested() {
     assert_eq!(suggest("intervall", &["interval", "unit"]), "did you mean `interval`?");
     assert_eq!(suggest("u61", &["u16", "i16"]), "did you mean `u16`?");
     assert_eq!(suggest("abdc", &["ABCD", "DCBA"]), "did you mean `ABCD`?");
+    assert_eq!(suggest("UINT16", &["u16", "i16"]), "it is called `u16` here");
+    assert_eq!(suggest("uint16", &["f64"]), "known are f64");
+    assert_eq!(suggest("at", &["path"]), "known are path");
     assert_eq!(suggest("colour", &["unit", "at"]), "known are unit, at");
 }
