@@ -130,3 +130,6 @@ fn bytes(bytes: u64) -> String {
         _ => format!("{} GiB", bytes >> 30),
     }
 }
+
+#[cfg(test)]
+mod tests;

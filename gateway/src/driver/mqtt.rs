@@ -141,12 +141,11 @@ impl Driver {
 
     /// Tells health always, and every signal once.
     async fn lost(&mut self, fault: &str) -> Result<(), Closed> {
-        let place = self.endpoint.place();
-        self.health.unreachable(self.tickets.outlet.source, &format!("{place}: {fault}"));
+        self.health.unreachable(self.tickets.outlet.source, fault);
         if self.connected.replace(false) == Some(false) {
             return Ok(());
         }
-        tracing::warn!(endpoint = place, fault, "broker is lost");
+        tracing::warn!(endpoint = self.endpoint.place(), fault, "broker is lost");
         let all = self.endpoint.devices.iter().flat_map(|device| &device.picks).map(|pick| pick.signal);
         self.tickets.fail(all, Quality::BAD_NO_ANSWER).await
     }
@@ -392,7 +391,8 @@ fn sentence(error: &ConnectionError) -> String {
     match error {
         ConnectionError::Io(error) => {
             let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+            let reason = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+            format!("no connection to the broker: {reason}")
         }
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
             format!("the broker does not answer within {CONNECT_SECONDS} s")

@@ -1,1 +1,90 @@
+use std::time::Duration;
 
+use sandan_proto::v1::LinkState;
+
+use super::link::Link;
+use super::*;
+use crate::config::tests::example;
+
+const SECOND: i64 = 1_000_000;
+
+fn link() -> Link {
+    Link::new("plc", "modbus-tcp 10.0.0.5:502".into(), Duration::from_secs(1))
+}
+
+fn state(link: &Link, at: i64) -> (LinkState, String) {
+    let snapshot = link.snapshot(at);
+    (snapshot.state(), snapshot.fault)
+}
+
+fn answered(link: &mut Link, millis: u64, at: i64) {
+    link.answered(0, Some(Duration::from_millis(millis)), at);
+}
+
+#[test]
+fn a_link_is_up_only_while_good_values_come() {
+    let mut link = link();
+    assert_eq!(state(&link, 0), (LinkState::Down, "nothing heard yet".into()));
+    answered(&mut link, 3, SECOND);
+    assert_eq!(state(&link, SECOND), (LinkState::Up, String::new()));
+    assert_eq!(state(&link, 6 * SECOND), (LinkState::Up, String::new()), "within three intervals and a reconnect");
+    assert_eq!(state(&link, 7 * SECOND), (LinkState::Down, "no good value for 6 s".into()));
+    link.silent("it is unplugged", 8 * SECOND);
+    assert_eq!(state(&link, 8 * SECOND), (LinkState::Down, "it is unplugged".into()));
+    assert_eq!(link.snapshot(8 * SECOND).last_good_age_ms, Some(7_000));
+}
+
+#[test]
+fn a_refused_part_stays_told_while_others_answer() {
+    let mut link = link();
+    for second in 0..100 {
+        answered(&mut link, 1, second * SECOND);
+        link.refused(1, None, "holding 5: exception 2", second * SECOND);
+        link.refused(2, None, "holding 9: exception 2", second * SECOND);
+    }
+    let now = 99 * SECOND;
+    assert_eq!(state(&link, now), (LinkState::Flaky, "holding 5: exception 2, and 1 more such faults".into()));
+    link.answered(2, None, now);
+    assert_eq!(state(&link, now), (LinkState::Flaky, "holding 5: exception 2".into()));
+    link.answered(1, None, now);
+    assert_eq!(state(&link, now).1, "only 33 % of the polls of the last 5 minutes brought values");
+}
+
+#[test]
+fn success_and_latency_are_of_the_last_five_minutes() {
+    let mut link = link();
+    for second in 0..100 {
+        link.silent("away", second * SECOND);
+    }
+    for second in 100..200 {
+        answered(&mut link, if second == 150 { 700 } else { 4 }, second * SECOND);
+    }
+    let early = link.snapshot(200 * SECOND);
+    assert_eq!((early.success_permille_5min, early.polls_total, early.failures_total), (500, 200, 100));
+    assert_eq!(early.latency_p99_ms, 5, "the upper edge of the class that holds 99 of 100");
+    answered(&mut link, 700, 450 * SECOND);
+    let late = link.snapshot(450 * SECOND);
+    assert_eq!((late.success_permille_5min, late.latency_p99_ms), (1_000, 800));
+    assert_eq!(late.failures_total, 100, "totals are of the whole life");
+}
+
+#[test]
+fn the_shared_handle_knows_which_devices_an_endpoint_has() {
+    let health = Health::new(&example(str::to_owned));
+    health.unreachable(1, "mqtt 127.0.0.1:1883: connection refused");
+    health.answered(0, 0, Some(Duration::from_millis(2)));
+    health.add_readings(7);
+    health.add_dropped(2);
+    health.set_spool(v1::SpoolHealth { unacked_readings: 5, ..v1::SpoolHealth::default() });
+    health.set_uplink(UplinkState { fault: Some("refused".into()), ..UplinkState::default() });
+    let now = clock::monotonic_us();
+    let snapshot = health.snapshot(now);
+    let links: Vec<_> = snapshot.links.iter().map(|link| (link.device.as_str(), link.state())).collect();
+    assert_eq!(links, [("press-plc", LinkState::Up), ("welder", LinkState::Down)]);
+    assert_eq!((snapshot.readings_total, snapshot.readings_dropped_total), (7, 2));
+    assert_eq!(snapshot.spool.unwrap().unacked_readings, 5);
+    assert_eq!(health.status(now).uplink.fault.as_deref(), Some("refused"));
+    health.reachable(1);
+    assert_eq!(health.snapshot(now).links[1].fault, NOTHING_HEARD);
+    health.answered(99, 0, None);
+}

@@ -230,8 +230,8 @@ async fn what_brings_no_reading_is_acknowledged_and_told() {
     assert!(rig.replies.try_recv().is_err());
     line.publish(6, "plant/welder-1/state", STATE, |_| {}).await;
     assert_eq!(rig.next().await.readings.len(), 4);
-    let link = rig.fault(1, "only 25 % of the polls").await;
-    assert_eq!((link.polls_total, link.failures_total, link.ignored_total), (4, 3, 1));
+    let told = rig.fault(1, "only 25 % of the polls").await;
+    assert_eq!((told.polls_total, told.failures_total, told.ignored_total), (4, 3, 1));
 }
 
 #[tokio::test]
@@ -270,8 +270,8 @@ async fn a_broker_that_is_away_is_told_once_and_found_again() {
     assert!(rig.next().await.readings.iter().all(|reading| reading.raw == LOST));
     let (mut line, _) = rig.accept().await;
     line.send(Packet::ConnAck(ConnAck::new(ConnectReturnCode::NotAuthorized, false))).await;
-    let link = rig.fault(1, "the broker refuses the user name or password").await;
-    assert_eq!(link.state, "down");
+    let told = rig.fault(1, "the broker refuses the user name or password").await;
+    assert_eq!(told.state, "down");
     let mut line = rig.granted(false).await;
     line.publish(1, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
     assert_eq!(rig.next().await.readings.len(), 1, "the loss was not told a second time");

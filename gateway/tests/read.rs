@@ -1,0 +1,124 @@
+//! Runs the real `sandan-gateway read` beside a PLC that answers, one that refuses an
+//! address and one that is not there.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+
+/// Answers registers with their own address, and refuses those from 500 on.
+fn plc() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut frame = [0; 12];
+            while stream.read_exact(&mut frame).is_ok() {
+                let (address, count) =
+                    (u16::from_be_bytes([frame[8], frame[9]]), u16::from_be_bytes([frame[10], frame[11]]));
+                let body = if address >= 500 {
+                    vec![frame[7] | 0x80, 2]
+                } else {
+                    let values = (address..address + count).flat_map(u16::to_be_bytes);
+                    [frame[7], u8::try_from(count * 2).unwrap()].into_iter().chain(values).collect()
+                };
+                let length = u16::try_from(body.len() + 1).unwrap().to_be_bytes();
+                let answer = [&frame[..4], &length, &frame[6..7], &body].concat();
+                stream.write_all(&answer).unwrap();
+            }
+        }
+    });
+    port
+}
+
+/// A port on which nothing listens.
+fn nobody() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn read(folder: &Path, args: &[&str]) -> (Output, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sandan-gateway"))
+        .args(["read", "gateway.toml"])
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    (output, stdout, stderr)
+}
+
+#[test]
+fn what_answers_is_printed_and_what_does_not_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("gateway.token");
+    std::fs::write(&token, "sgw_example\n").unwrap();
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (good, absent) = (plc(), nobody());
+    let config = format!(
+        r#"
+gateway = "hanbit-mould/press-hall"
+state_dir = "state"
+uplink = {{ url = "http://127.0.0.1:7443", token_file = "gateway.token" }}
+[[asset]]
+id = "press-1"
+[[modbus]]
+address = "tcp://127.0.0.1:{good}"
+[[modbus.device]]
+name = "good"
+asset = "press-1"
+signals = [
+  {{ name = "force", metric = "press_force", unit = "kN", at = "holding:123", type = "u16", scale = 0.1 }},
+  {{ name = "count", metric = "stroke_count", at = "holding:1", type = "u32", byte_order = "CDAB" }},
+]
+[[modbus.device]]
+name = "partly"
+unit = 2
+asset = "press-1"
+base = 1
+signals = [
+  {{ name = "oil", metric = "x_oil", unit = "Cel", at = "input:8", type = "i16" }},
+  {{ name = "air", metric = "x_air", at = "input:501", type = "i16" }},
+]
+[[modbus]]
+address = "tcp://127.0.0.1:{absent}"
+[[modbus.device]]
+name = "absent"
+asset = "press-1"
+signals = [ {{ name = "on", metric = "x_on", at = "coil:3" }} ]
+"#
+    );
+    std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
+
+    let (output, stdout, stderr) = read(folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stdout,
+        "DEVICE  ASSET    METRIC        VALUE   UNIT  QUALITY         WIRE         RAW
+good    press-1  press_force   12.3    kN    good            holding 123  007b
+good    press-1  stroke_count  131073        good            holding 1–2  0001 0002
+partly  press-1  x_oil         7       Cel   good            input 7      0007
+partly  press-1  x_air         -             bad(exception)  input 500
+absent  press-1  x_on          -             bad(no_answer)  coil 3
+"
+    );
+    assert_eq!(
+        stderr,
+        format!(
+            "partly: input 500: exception 2: no such address
+absent: 127.0.0.1:{absent} cannot be reached: connection refused
+"
+        )
+    );
+
+    let (output, stdout, stderr) = read(folder.path(), &["--device", "good", "--json"]);
+    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
+    let rows: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&rows[0]["value"], &rows[0]["wire"]), (&12.3.into(), &"holding 123".into()));
+
+    let (output, _, stderr) = read(folder.path(), &["--device", "god"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr, "error: no device `god` in the configuration; there are good, partly, absent\n");
+}
