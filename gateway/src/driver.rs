@@ -69,7 +69,14 @@ pub struct Outlet {
     pub synced: watch::Receiver<u64>,
     /// The last ticket given out. Outlives a driver that is started again, so that the
     /// tickets of its replies in flight are not given out twice.
-    pub tickets: Arc<AtomicU64>,
+    tickets: Arc<AtomicU64>,
+}
+
+impl Outlet {
+    /// An outlet that has given out no ticket.
+    pub fn new(source: usize, replies: mpsc::Sender<Reply>, synced: watch::Receiver<u64>) -> Self {
+        Self { source, replies, synced, tickets: Arc::default() }
+    }
 }
 
 /// The pipeline is gone: nobody takes replies any more.

@@ -75,7 +75,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     for source in 0..config.endpoints.len() {
         let (sender, receiver) = watch::channel(0);
         synced.push(sender);
-        let outlet = Outlet { source, replies: replies_in.clone(), synced: receiver, tickets: Arc::default() };
+        let outlet = Outlet::new(source, replies_in.clone(), receiver);
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop(replies_in);

@@ -275,10 +275,7 @@ mod tests {
     #[test]
     fn a_refused_name_is_shown_escaped_and_says_the_rule() {
         let error = FirmId::new("a\u{1b}[2J").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "`a\\u{1b}[2J` is no firm id: 1 to 40 of a-z, 0-9 and -, beginning with a letter or digit"
-        );
+        assert_eq!(error, "`a\\u{1b}[2J` is no firm id: 1 to 40 of a-z, 0-9 and -, beginning with a letter or digit");
     }
 
     #[test]

@@ -157,7 +157,7 @@ async fn read_mqtt(
         }
     };
     tokio::select! {
-        () = driver::mqtt::read_once(endpoint, Outlet { source, replies, synced, tickets: std::sync::Arc::default() }, health.clone()) => {}
+        () = driver::mqtt::read_once(endpoint, Outlet::new(source, replies, synced), health.clone()) => {}
         () = collect => {}
     }
     let status = health.status(crate::clock::monotonic_us());

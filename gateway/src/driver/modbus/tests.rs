@@ -149,7 +149,7 @@ fn rig(address: &str, devices: &str) -> Rig {
     let (sender, replies) = mpsc::channel(1_000);
     let (synced_sender, synced) = watch::channel(0);
     let stop = CancellationToken::new();
-    let outlet = Outlet { source: 0, replies: sender, synced };
+    let outlet = Outlet::new(0, sender, synced);
     tokio::spawn(run(modbus(&config), outlet, health.clone(), stop.clone()));
     Rig { config, health, replies, _synced: synced_sender, _stop: stop.drop_guard() }
 }

@@ -48,7 +48,7 @@ async fn rig() -> Rig {
     let (sender, replies) = mpsc::channel(100);
     let (synced, receiver) = watch::channel(0);
     let stop = CancellationToken::new();
-    let outlet = Outlet { source: 1, replies: sender, synced: receiver };
+    let outlet = Outlet::new(1, sender, receiver);
     tokio::spawn(run(endpoint, outlet, health.clone(), stop.clone()));
     Rig { config, health, replies, synced, broker, _stop: stop.drop_guard() }
 }
