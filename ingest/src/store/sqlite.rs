@@ -86,7 +86,7 @@ struct Shared {
     crash_at: Mutex<Option<&'static str>>,
 }
 
-/// Readings in SQLite files under one directory.
+/// Readings in `SQLite` files under one directory.
 pub struct SqliteReadings {
     // In the order in which they have to go: the compactor writes through the inbox.
     compactor: Compactor,

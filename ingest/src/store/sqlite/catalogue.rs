@@ -68,7 +68,7 @@ pub(super) fn register(
         .iter()
         .map(|series| place(conn, numbers, births.assets[series.asset].id.as_str(), series))
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let placed: Vec<u8> = places
+    let numbered: Vec<u8> = places
         .iter()
         .flat_map(|place| match place {
             Placement::Own(SeriesNo(number), _) => number.to_le_bytes(),
@@ -76,7 +76,7 @@ pub(super) fn register(
         })
         .collect();
     let number = conn.prepare_cached(include_str!("sql/upsert_births.sql"))?.query_row(
-        params![numbers.gateway, births.hash().as_bytes(), now_us, placed, births.content().as_ref()],
+        params![numbers.gateway, births.hash().as_bytes(), now_us, numbered, births.content().as_ref()],
         |row| row.get(0),
     )?;
     Ok(Registered { number, births, places })
@@ -147,10 +147,10 @@ pub(super) fn registered(
         })
         .optional()
     };
-    let Some((number, placed, content)) = find().map_err(failed("looking up births"))? else { return Ok(None) };
+    let Some((number, numbered, content)) = find().map_err(failed("looking up births"))? else { return Ok(None) };
     let births = Births::from_content(content.into())
         .map_err(|error| StoreError::Damaged(format!("births {number}: {error}")))?;
-    let places = places(&placed)
+    let places = places(&numbered)
         .zip(&births.series)
         .map(|(number, series)| {
             number.map_or(Placement::OtherOwner, |number| Placement::Own(number, series.value_type))

@@ -41,7 +41,7 @@ impl Default for Compaction {
         Self {
             readings_per_series: 4_096,
             bytes: 32 << 20,
-            age: Duration::from_secs(3600),
+            age: Duration::from_hours(1),
             check: Some(Duration::from_secs(5)),
         }
     }

@@ -15,6 +15,10 @@ const KEPT_DEAD_BYTES: i64 = 64 << 20;
 /// What one letter costs beside its record: its row and its sentence.
 const LETTER_BYTES: i64 = 160;
 
+/// Readings that one record can be said to stand for, so that no claim of a gateway
+/// makes a sum overflow: a thousand years of a reading a millisecond.
+const MOST_COUNTED: u64 = 1 << 45;
+
 /// What a stored record adds to the heads.
 pub(super) struct NewHead {
     pub firm: i64,
@@ -115,10 +119,11 @@ fn take(
     lane: &Lane,
     delivery: &Delivery,
 ) -> rusqlite::Result<(Stored, Option<NewHead>)> {
-    let cumulative = delivery.cumulative.unwrap_or(lane.cumulative).max(lane.cumulative);
+    let claimed = delivery.cumulative.unwrap_or(lane.cumulative);
+    let cumulative = claimed.clamp(lane.cumulative, i64::MAX.cast_unsigned());
     // What the gateway counted since the last record: the size of a gap that was stored
     // in part, and of a record that cannot be read.
-    let counted = cumulative - lane.cumulative;
+    let counted = (cumulative - lane.cumulative).min(MOST_COUNTED);
     let mut newest_us = None;
     let mut stored = 0;
     let mut head = None;

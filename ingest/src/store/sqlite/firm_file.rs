@@ -134,28 +134,26 @@ pub(super) fn packed(conn: &Connection, series: SeriesNo, from_us: i64, to_us: i
 /// Unpacks a column.
 pub(super) fn unpack(conn: &Connection, packed: Packed) -> Result<Run, StoreError> {
     let find = || {
-        let (times, commits): (Vec<u8>, Vec<u8>) = conn
-            .prepare_cached("SELECT times, commits FROM block WHERE id = ?1")?
-            .query_row([packed.block], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (rows, times, commits): (u32, Vec<u8>, Vec<u8>) = conn
+            .prepare_cached("SELECT rows, times, commits FROM block WHERE id = ?1")?
+            .query_row([packed.block], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let (quality, data): (Vec<u8>, Vec<u8>) = conn
             .prepare_cached("SELECT quality, data FROM packed WHERE id = ?1")?
             .query_row([packed.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok((times, commits, quality, data))
+        Ok((rows as usize, times, commits, quality, data))
     };
-    let (times, commits, quality, data) = find().map_err(failed("reading a firm file"))?;
+    let (rows, times, commits, quality, data) = find().map_err(failed("reading a firm file"))?;
+    if rows > BLOCK_ROWS {
+        return Err(StoreError::Damaged(format!("block {} has {rows} rows, more than {BLOCK_ROWS}", packed.block)));
+    }
     let run = Run {
-        times: pack::unpack_ascending(&times)?,
-        commits: pack::unpack_ascending(&commits)?,
-        quality: pack::unpack_quality(&quality)?,
-        values: pack::unpack_values(&data)?,
+        times: pack::unpack_ascending(&times, rows)?,
+        commits: pack::unpack_ascending(&commits, rows)?,
+        quality: pack::unpack_quality(&quality, rows)?,
+        values: pack::unpack_values(&data, rows)?,
     };
-    let rows = run.times.len();
-    let fits = run.commits.len() == rows
-        && run.values.len() == rows
-        && (run.quality.is_empty() || run.quality.len() == rows)
-        && run.times.is_sorted();
-    if !fits {
-        return Err(StoreError::Damaged(format!("block {} has columns of different lengths", packed.block)));
+    if !run.times.is_sorted() {
+        return Err(StoreError::Damaged(format!("block {} is not in the order of time", packed.block)));
     }
     Ok(run)
 }

@@ -54,7 +54,9 @@ impl Heads {
         let heads = firms.entry(firm).or_default();
         heads.push(head);
         if let Some(known) = &mut heads.newest {
-            newest.iter().for_each(|&(series, time_us)| raise(known, series, time_us));
+            for &(series, time_us) in newest {
+                raise(known, series, time_us);
+            }
         }
     }
 
@@ -125,7 +127,9 @@ impl Heads {
         let mut firms = self.firms();
         let heads = firms.entry(firm).or_default();
         let known = heads.newest.get_or_insert_default();
-        found.iter().for_each(|(&series, &time_us)| raise(known, series, time_us));
+        for (&series, &time_us) in found {
+            raise(known, series, time_us);
+        }
         heads.complete = true;
     }
 }

@@ -72,7 +72,7 @@ impl Inbox {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
         let thread = std::thread::Builder::new()
             .name("inbox-writer".into())
-            .spawn(move || write(conn, queue, interval, &now, &metrics))
+            .spawn(move || write(&conn, queue, interval, &now, &metrics))
             .map_err(|source| StoreError::Io { path: "inbox-writer".into(), source })?;
         Ok(Self {
             jobs: Some(jobs),
@@ -159,19 +159,19 @@ fn job<T: Send + 'static>(
     })
 }
 
-fn write(conn: Connection, mut queue: mpsc::Receiver<Job>, interval: Duration, now: &Now, metrics: &Metrics) {
-    let mut begun: Option<Instant> = None;
+fn write(conn: &Connection, mut queue: mpsc::Receiver<Job>, interval: Duration, now: &Now, metrics: &Metrics) {
+    let mut last: Option<Instant> = None;
     while let Some(first) = queue.blocking_recv() {
-        if let Some(rest) = begun.and_then(|begun| interval.checked_sub(begun.elapsed())) {
+        if let Some(rest) = last.and_then(|last| interval.checked_sub(last.elapsed())) {
             std::thread::sleep(rest);
         }
         let began = Instant::now();
-        begun = Some(began);
+        last = Some(began);
         let mut jobs = vec![first];
         while let Ok(job) = queue.try_recv() {
             jobs.push(job);
         }
-        commit(&conn, jobs, now(), metrics);
+        commit(conn, jobs, now(), metrics);
         metrics.commit_latency.observe(began.elapsed());
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use pco::data_types::Number;
-use pco::standalone::{simple_compress, simple_decompress};
+use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec};
 use sandan_proto::batch::Values;
 use sandan_proto::reading::Quality;
@@ -26,8 +26,14 @@ fn numbers<T: Number>(values: &[T], config: &ChunkConfig) -> Result<Vec<u8>, Sto
     simple_compress(values, config).map_err(|source| StoreError::Engine { what: "packing", source: Box::new(source) })
 }
 
-fn unpacked<T: Number>(bytes: &[u8]) -> Result<Vec<T>, StoreError> {
-    simple_decompress(bytes).map_err(|error| damaged(&error.to_string()))
+/// Exactly `rows` numbers: a few damaged bytes may claim millions.
+fn unpacked<T: Number + Default>(bytes: &[u8], rows: usize) -> Result<Vec<T>, StoreError> {
+    let mut values = vec![T::default(); rows];
+    let progress = simple_decompress_into(bytes, &mut values).map_err(|error| damaged(&error.to_string()))?;
+    if progress.n_processed != rows || !progress.finished {
+        return Err(damaged("it has another length than its block"));
+    }
+    Ok(values)
 }
 
 fn damaged(what: &str) -> StoreError {
@@ -41,8 +47,8 @@ pub(super) fn pack_ascending(values: &[i64]) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The other way.
-pub(super) fn unpack_ascending(bytes: &[u8]) -> Result<Vec<i64>, StoreError> {
-    unpacked(bytes)
+pub(super) fn unpack_ascending(bytes: &[u8], rows: usize) -> Result<Vec<i64>, StoreError> {
+    unpacked(bytes, rows)
 }
 
 /// Packs values of one type.
@@ -64,13 +70,13 @@ pub(super) fn pack_values(values: &Values) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The other way.
-pub(super) fn unpack_values(bytes: &[u8]) -> Result<Values, StoreError> {
+pub(super) fn unpack_values(bytes: &[u8], rows: usize) -> Result<Values, StoreError> {
     let (&kind, packed) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;
     Ok(match kind {
-        F64 => Values::F64(unpacked(packed)?),
-        I64 => Values::I64(unpacked(packed)?),
-        BOOL => Values::Bool(unpacked::<u8>(packed)?.into_iter().map(|bit| bit != 0).collect()),
-        TEXT => Values::Text(unpack_texts(packed)?),
+        F64 => Values::F64(unpacked(packed, rows)?),
+        I64 => Values::I64(unpacked(packed, rows)?),
+        BOOL => Values::Bool(unpacked::<u8>(packed, rows)?.into_iter().map(|bit| bit != 0).collect()),
+        TEXT => Values::Text(unpack_texts(packed, rows)?),
         other => return Err(damaged(&format!("kind {other}"))),
     })
 }
@@ -95,7 +101,7 @@ fn pack_texts(values: &[String]) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn unpack_texts(mut bytes: &[u8]) -> Result<Vec<String>, StoreError> {
+fn unpack_texts(mut bytes: &[u8], rows: usize) -> Result<Vec<String>, StoreError> {
     fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], StoreError> {
         let (head, tail) = bytes.split_at_checked(len).ok_or_else(|| damaged("a text is cut off"))?;
         *bytes = tail;
@@ -109,7 +115,7 @@ fn unpack_texts(mut bytes: &[u8]) -> Result<Vec<String>, StoreError> {
         let text = take(&mut bytes, len)?;
         dictionary.push(std::str::from_utf8(text).map_err(|_| damaged("a text is not UTF-8"))?);
     }
-    unpacked::<u32>(bytes)?
+    unpacked::<u32>(bytes, rows)?
         .into_iter()
         .map(|index| dictionary.get(index as usize).map(|&text| text.to_owned()))
         .collect::<Option<_>>()
@@ -133,12 +139,19 @@ pub(super) fn pack_quality(quality: &[Quality]) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The other way; nothing unpacks to nothing, which means all good.
-pub(super) fn unpack_quality(bytes: &[u8]) -> Result<Vec<Quality>, StoreError> {
+pub(super) fn unpack_quality(bytes: &[u8], rows: usize) -> Result<Vec<Quality>, StoreError> {
     let mut quality = Vec::new();
     for run in bytes.chunks(RUN_BYTES) {
         let &[a, b, c, d, code] = run else { return Err(damaged("a quality run is cut off")) };
         let code = Quality::from_code(code.into()).ok_or_else(|| damaged("a quality is unknown"))?;
-        quality.extend(std::iter::repeat_n(code, u32::from_le_bytes([a, b, c, d]) as usize));
+        let count = u32::from_le_bytes([a, b, c, d]) as usize;
+        if count > rows - quality.len() {
+            return Err(damaged("its quality is longer than its block"));
+        }
+        quality.extend(std::iter::repeat_n(code, count));
+    }
+    if !quality.is_empty() && quality.len() != rows {
+        return Err(damaged("its quality is shorter than its block"));
     }
     Ok(quality)
 }

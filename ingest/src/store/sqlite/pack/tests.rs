@@ -23,19 +23,19 @@ proptest! {
     #[test]
     fn values_come_back_to_the_bit(values in any_values()) {
         let packed = pack_values(&values).unwrap();
-        prop_assert_eq!(bits(&unpack_values(&packed).unwrap()), bits(&values));
+        prop_assert_eq!(bits(&unpack_values(&packed, values.len()).unwrap()), bits(&values));
     }
 
     #[test]
     fn times_come_back(mut times in prop::collection::vec(any::<i64>(), 0..300)) {
         times.sort_unstable();
-        prop_assert_eq!(unpack_ascending(&pack_ascending(&times).unwrap()).unwrap(), times);
+        prop_assert_eq!(unpack_ascending(&pack_ascending(&times).unwrap(), times.len()).unwrap(), times);
     }
 
     #[test]
     fn qualities_come_back(codes in prop::collection::vec(prop_oneof![Just(0u32), Just(130), 0..256u32], 0..60)) {
         let quality: Vec<Quality> = codes.into_iter().filter_map(Quality::from_code).collect();
-        let back = unpack_quality(&pack_quality(&quality).unwrap()).unwrap();
+        let back = unpack_quality(&pack_quality(&quality).unwrap(), quality.len()).unwrap();
         if back.is_empty() {
             prop_assert!(quality.iter().all(|&quality| quality == Quality::GOOD));
         } else {
@@ -45,7 +45,11 @@ proptest! {
 
     #[test]
     fn any_bytes_unpack_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = unpack_values(&bytes);
-        let _ = unpack_quality(&bytes.iter().map(|byte| byte & 1).collect::<Vec<_>>());
+        for kind in F64..=TEXT {
+            let column: Vec<u8> = std::iter::once(kind).chain(bytes.iter().copied()).collect();
+            prop_assert!(unpack_values(&column, 50).map_or(0, |values| values.len()) <= 50);
+        }
+        let quality: Vec<u8> = bytes.iter().map(|byte| byte & 1).collect();
+        prop_assert!(unpack_quality(&quality, 50).map_or(0, |quality| quality.len()) <= 50);
     }
 }

@@ -1,0 +1,358 @@
+//! What a session does with births, clocks and records, and with the store's answers.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use futures::FutureExt;
+use prost::Message;
+use sandan_proto::batch;
+use sandan_proto::births::{Births, BirthsError};
+use sandan_proto::id::{BirthsHash, BootId, LaneId};
+use sandan_proto::limits::MAX_LANES;
+use sandan_proto::record::{Gap, Moment, RecordError, Sealed};
+use sandan_proto::v1::{self, DeadLetterReason, ingest_frame};
+
+use super::admission::{self, Bounds};
+use super::sequence::{Lane, Verdict};
+use super::stream::{End, InFlight, Known, Session, credits, protocol, watermark};
+use super::{Closed, admission::admit};
+use crate::store::{Content, Delivery, Letter, Receipt, StoreError, Stored};
+
+/// Times that a record with a wrong checksum is asked for again: the wire may have
+/// changed it once; a disk changes it always.
+const DAMAGED_TRIES: u32 = 3;
+/// Times that a record is asked for again for births or a clock that never come.
+const MISSING_TRIES: u32 = 8;
+/// Births and clocks that a session remembers; older ones are asked of the store again.
+const REMEMBERED: usize = 16;
+/// Dead letters that one Ack names, so that it stays small; the counts name all.
+const NAMED_LETTERS: usize = 256;
+
+/// What a record needs before it can be judged.
+enum Need {
+    Births(BirthsHash),
+    Clock(BootId),
+}
+
+impl Session<'_> {
+    pub(super) async fn on_births(&mut self, wire: v1::Births) -> Result<(), End> {
+        let hash = BirthsHash::from_bytes(&wire.hash).map_err(|error| protocol(error.to_string()))?;
+        let known = match Births::from_wire(wire) {
+            Ok(births) => Known::Registered(self.service.store.register(&self.gateway, births).await?),
+            // Changed on the way: the record that needs them asks again.
+            Err(BirthsError::Hash { .. }) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(gateway = %self.gateway, %error, "births refused; records under them are dead-lettered");
+                Known::Refused(error.to_string())
+            }
+        };
+        remember(&mut self.births, hash, known);
+        Ok(())
+    }
+
+    pub(super) async fn on_clock(&mut self, wire: &v1::ClockOffset) -> Result<(), End> {
+        let boot = BootId::from_bytes(&wire.boot_id).map_err(|error| protocol(error.to_string()))?;
+        // The first offset of a boot wins: what is stored under it must not move.
+        let offset_us = self.service.store.set_clock(&self.gateway, boot, wire.offset_us).await?;
+        remember(&mut self.clocks, boot, offset_us);
+        Ok(())
+    }
+
+    pub(super) async fn on_sealed(&mut self, wire: v1::Sealed) -> Result<(), End> {
+        let lane = LaneId::from_bytes(&wire.lane).map_err(|error| protocol(error.to_string()))?;
+        let sequence = check_sequence(wire.sequence)?;
+        match self.lane(lane).await?.check(sequence, sequence) {
+            Verdict::Take => {}
+            verdict => {
+                let readings = match verdict {
+                    Verdict::Duplicate | Verdict::InFlight => {
+                        batch::decode(&wire.payload).map_or(0, |groups| batch::count(&groups))
+                    }
+                    _ => 0,
+                };
+                return self.pass(lane, verdict, readings).await;
+            }
+        }
+        let original = wire.clone();
+        let cumulative = wire.cumulative_readings;
+        let content = match Sealed::from_wire(wire) {
+            Ok(sealed) => match self.admit(sealed.clone()).await? {
+                Ok(content) => content,
+                Err(need) => match self.ask_for(lane, need).await? {
+                    Some(letter) => admission::dead(&sealed, vec![letter]),
+                    None => return Ok(()),
+                },
+            },
+            Err(error @ RecordError::Checksum { .. }) => {
+                if self.lane(lane).await?.refuse() < DAMAGED_TRIES {
+                    return self.expect(lane).await;
+                }
+                dead(&original, DeadLetterReason::BadChecksum, error.to_string())
+            }
+            Err(error @ RecordError::TooLarge(_)) => {
+                dead(&original, DeadLetterReason::LimitExceeded, error.to_string())
+            }
+            Err(error) => dead(&original, DeadLetterReason::Undecodable, error.to_string()),
+        };
+        self.hand_over(lane, sequence, sequence, Some(cumulative), content).await
+    }
+
+    pub(super) async fn on_gap(&mut self, wire: v1::Gap) -> Result<(), End> {
+        let lane = LaneId::from_bytes(&wire.lane).map_err(|error| protocol(error.to_string()))?;
+        let (first, last) = (check_sequence(wire.first_sequence)?, check_sequence(wire.last_sequence)?);
+        if last < first {
+            return Err(protocol(format!("a gap from {first} to {last}")));
+        }
+        match self.lane(lane).await?.check(first, last) {
+            Verdict::Take => {}
+            verdict => return self.pass(lane, verdict, 0).await,
+        }
+        let original = wire.clone();
+        let (cumulative, content) = match Gap::from_wire(&wire) {
+            Ok(gap) => {
+                let mut ends = [None, None];
+                for (end, moment) in ends.iter_mut().zip([gap.from, gap.to]) {
+                    *end = match self.wall_time(moment).await? {
+                        Ok(wall_us) => wall_us,
+                        Err(need) => match self.ask_for(lane, need).await? {
+                            // Its size is what counts; when it was stays unknown.
+                            Some(_) => None,
+                            None => return Ok(()),
+                        },
+                    };
+                }
+                let [from_us, to_us] = ends;
+                (Some(gap.cumulative_after), Content::Gap { gap, from_us, to_us })
+            }
+            Err(error) => (None, dead(&original, DeadLetterReason::Undecodable, error.to_string())),
+        };
+        self.hand_over(lane, first, last, cumulative, content).await
+    }
+
+    /// The lane, with its watermark from the store when the Hello did not name it.
+    async fn lane(&mut self, lane: LaneId) -> Result<&mut Lane, End> {
+        if !self.lanes.contains_key(&lane) {
+            if self.lanes.len() >= MAX_LANES {
+                return Err(protocol(format!("more than {MAX_LANES} lanes in one session")));
+            }
+            let through = self.service.store.watermark(&self.gateway, lane).await?;
+            self.lanes.insert(lane, Lane::new(through));
+        }
+        self.lanes.get_mut(&lane).ok_or(End::Gone(Closed::Store))
+    }
+
+    /// Answers a record that is not taken.
+    async fn pass(&mut self, lane: LaneId, verdict: Verdict, readings: u64) -> Result<(), End> {
+        match verdict {
+            Verdict::Duplicate => {
+                self.service.store.metrics().duplicates.add(1);
+                self.duplicate += readings;
+                self.moved.insert(lane);
+                self.acknowledge().await
+            }
+            Verdict::InFlight => {
+                self.service.store.metrics().duplicates.add(1);
+                self.duplicate += readings;
+                Ok(())
+            }
+            Verdict::Ask(sequence) => self.send_expected(lane, sequence).await,
+            Verdict::Ignore | Verdict::Take => Ok(()),
+        }
+    }
+
+    /// Asks for the record that did come once more.
+    async fn expect(&mut self, lane: LaneId) -> Result<(), End> {
+        let sequence = self.lane(lane).await?.ask();
+        self.send_expected(lane, sequence).await
+    }
+
+    async fn send_expected(&mut self, lane: LaneId, sequence: u64) -> Result<(), End> {
+        self.send(ingest_frame::Frame::Expected(v1::Expected { lane: lane.to_vec(), sequence })).await
+    }
+
+    /// Asks for what a record needs and for the record behind it, or gives the letter
+    /// that ends the asking.
+    async fn ask_for(&mut self, lane: LaneId, need: Need) -> Result<Option<Letter>, End> {
+        let tries = self.lane(lane).await?.refuse();
+        let (frame, reason, what) = match need {
+            Need::Births(hash) => (
+                ingest_frame::Frame::NeedBirths(v1::NeedBirths { hash: hash.as_bytes().to_vec() }),
+                DeadLetterReason::UnknownSeries,
+                "births",
+            ),
+            Need::Clock(boot) => (
+                ingest_frame::Frame::NeedClock(v1::NeedClock { boot_id: boot.to_vec() }),
+                DeadLetterReason::ClockUnknown,
+                "clock",
+            ),
+        };
+        if tries > MISSING_TRIES {
+            let detail = format!("its {what} did not come after {MISSING_TRIES} requests");
+            return Ok(Some(Letter { series: None, reason, readings: None, detail }));
+        }
+        self.send(frame).await?;
+        self.expect(lane).await?;
+        Ok(None)
+    }
+
+    async fn admit(&mut self, sealed: Sealed) -> Result<Result<Content, Need>, End> {
+        let registered = match self.known_births(sealed.births).await? {
+            Some(Known::Registered(registered)) => registered,
+            Some(Known::Refused(detail)) => {
+                let reason = DeadLetterReason::UnknownSeries;
+                let detail = format!("its births were refused: {detail}");
+                return Ok(Ok(admission::dead(&sealed, vec![Letter { series: None, reason, readings: None, detail }])));
+            }
+            None => return Ok(Err(Need::Births(sealed.births))),
+        };
+        let Some(offset_us) = self.offset(sealed.boot).await? else { return Ok(Err(Need::Clock(sealed.boot))) };
+        let settings = &self.service.settings;
+        Ok(Ok(admit(sealed, &registered, offset_us, Bounds::at((settings.now)(), settings.retention_us))))
+    }
+
+    async fn known_births(&mut self, hash: BirthsHash) -> Result<Option<Known>, End> {
+        if let Some(known) = self.births.get(&hash) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(registered) = self.service.store.registered(&self.gateway, hash).await? else { return Ok(None) };
+        remember(&mut self.births, hash, Known::Registered(registered.clone()));
+        Ok(Some(Known::Registered(registered)))
+    }
+
+    async fn offset(&mut self, boot: BootId) -> Result<Option<i64>, End> {
+        if let Some(&offset_us) = self.clocks.get(&boot) {
+            return Ok(Some(offset_us));
+        }
+        let offset_us = self.service.store.clock(&self.gateway, boot).await?;
+        if let Some(offset_us) = offset_us {
+            remember(&mut self.clocks, boot, offset_us);
+        }
+        Ok(offset_us)
+    }
+
+    async fn wall_time(&mut self, moment: Option<Moment>) -> Result<Result<Option<i64>, Need>, End> {
+        let Some(Moment { boot, monotonic_us }) = moment else { return Ok(Ok(None)) };
+        Ok(match self.offset(boot).await? {
+            Some(offset_us) => Ok(monotonic_us.checked_add(offset_us)),
+            None => Err(Need::Clock(boot)),
+        })
+    }
+
+    /// Queues a record for the next group commit.
+    async fn hand_over(
+        &mut self,
+        lane: LaneId,
+        first: u64,
+        last: u64,
+        cumulative: Option<u64>,
+        content: Content,
+    ) -> Result<(), End> {
+        let bytes = match &content {
+            Content::Batch { sealed, .. } => sealed.payload.len() as u64,
+            Content::Dead { original, .. } => original.len() as u64,
+            Content::Gap { .. } => 0,
+        };
+        let (gateway, epoch) = (self.gateway.clone(), self.epoch);
+        let receipt: Receipt =
+            self.service.store.deliver(Delivery { gateway, epoch, lane, first, last, cumulative, content }).await?;
+        self.lane(lane).await?.take(last);
+        self.bytes_in_flight += bytes;
+        self.in_flight.push_back(
+            async move {
+                let result = receipt.await.unwrap_or(Err(StoreError::Closed));
+                InFlight { lane, sequence: last, bytes, result }
+            }
+            .boxed(),
+        );
+        Ok(())
+    }
+
+    /// Takes the store's word on one record, and on all others that are already settled,
+    /// so that a group commit is one Ack.
+    pub(super) async fn on_stored(&mut self, first: InFlight) -> Result<(), End> {
+        use futures::StreamExt;
+        self.settle(first)?;
+        while let Some(Some(next)) = self.in_flight.next().now_or_never() {
+            self.settle(next)?;
+        }
+        self.acknowledge().await
+    }
+
+    fn settle(&mut self, done: InFlight) -> Result<(), End> {
+        self.bytes_in_flight -= done.bytes;
+        let through = match done.result? {
+            Stored::Done { through, stored, letters, newest_us } => {
+                self.stored += stored;
+                if let Some(newest_us) = newest_us {
+                    self.service.fleet.stored(&self.gateway, newest_us, stored);
+                }
+                for letter in letters {
+                    let readings = letter.readings.unwrap_or(0);
+                    self.dead_lettered += readings;
+                    if self.letters.len() < NAMED_LETTERS {
+                        self.letters.push(v1::DeadLetter {
+                            lane: done.lane.to_vec(),
+                            sequence: done.sequence,
+                            series: letter.series,
+                            reason: letter.reason.into(),
+                            readings,
+                            detail: letter.detail,
+                        });
+                    }
+                }
+                through
+            }
+            Stored::Duplicate { through } => through,
+            Stored::Ahead { through } => {
+                let detail = format!("record {} came to the store after {through}", done.sequence);
+                return Err(StoreError::Damaged(detail).into());
+            }
+            Stored::Superseded => {
+                return Err(End::Goodbye(v1::goodbye::Reason::Replaced, Closed::Ended("replaced")));
+            }
+        };
+        if self.lanes.get_mut(&done.lane).is_some_and(|lane| lane.synced(through)) {
+            self.moved.insert(done.lane);
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self) -> Result<(), End> {
+        let watermarks = std::mem::take(&mut self.moved)
+            .into_iter()
+            .filter_map(|lane| self.lanes.get(&lane).map(|state| watermark(lane, state.durable_through())))
+            .collect();
+        let ack = v1::Ack {
+            watermarks,
+            stored: self.stored,
+            duplicate: self.duplicate,
+            dead_lettered: self.dead_lettered,
+            dead_letters: std::mem::take(&mut self.letters),
+            credits: Some(credits()),
+        };
+        self.send(ingest_frame::Frame::Ack(ack)).await
+    }
+}
+
+fn check_sequence(sequence: u64) -> Result<u64, End> {
+    // Sequences are kept in signed 64-bit columns.
+    if sequence == 0 || i64::try_from(sequence).is_err() {
+        return Err(protocol(format!("sequence {sequence}")));
+    }
+    Ok(sequence)
+}
+
+fn dead(original: &impl Message, reason: DeadLetterReason, detail: String) -> Content {
+    Content::Dead {
+        original: original.encode_to_vec().into(),
+        letters: vec![Letter { series: None, reason, readings: None, detail }],
+    }
+}
+
+/// Remembers a few: what falls out is looked up in the store again.
+fn remember<K: Eq + Hash, V>(known: &mut HashMap<K, V>, key: K, value: V) {
+    if known.len() >= REMEMBERED && !known.contains_key(&key) {
+        known.clear();
+    }
+    known.insert(key, value);
+}

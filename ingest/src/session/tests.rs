@@ -1,0 +1,575 @@
+//! Sessions over loopback gRPC against a real store.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use sandan_proto::reading::{Quality, Value};
+use sandan_proto::record::{Gap, GapCause, Moment};
+use sandan_proto::v1::uplink_client::UplinkClient;
+use sandan_proto::v1::{DeadLetterReason, gateway_frame, goodbye, ingest_frame};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Code;
+
+use super::*;
+use crate::store::SqliteReadings;
+use crate::store::fixture::{BOOTED_US, Plant, births, options, pressure, values};
+
+const SECOND: i64 = 1_000_000;
+
+/// A token is the gateway's name behind `sgw_`.
+struct Tokens;
+
+#[async_trait]
+impl GatewayAuth for Tokens {
+    async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, StoreError> {
+        Ok(bearer.strip_prefix("sgw_").and_then(|name| GatewayId::new(name).ok()))
+    }
+}
+
+/// Writes down what the fleet is told.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<String>>);
+
+impl Recorder {
+    fn note(&self, event: String) {
+        self.0.lock().unwrap().push(event);
+    }
+    fn events(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+    async fn wait_for(&self, event: &str) {
+        while !self.events().iter().any(|seen| seen.starts_with(event)) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl FleetEvents for Recorder {
+    fn opened(&self, gateway: &GatewayId, hello: &v1::Hello) {
+        self.note(format!("opened {gateway} {}", hello.last_epoch));
+    }
+    fn health(&self, gateway: &GatewayId, health: v1::Health) {
+        self.note(format!("health {gateway} {}", health.links.len()));
+    }
+    fn stored(&self, gateway: &GatewayId, newest_us: i64, readings: u64) {
+        self.note(format!("stored {gateway} {} {readings}", newest_us - BOOTED_US));
+    }
+    fn closed(&self, gateway: &GatewayId, why: &Closed) {
+        self.note(format!("closed {gateway} {why}"));
+    }
+}
+
+struct Rig {
+    store: Arc<SqliteReadings>,
+    fleet: Arc<Recorder>,
+    sessions: Arc<Sessions>,
+    shutdown: CancellationToken,
+    address: SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteReadings::open(dir.path(), options()).unwrap());
+        let (fleet, sessions) = (Arc::new(Recorder::default()), Arc::new(Sessions::default()));
+        let shutdown = CancellationToken::new();
+        let mut settings = Settings {
+            retention_us: 86_400 * SECOND,
+            now: Arc::new(|| BOOTED_US + 3_600 * SECOND),
+            heartbeat: HEARTBEAT,
+            hello_deadline: HELLO_DEADLINE,
+            shutdown: shutdown.clone(),
+        };
+        change(&mut settings);
+        let routes = service(store.clone(), Arc::new(Tokens), fleet.clone(), sessions.clone(), settings);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(server().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
+        Self { store, fleet, sessions, shutdown, address, _dir: dir }
+    }
+
+    async fn dial(&self, token: &str) -> Result<Wire, Status> {
+        let mut client = UplinkClient::connect(format!("http://{}", self.address)).await.unwrap();
+        let (frames, queue) = mpsc::channel(256);
+        let mut request = Request::new(ReceiverStream::new(queue));
+        if !token.is_empty() {
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        let answers = client.session(request).await?.into_inner();
+        Ok(Wire { frames, answers })
+    }
+
+    /// Says Hello for a plant.
+    async fn hello(&self, plant: &Plant) -> Wire {
+        let wire = self.dial(&format!("sgw_{}", plant.gateway)).await.unwrap();
+        wire.send(gateway_frame::Frame::Hello(hello(plant))).await;
+        wire
+    }
+
+    /// A session with births and clock told, as a gateway that has all in order.
+    async fn connect(&self, plant: &mut Plant) -> Wire {
+        let mut wire = self.hello(plant).await;
+        plant.epoch = wire.welcome().await.epoch;
+        wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+        wire.send(clock(plant, BOOTED_US)).await;
+        wire
+    }
+}
+
+fn hello(plant: &Plant) -> v1::Hello {
+    v1::Hello {
+        gateway: plant.gateway.to_string(),
+        boot_id: plant.boot.to_vec(),
+        software_version: "0.1.0".into(),
+        protocol_version: sandan_proto::PROTOCOL_VERSION,
+        lanes: vec![v1::LaneState { lane: plant.lane.to_vec(), last_sealed: plant.sequence, ..Default::default() }],
+        last_epoch: plant.epoch,
+        ..Default::default()
+    }
+}
+
+fn clock(plant: &Plant, offset_us: i64) -> gateway_frame::Frame {
+    gateway_frame::Frame::Clock(v1::ClockOffset { boot_id: plant.boot.to_vec(), offset_us, source: 1 })
+}
+
+struct Wire {
+    frames: mpsc::Sender<v1::GatewayFrame>,
+    answers: Streaming<v1::IngestFrame>,
+}
+
+impl Wire {
+    async fn send(&self, frame: gateway_frame::Frame) {
+        self.frames.send(v1::GatewayFrame { frame: Some(frame) }).await.unwrap();
+    }
+    async fn sealed(&self, sealed: &sandan_proto::record::Sealed) {
+        self.send(gateway_frame::Frame::Sealed(sealed.to_wire())).await;
+    }
+    async fn answer(&mut self) -> Result<Option<ingest_frame::Frame>, Status> {
+        Ok(self.answers.message().await?.and_then(|frame| frame.frame))
+    }
+    async fn welcome(&mut self) -> v1::Welcome {
+        match self.answer().await {
+            Ok(Some(ingest_frame::Frame::Welcome(welcome))) => welcome,
+            other => panic!("no welcome but {other:?}"),
+        }
+    }
+    async fn ack(&mut self) -> v1::Ack {
+        match self.answer().await {
+            Ok(Some(ingest_frame::Frame::Ack(ack))) => ack,
+            other => panic!("no ack but {other:?}"),
+        }
+    }
+    /// Acks until a sequence is durable; the last of them, with all letters on the way.
+    async fn ack_through(&mut self, sequence: u64) -> v1::Ack {
+        let mut letters = Vec::new();
+        loop {
+            let mut ack = self.ack().await;
+            letters.append(&mut ack.dead_letters);
+            if ack.watermarks.iter().any(|mark| mark.durable_through >= sequence) {
+                return v1::Ack { dead_letters: letters, ..ack };
+            }
+        }
+    }
+    async fn expected(&mut self) -> u64 {
+        match self.answer().await {
+            Ok(Some(ingest_frame::Frame::Expected(expected))) => expected.sequence,
+            other => panic!("nothing expected but {other:?}"),
+        }
+    }
+    async fn refused(mut self) -> Status {
+        match self.answer().await {
+            Err(status) => status,
+            other => panic!("not refused but {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_stored_and_acknowledged() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.hello(&plant).await;
+    let welcome = wire.welcome().await;
+    assert_eq!((welcome.epoch, welcome.watermarks[0].durable_through), (1, 0));
+    assert_eq!(welcome.server_time_us, BOOTED_US + 3_600 * SECOND);
+    assert_eq!(welcome.heartbeat_ms, 10_000);
+    assert_eq!(welcome.store_timeline, rig.store.timeline().to_vec());
+    plant.epoch = 1;
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    wire.send(clock(&plant, BOOTED_US)).await;
+    for second in 0..5 {
+        wire.sealed(&plant.seal(&[pressure(second * SECOND, second as f64)])).await;
+    }
+    let ack = wire.ack_through(5).await;
+    assert_eq!((ack.stored, ack.duplicate, ack.dead_lettered), (5, 0, 0));
+    assert_eq!(values(&*rig.store, plant.key(0)).await, [0.0, 1.0, 2.0, 3.0, 4.0]);
+    wire.send(gateway_frame::Frame::Health(v1::Health {
+        links: vec![v1::LinkHealth::default()],
+        ..Default::default()
+    }))
+    .await;
+    wire.send(gateway_frame::Frame::Goodbye(v1::Goodbye { reason: 1, detail: String::new() })).await;
+    assert!(wire.answer().await.unwrap().is_none());
+    let events = rig.fleet.events();
+    assert_eq!(events.first().unwrap(), "opened hanbit/press-hall 0");
+    assert!(events.contains(&"stored hanbit/press-hall 4000000 1".to_owned()), "{events:?}");
+    assert!(events.contains(&"health hanbit/press-hall 1".to_owned()));
+    rig.fleet.wait_for("closed hanbit/press-hall the gateway said goodbye: reason_shutdown").await;
+    assert_eq!(rig.store.metrics().sessions_open.get(), 0);
+}
+
+#[tokio::test]
+async fn a_session_without_a_known_token_is_refused() {
+    let rig = Rig::start().await;
+    for token in ["", "sgw_", "smb_hanbit/press-hall"] {
+        let status = rig.dial(token).await.err().unwrap();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert_eq!(status.message(), "unauthenticated: no gateway has this token");
+    }
+}
+
+#[tokio::test]
+async fn a_hello_that_is_not_in_order_is_refused_by_name() {
+    let rig = Rig::start().await;
+    let plant = Plant::new("hanbit/press-hall", "press-1");
+    let refused = async |change: fn(&mut v1::Hello)| {
+        let mut hello = hello(&plant);
+        change(&mut hello);
+        let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+        wire.send(gateway_frame::Frame::Hello(hello)).await;
+        let status = wire.refused().await;
+        (status.code(), status.message().to_owned())
+    };
+    let (code, message) = refused(|hello| hello.gateway = "hanbit/other".into()).await;
+    assert_eq!(code, Code::PermissionDenied);
+    assert_eq!(message, "wrong_gateway: the token belongs to hanbit/press-hall, not to the gateway that said Hello");
+    let (code, message) = refused(|hello| hello.protocol_version = 2).await;
+    assert_eq!(code, Code::FailedPrecondition);
+    assert_eq!(message, "protocol_version: the gateway speaks version 2, this ingest 1");
+    let (code, message) = refused(|hello| hello.lanes = vec![v1::LaneState::default(); 65]).await;
+    assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: 65 lanes, more than 64"));
+    let (code, message) = refused(|hello| hello.lanes[0].lane.truncate(3)).await;
+    assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: a lane id has 16 bytes, not 3"));
+    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    wire.send(clock(&plant, 0)).await;
+    assert_eq!(wire.refused().await.message(), "protocol: the first frame is not a Hello");
+    assert!(rig.fleet.events().is_empty());
+}
+
+#[tokio::test]
+async fn a_hello_that_does_not_come_ends_the_stream() {
+    let rig = Rig::with(|settings| settings.hello_deadline = Duration::from_millis(1)).await;
+    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    let status = wire.refused().await;
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "protocol: no Hello came in time"));
+}
+
+#[tokio::test]
+async fn a_silent_gateway_is_let_go() {
+    let rig = Rig::with(|settings| settings.heartbeat = Duration::from_millis(5)).await;
+    let plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.hello(&plant).await;
+    wire.welcome().await;
+    let status = wire.refused().await;
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "idle: no frame for 15ms"));
+    rig.fleet.wait_for("closed hanbit/press-hall the gateway was silent for 15ms").await;
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_acknowledged_and_stored_once() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let records: Vec<_> = (0..3).map(|second| plant.seal(&[pressure(second * SECOND, second as f64)])).collect();
+    for record in &records {
+        wire.sealed(record).await;
+    }
+    wire.ack_through(3).await;
+    wire.sealed(&records[0]).await;
+    let ack = wire.ack().await;
+    assert_eq!(ack.watermarks[0].durable_through, 3);
+    assert_eq!((ack.stored, ack.duplicate), (3, 1));
+    drop(wire);
+    let mut wire = rig.connect(&mut plant).await;
+    for record in &records {
+        wire.sealed(record).await;
+    }
+    wire.sealed(&plant.seal(&[pressure(9 * SECOND, 9.0)])).await;
+    let ack = wire.ack_through(4).await;
+    assert_eq!((ack.stored, ack.duplicate), (1, 3));
+    assert_eq!(values(&*rig.store, plant.key(0)).await, [0.0, 1.0, 2.0, 9.0]);
+}
+
+#[tokio::test]
+async fn a_missing_record_is_asked_for() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let records: Vec<_> = (0..3).map(|second| plant.seal(&[pressure(second * SECOND, second as f64)])).collect();
+    wire.sealed(&records[1]).await;
+    wire.sealed(&records[2]).await;
+    assert_eq!(wire.expected().await, 1);
+    for record in &records {
+        wire.sealed(record).await;
+    }
+    wire.ack_through(3).await;
+    assert_eq!(values(&*rig.store, plant.key(0)).await, [0.0, 1.0, 2.0]);
+}
+
+#[tokio::test]
+async fn births_and_clock_are_asked_for_before_a_record_is_taken() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.hello(&plant).await;
+    plant.epoch = wire.welcome().await.epoch;
+    let record = plant.seal(&[pressure(0, 1.0)]);
+    wire.sealed(&record).await;
+    match wire.answer().await.unwrap() {
+        Some(ingest_frame::Frame::NeedBirths(need)) => assert_eq!(need.hash, record.births.as_bytes()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(wire.expected().await, 1);
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    wire.sealed(&record).await;
+    match wire.answer().await.unwrap() {
+        Some(ingest_frame::Frame::NeedClock(need)) => assert_eq!(need.boot_id, record.boot.to_vec()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(wire.expected().await, 1);
+    wire.send(clock(&plant, BOOTED_US)).await;
+    wire.sealed(&record).await;
+    wire.ack_through(1).await;
+    // The first offset of a boot stays, whatever is said later.
+    wire.send(clock(&plant, BOOTED_US + 7 * SECOND)).await;
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    wire.ack_through(2).await;
+    rig.fleet.wait_for("stored hanbit/press-hall 1000000 1").await;
+}
+
+#[tokio::test]
+async fn births_that_never_come_do_not_stop_a_lane() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let mut orphan = plant.seal(&[pressure(0, 1.0)]);
+    orphan.births = sandan_proto::id::BirthsHash::of(b"lost");
+    for _ in 0..8 {
+        wire.sealed(&orphan).await;
+        assert!(matches!(wire.answer().await.unwrap(), Some(ingest_frame::Frame::NeedBirths(_))));
+        assert_eq!(wire.expected().await, 1);
+    }
+    wire.sealed(&orphan).await;
+    let ack = wire.ack_through(1).await;
+    assert_eq!(ack.dead_letters[0].reason(), DeadLetterReason::UnknownSeries);
+    assert_eq!(ack.dead_letters[0].detail, "its births did not come after 8 requests");
+    assert_eq!(ack.dead_lettered, 1);
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    wire.ack_through(2).await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_asked_for_twice_and_then_dead_lettered() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let good = plant.seal(&[pressure(0, 1.0)]);
+    let mut damaged = good.to_wire();
+    damaged.crc32c ^= 1;
+    wire.send(gateway_frame::Frame::Sealed(damaged)).await;
+    assert_eq!(wire.expected().await, 1);
+    wire.sealed(&good).await;
+    wire.ack_through(1).await;
+    let mut damaged = plant.seal(&[pressure(SECOND, 2.0)]).to_wire();
+    damaged.crc32c ^= 1;
+    for _ in 0..2 {
+        wire.send(gateway_frame::Frame::Sealed(damaged.clone())).await;
+        assert_eq!(wire.expected().await, 2);
+    }
+    wire.send(gateway_frame::Frame::Sealed(damaged)).await;
+    let ack = wire.ack_through(2).await;
+    assert_eq!(ack.dead_letters[0].reason(), DeadLetterReason::BadChecksum);
+    assert_eq!((ack.stored, ack.dead_lettered), (1, 1));
+}
+
+#[tokio::test]
+async fn dead_letters_are_told_with_index_and_reason_and_the_rest_is_stored() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let wrong = (1, 0, Value::F64(1.0), Quality::GOOD);
+    wire.sealed(&plant.seal(&[pressure(0, 1.0), wrong, (7, 0, Value::F64(1.0), Quality::GOOD)])).await;
+    let mut undecodable = plant.seal(&[pressure(SECOND, 2.0)]);
+    undecodable.payload = bytes::Bytes::from_static(&[0xff]);
+    wire.sealed(&undecodable).await;
+    wire.sealed(&plant.seal(&[pressure(7_200 * SECOND, 3.0)])).await;
+    wire.sealed(&plant.seal(&[pressure(-86_400 * SECOND, 3.0)])).await;
+    wire.sealed(&plant.seal(&[pressure(3 * SECOND, 4.0)])).await;
+    let ack = wire.ack_through(5).await;
+    let letters: Vec<_> = ack
+        .dead_letters
+        .iter()
+        .map(|letter| (letter.sequence, letter.series, letter.reason(), letter.readings))
+        .collect();
+    assert_eq!(
+        letters,
+        [
+            (1, Some(1), DeadLetterReason::WrongType, 1),
+            (1, Some(7), DeadLetterReason::UnknownSeries, 1),
+            (2, None, DeadLetterReason::Undecodable, 1),
+            (3, Some(0), DeadLetterReason::TimeAhead, 1),
+            (4, Some(0), DeadLetterReason::TimeTooOld, 1),
+        ]
+    );
+    assert_eq!((ack.stored, ack.dead_lettered), (2, 5));
+    assert_eq!(values(&*rig.store, plant.key(0)).await, [1.0, 4.0]);
+    let counts = rig.store.dead_letters(&plant.gateway).await.unwrap();
+    assert_eq!(counts.iter().map(|count| count.letters).sum::<u64>(), 5);
+}
+
+#[tokio::test]
+async fn a_gap_moves_the_watermark_and_is_clipped_to_what_is_missing() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    wire.sealed(&plant.seal(&[pressure(0, 1.0)])).await;
+    wire.ack_through(1).await;
+    let moment = |monotonic_us| Some(Moment { boot: plant.boot, monotonic_us });
+    let gap = Gap {
+        lane: plant.lane,
+        first_sequence: 1,
+        last_sequence: 4,
+        cause: GapCause::SpoolFull,
+        from: moment(0),
+        to: moment(9 * SECOND),
+        cumulative_before: 0,
+        cumulative_after: 10,
+    };
+    wire.send(gateway_frame::Frame::Gap(gap.to_wire())).await;
+    wire.ack_through(4).await;
+    wire.send(gateway_frame::Frame::Gap(gap.to_wire())).await;
+    assert_eq!(wire.ack().await.watermarks[0].durable_through, 4);
+    let gaps = rig.store.gaps(&plant.firm(), 10).await.unwrap();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((gaps[0].readings, gaps[0].cause), (9, GapCause::SpoolFull));
+    assert_eq!((gaps[0].from_us, gaps[0].to_us), (Some(BOOTED_US), Some(BOOTED_US + 9 * SECOND)));
+    (plant.sequence, plant.cumulative) = (4, 10);
+    wire.sealed(&plant.seal(&[pressure(10 * SECOND, 2.0)])).await;
+    wire.ack_through(5).await;
+}
+
+#[tokio::test]
+async fn a_copied_spool_is_fenced_until_it_is_released() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let copy_epoch = 0;
+    // An epoch under which nothing came yet fences nobody.
+    drop(wire);
+    plant.epoch = copy_epoch;
+    wire = rig.connect(&mut plant).await;
+    wire.sealed(&plant.seal(&[pressure(0, 1.0)])).await;
+    wire.ack_through(1).await;
+    let live_epoch = std::mem::replace(&mut plant.epoch, copy_epoch);
+    let status = rig.hello(&plant).await.refused().await;
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().starts_with("fenced: this spool last used epoch 0, its gateway epoch 2;"), "{status}");
+    assert_eq!(rig.store.metrics().fenced.get(), 1);
+    // The live session is not displaced by it.
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    wire.ack_through(2).await;
+    assert!(rig.store.release(&plant.gateway).await.unwrap());
+    let mut released = rig.hello(&plant).await;
+    assert_eq!(released.welcome().await.epoch, live_epoch + 1);
+    assert!(!rig.store.release(&GatewayId::new("hanbit/none").unwrap()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_newer_session_replaces_the_older_one() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut older = rig.connect(&mut plant).await;
+    older.sealed(&plant.seal(&[pressure(0, 1.0)])).await;
+    older.ack_through(1).await;
+    let mut newer = rig.connect(&mut plant).await;
+    match older.answer().await.unwrap() {
+        Some(ingest_frame::Frame::Goodbye(goodbye)) => assert_eq!(goodbye.reason(), goodbye::Reason::Replaced),
+        other => panic!("{other:?}"),
+    }
+    assert!(older.answer().await.unwrap().is_none());
+    newer.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    newer.ack_through(2).await;
+    let closed = rig.fleet.events().iter().filter(|event| event.starts_with("closed")).count();
+    assert_eq!(closed, 0, "the gateway still has a session");
+}
+
+#[tokio::test]
+async fn a_session_can_be_ended_and_all_end_at_shutdown() {
+    let rig = Rig::start().await;
+    let mut plants = [Plant::new("hanbit/press-hall", "press-1"), Plant::new("daeil/line-1", "furnace-1")];
+    let mut wires = Vec::new();
+    for plant in &mut plants {
+        wires.push(rig.connect(plant).await);
+    }
+    assert!(rig.sessions.end(&plants[0].gateway, goodbye::Reason::Revoked));
+    assert!(!rig.sessions.end(&plants[0].gateway, goodbye::Reason::Revoked));
+    rig.shutdown.cancel();
+    for (wire, reason) in wires.iter_mut().zip([goodbye::Reason::Revoked, goodbye::Reason::Shutdown]) {
+        match wire.answer().await.unwrap() {
+            Some(ingest_frame::Frame::Goodbye(goodbye)) => assert_eq!(goodbye.reason(), reason),
+            other => panic!("{other:?}"),
+        }
+        assert!(wire.answer().await.unwrap().is_none());
+    }
+    rig.fleet.wait_for("closed hanbit/press-hall").await;
+    rig.fleet.wait_for("closed daeil/line-1").await;
+}
+
+#[tokio::test]
+async fn births_that_break_the_rules_cost_only_the_records_under_them() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let set = v1::BirthSet {
+        series: vec![v1::Series { metric: "pressure".into(), value_type: 1, ..Default::default() }],
+        ..Default::default()
+    };
+    let content: bytes::Bytes = prost::Message::encode_to_vec(&set).into();
+    let hash = sandan_proto::id::BirthsHash::of(&content);
+    wire.send(gateway_frame::Frame::Births(v1::Births { hash: hash.as_bytes().to_vec(), content })).await;
+    let mut record = plant.seal(&[pressure(0, 1.0)]);
+    record.births = hash;
+    wire.sealed(&record).await;
+    let ack = wire.ack_through(1).await;
+    assert_eq!(ack.dead_letters[0].detail, "its births were refused: series 0 points at asset 0, which is not there");
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    assert_eq!(wire.ack_through(2).await.stored, 1);
+}
+
+#[tokio::test]
+async fn a_lane_that_the_hello_did_not_name_is_taken() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    wire.sealed(&plant.seal(&[pressure(0, 1.0)])).await;
+    wire.ack_through(1).await;
+    (plant.lane, plant.sequence, plant.cumulative) = (sandan_proto::id::LaneId::random(), 0, 0);
+    plant.births = births("press-1", "kPa");
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    wire.ack_through(1).await;
+    assert_eq!(rig.store.lanes(&plant.gateway).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn enrolment_says_what_to_do_instead() {
+    let rig = Rig::start().await;
+    let mut client = v1::enrollment_client::EnrollmentClient::connect(format!("http://{}", rig.address)).await.unwrap();
+    let status = client.enroll(v1::EnrollRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert!(status.message().starts_with("enrollment: this ingest gives out tokens"), "{status}");
+}
