@@ -264,4 +264,6 @@ impl Drop for ReadSlot {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;

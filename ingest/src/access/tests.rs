@@ -1,1 +1,241 @@
+use std::sync::atomic::Ordering;
 
+use super::fixture::{BEGIN, Complex, firm, force, request};
+use super::*;
+use crate::audit::Field;
+use crate::consent::{EventWindow, Form, SharedForm};
+use crate::time::SECOND_US;
+
+fn times(rows: &Rows) -> Vec<i64> {
+    match rows {
+        Rows::Raw(rows) => rows.iter().map(|row| (row.time_us - BEGIN) / SECOND_US).collect(),
+        Rows::Buckets(rows) => rows.iter().map(|row| (row.start_us - BEGIN) / SECOND_US).collect(),
+    }
+}
+
+async fn all(reader: &mut Reader) -> Result<Vec<i64>, AccessError> {
+    let mut seen = Vec::new();
+    while let Some(rows) = reader.next(usize::MAX).await? {
+        seen.extend(times(&rows));
+    }
+    Ok(seen)
+}
+
+async fn open(complex: &Complex, from_s: i64, to_s: i64) -> Reader {
+    let request = request("saesol", Form::Raw, from_s, to_s);
+    complex.access.read(&complex.partner.0, request, None).await.unwrap()
+}
+
+/// The log once every read that was dropped has its end in it.
+async fn finished(complex: &Complex) -> Vec<Entry> {
+    complex.access.finish().await;
+    complex.log().await
+}
+
+fn field(entry: &Entry, name: &str) -> Field {
+    entry.detail[name].clone()
+}
+
+#[tokio::test]
+async fn a_read_across_firms_is_logged_before_its_first_row_and_at_its_end() {
+    let complex = Complex::new().await;
+    let consent = complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 1_500).await;
+    let log = complex.log().await;
+    assert_eq!(log.last().unwrap().kind, Kind::ReadStarted);
+    assert_eq!(field(log.last().unwrap(), "consents"), Field::List(vec![consent.to_string()]));
+    assert_eq!(all(&mut reader).await.unwrap(), (0..1_500).collect::<Vec<_>>());
+    reader.count_bytes(77);
+    drop(reader);
+    let end = finished(&complex).await.pop().unwrap();
+    assert_eq!((end.kind, field(&end, "outcome")), (Kind::ReadFinished, "complete".into()));
+    assert_eq!((field(&end, "rows"), field(&end, "bytes")), (1_500.into(), 77.into()));
+    assert_eq!(field(&end, "asker"), "saesol".into());
+}
+
+#[tokio::test]
+async fn no_log_no_read() {
+    let complex = Complex::new().await;
+    complex.grant_raw().await;
+    let control = rusqlite::Connection::open(complex.dir.path().join("control.db")).unwrap();
+    control.execute("DROP TABLE audit", []).unwrap();
+    let ask = request("saesol", Form::Raw, 0, 10);
+    let refused = complex.access.read(&complex.partner.0, ask, None).await.err();
+    assert!(matches!(refused, Some(AccessError::Control(_))), "{refused:?}");
+    assert_eq!(complex.memory.waiting.available_permits(), 0, "nothing was read");
+    // One's own is no business of the log.
+    let ask = request("hanbit", Form::Raw, 0, 10);
+    let mut own = complex.access.read(&complex.owner.0, ask, None).await.unwrap();
+    assert_eq!(all(&mut own).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn a_revocation_ends_a_slow_read_in_its_middle() {
+    let complex = Complex::new().await;
+    let consent = complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 3_000).await;
+    assert_eq!(times(&reader.next(usize::MAX).await.unwrap().unwrap()).len(), 1_000);
+    // 2,000 rows more were read and wait for the consumer; none of them may leave.
+    complex.revoke(consent).await;
+    assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Withdrawn)));
+    assert!(matches!(reader.check().await, Err(AccessError::Withdrawn)));
+    drop(reader);
+    let end = finished(&complex).await.pop().unwrap();
+    assert_eq!((field(&end, "outcome"), field(&end, "rows")), ("withdrawn".into(), 1_000.into()));
+}
+
+#[tokio::test]
+async fn a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_inside() {
+    let complex = Complex::new().await;
+    let consent = complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 3_000).await;
+    let held = complex.memory.chunks.acquire_many(1_000).await.unwrap();
+    let reading = tokio::spawn(async move { (reader.next(usize::MAX).await.err(), reader) });
+    complex.memory.waiting.acquire().await.unwrap().forget();
+    let revoking = complex.revoke(consent);
+    tokio::pin!(revoking);
+    // The read lock is held by the chunk in the middle: the revocation cannot be over.
+    assert!(futures::poll!(&mut revoking).is_pending());
+    drop(held);
+    revoking.await;
+    let (error, reader) = reading.await.unwrap();
+    // Either it was handed on before the revocation returned, or not at all.
+    if let Some(error) = error {
+        assert!(matches!(error, AccessError::Withdrawn), "{error}");
+        drop(reader);
+    } else {
+        let mut reader = reader;
+        assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Withdrawn)));
+    }
+}
+
+#[tokio::test]
+async fn a_consent_that_ends_ends_the_read() {
+    let complex = Complex::new().await;
+    complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 3_000).await;
+    reader.next(usize::MAX).await.unwrap().unwrap();
+    complex.now_us.fetch_add(3_600 * SECOND_US, Ordering::Relaxed);
+    assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Withdrawn)));
+    // A clock that is set back brings it not back.
+    complex.now_us.fetch_sub(3_600 * SECOND_US, Ordering::Relaxed);
+    let ask = request("saesol", Form::Raw, 0, 10);
+    assert!(matches!(complex.access.read(&complex.partner.0, ask, None).await, Err(AccessError::Denied(_))));
+}
+
+#[tokio::test]
+async fn another_grant_in_the_middle_neither_ends_nor_repeats_anything() {
+    let complex = Complex::new().await;
+    let first = complex.grant_raw().await;
+    // 1,500 readings of one time: the place within them must hold, too.
+    let many = (0..1_500).map(|at| (BEGIN + 4_000 * SECOND_US, f64::from(at)));
+    complex.memory.put(&force(), many);
+    let mut reader = open(&complex, 0, 5_000).await;
+    let mut seen = times(&reader.next(usize::MAX).await.unwrap().unwrap());
+    let second = complex.grant_raw().await;
+    for _ in 0..3 {
+        seen.extend(times(&reader.next(usize::MAX).await.unwrap().unwrap()));
+    }
+    // Revoking the one it began with is no harm either: the other covers the rest.
+    complex.revoke(first).await;
+    seen.extend(all(&mut reader).await.unwrap());
+    let wanted: Vec<_> = (0..3_000).chain(std::iter::repeat_n(4_000, 1_500)).collect();
+    assert_eq!(seen, wanted);
+    assert_eq!(reader.consents().len(), 2);
+    complex.revoke(second).await;
+    assert!(matches!(reader.check().await, Err(AccessError::Withdrawn)));
+}
+
+#[tokio::test]
+async fn a_narrower_consent_in_its_place_ends_the_read() {
+    let complex = Complex::new().await;
+    let wide = complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 3_000).await;
+    reader.next(usize::MAX).await.unwrap().unwrap();
+    let event = EventWindow { from_us: None, to_us: Some(BEGIN + 2_000 * SECOND_US) };
+    complex.grant(SharedForm::Raw, event).await;
+    complex.revoke(wide).await;
+    assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Withdrawn)));
+}
+
+#[tokio::test]
+async fn two_windows_give_two_stretches_and_nothing_between() {
+    let complex = Complex::new().await;
+    for (from, to) in [(0, 100), (200, 300)] {
+        let event = EventWindow { from_us: Some(BEGIN + from * SECOND_US), to_us: Some(BEGIN + to * SECOND_US) };
+        complex.grant(SharedForm::Raw, event).await;
+    }
+    let mut reader = open(&complex, 50, 250).await;
+    assert_eq!(reader.ranges().len(), 2);
+    assert_eq!(all(&mut reader).await.unwrap(), (50..100).chain(200..250).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn pages_join_without_hole_or_overlap_also_over_windows() {
+    let complex = Complex::new().await;
+    for (from, to) in [(0, 120), (200, 330)] {
+        let event = EventWindow { from_us: Some(BEGIN + from * SECOND_US), to_us: Some(BEGIN + to * SECOND_US) };
+        complex.grant(SharedForm::Raw, event).await;
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let ask = request("saesol", Form::Raw, 0, 3_000);
+        let mut reader = complex.access.read(&complex.partner.0, ask, cursor).await.unwrap();
+        if let Some(rows) = reader.next(50).await.unwrap() {
+            seen.extend(times(&rows));
+        }
+        cursor = reader.cursor();
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..120).chain(200..330).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn denials_of_what_was_named_are_logged_and_others_are_not() {
+    let complex = Complex::new().await;
+    let ask = || request("saesol", Form::Raw, 0, 10);
+    assert!(matches!(complex.access.read(&complex.partner.0, ask(), None).await, Err(AccessError::NotFound)));
+    assert!(complex.log().await.is_empty());
+    complex.grant_minutes().await;
+    assert!(matches!(complex.access.read(&complex.partner.0, ask(), None).await, Err(AccessError::Denied(_))));
+    let entry = complex.log().await.pop().unwrap();
+    assert_eq!((entry.kind, field(&entry, "asker")), (Kind::Denied, "saesol".into()));
+    assert!(matches!(field(&entry, "reasons"), Field::List(reasons) if reasons[0].ends_with("raw_not_shared")));
+}
+
+#[tokio::test]
+async fn a_firm_has_so_many_reads_open_and_no_more() {
+    let complex = Complex::new().await;
+    let ask = || request("hanbit", Form::Raw, 0, 10);
+    let mut open = Vec::new();
+    for _ in 0..MAX_READS_PER_FIRM {
+        open.push(complex.access.read(&complex.owner.0, ask(), None).await.unwrap());
+    }
+    assert!(matches!(complex.access.read(&complex.owner.0, ask(), None).await, Err(AccessError::TooManyReads)));
+    // Another firm is not concerned.
+    complex.grant_raw().await;
+    self::open(&complex, 0, 10).await;
+    open.pop();
+    assert!(complex.access.read(&complex.owner.0, ask(), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
+    let complex = Complex::new().await;
+    let list = async || complex.access.series(&complex.partner.0, None).await.unwrap();
+    assert!(list().await.is_empty());
+    let event = EventWindow { from_us: None, to_us: Some(BEGIN) };
+    let past = complex.grant(SharedForm::Raw, event).await;
+    let seen = list().await;
+    assert_eq!((seen.len(), seen[0].own, seen[0].info.newest_us), (1, false, None), "the newest is not shared");
+    complex.grant_minutes().await;
+    assert!(list().await[0].info.newest_us.is_some());
+    complex.revoke(past).await;
+    assert_eq!(list().await[0].consents.len(), 1);
+    let own = complex.access.series(&complex.owner.0, Some(&firm("hanbit"))).await.unwrap();
+    assert!(own[0].own && own[0].consents.is_empty());
+    complex.now_us.fetch_add(3_600 * SECOND_US, Ordering::Relaxed);
+    assert!(list().await.is_empty());
+}

@@ -1,1 +1,282 @@
+use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::access::fixture::{BEGIN, Complex, firm};
+use crate::consent::{EventWindow, SharedForm};
+use crate::metrics::Metrics;
+use crate::time::{SECOND_US, rfc3339};
+
+fn pages(complex: &Complex) -> Router {
+    let metrics = Arc::new(Metrics::default());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let api = Api { access: complex.access.clone(), auth: complex.auth.clone(), registry };
+    limited(router(Arc::new(api)), metrics)
+}
+
+async fn get(pages: &Router, target: &str, token: &str) -> Response {
+    let mut request = Request::builder().uri(target);
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    pages.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+async fn text(response: Response) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+async fn json_of(pages: &Router, target: &str, token: &str) -> (StatusCode, Value) {
+    let response = get(pages, target, token).await;
+    let status = response.status();
+    (status, serde_json::from_str(&text(response).await).unwrap())
+}
+
+fn pull(rest: &str, from_s: i64, to_s: i64) -> String {
+    let (from, to) = (rfc3339(BEGIN + from_s * SECOND_US), rfc3339(BEGIN + to_s * SECOND_US));
+    format!("/v1/readings?firm=hanbit&asset=press-1&metric=press_force&from={from}&to={to}{rest}")
+}
+
+/// What each route answers to nobody, to a token of another kind, and to a member.
+/// A route without a case here fails the test.
+#[tokio::test]
+async fn every_route_has_an_authorisation_case() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    let operator = crate::auth::Secret::mint(crate::auth::TokenKind::Operator).unwrap();
+    let added = crate::store::control::Change::AddOperator {
+        id: crate::id::OperatorId::random(),
+        name: "관제실".into(),
+        token: operator.hash(),
+    };
+    complex.access.apply(added, "command line").await.unwrap();
+    let operator = operator.reveal();
+    for route in ROUTES {
+        let (target, nobody, other, member) = match route.path {
+            "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
+            "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
+            "/v1/audit" => ("/v1/audit?firm=saesol".to_owned(), 401, 401, 200),
+            "/healthz" | "/metrics" => (route.path.to_owned(), 200, 200, 200),
+            path => panic!("{path} has no authorisation case"),
+        };
+        assert_eq!(route.guard == Guard::Public, nobody == 200, "{}", route.path);
+        let unknown = format!("smb_{}", "0".repeat(64));
+        for (token, wanted) in
+            [("", nobody), ("x", other), (&*unknown, other), (&*operator, other), (&*complex.partner.1, member)]
+        {
+            let status = get(&pages, &target, token).await.status().as_u16();
+            assert_eq!(status, wanted, "{} with `{token}`", route.path);
+        }
+    }
+    assert_eq!(get(&pages, "/v1/nothing", &complex.owner.1).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_member_that_is_revoked_is_nobody() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    let (member, token) = &complex.owner;
+    assert_eq!(get(&pages, "/v1/series", token).await.status(), 200);
+    let change = crate::store::control::Change::RevokeMember { id: member.id, firm: member.firm.clone() };
+    complex.access.apply(change, "command line").await.unwrap();
+    assert_eq!(get(&pages, "/v1/series", token).await.status(), 401);
+}
+
+#[tokio::test]
+async fn from_no_consent_over_a_bucketed_one_to_its_revocation() {
+    let complex = Complex::new().await;
+    let (pages, token) = (pages(&complex), &complex.partner.1);
+    let (status, problem) = json_of(&pages, &pull("", 0, 10), token).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (404, &json!("no_such_series")));
+    let (_, missing) = json_of(&pages, &pull("", 0, 10).replace("press-1", "press-9"), token).await;
+    assert_eq!(missing, problem, "a series that is not shared cannot be told from none");
+
+    let consent = complex.grant_minutes().await;
+    let (status, problem) = json_of(&pages, &pull("", 0, 10), token).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("not_covered")));
+    assert_eq!(problem["reasons"][0]["code"], "raw_not_shared");
+    assert_eq!(problem["reasons"][0]["consent"], json!(consent));
+    let (_, problem) = json_of(&pages, &pull("&bucket=60s&function=mean,last", 0, 600), token).await;
+    assert_eq!(problem["reasons"][0]["detail"], "not shared: last; shared: mean");
+    let (_, problem) = json_of(&pages, &pull("&bucket=30s", 0, 600), token).await;
+    assert_eq!(problem["reasons"][0]["code"], "resolution");
+
+    let (status, answer) = json_of(&pages, &pull("&bucket=60s", 30, 200), token).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        answer["buckets"],
+        json!([
+            { "start": "2026-03-02T00:01:00Z", "mean": 89.5 },
+            { "start": "2026-03-02T00:02:00Z", "mean": 149.5 },
+        ])
+    );
+    assert_eq!(answer["served"], json!([{ "from": "2026-03-02T00:01:00Z", "to": "2026-03-02T00:03:00Z" }]));
+    assert_eq!((&answer["form"], &answer["next"]), (&json!("bucketed"), &Value::Null));
+    assert_eq!(answer["consents"], json!([consent]));
+
+    complex.revoke(consent).await;
+    let (status, problem) = json_of(&pages, &pull("&bucket=60s", 30, 200), token).await;
+    assert_eq!((status.as_u16(), &problem["reasons"][0]["code"]), (403, &json!("revoked")));
+}
+
+#[tokio::test]
+async fn ones_own_readings_come_in_pages() {
+    let complex = Complex::new().await;
+    let (pages, token) = (pages(&complex), &complex.owner.1);
+    let (mut seen, mut rest) = (Vec::new(), "&limit=400".to_owned());
+    loop {
+        let (status, page) = json_of(&pages, &pull(&rest, 0, 1_000), token).await;
+        assert_eq!(status, 200, "{page}");
+        seen.extend(page["readings"].as_array().unwrap().iter().map(|row| row["value"].as_f64().unwrap()));
+        match page["next"].as_str() {
+            Some(next) => rest = format!("&limit=400&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..1_000).map(f64::from).collect::<Vec<_>>());
+    let (_, page) = json_of(&pages, &pull("&limit=1", 0, 1), token).await;
+    assert_eq!(page["readings"], json!([{ "time": "2026-03-02T00:00:00Z", "value": 0.0, "quality": "good" }]));
+    assert_eq!(page["series"]["name"]["ko"], "1호 프레스");
+    assert!(complex.log().await.is_empty(), "one's own reads are not logged");
+}
+
+#[tokio::test]
+async fn csv_gives_the_whole_range_and_is_logged_before_its_first_byte() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    complex.grant_raw().await;
+    let response = get(&pages, &pull("&format=csv", 0, 2_500), &complex.partner.1).await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/csv; charset=utf-8");
+    // No byte of the body was asked for yet, and the log knows already.
+    assert_eq!(complex.log().await.last().unwrap().kind.as_str(), "read_started");
+    let body = text(response).await;
+    let mut lines = body.split("\r\n");
+    assert_eq!(lines.next(), Some("time,firm,asset,metric,unit,value,quality"));
+    assert_eq!(lines.next(), Some("2026-03-02T00:00:00Z,hanbit,press-1,press_force,kN,0,good"));
+    assert_eq!(lines.filter(|line| !line.is_empty()).count(), 2_499);
+    complex.access.finish().await;
+    let end = complex.log().await.pop().unwrap();
+    assert_eq!(end.detail["bytes"], i64::try_from(body.len()).unwrap().into());
+
+    let request = Request::builder()
+        .uri(pull("&bucket=1h&function=count,mean", 0, 3_600))
+        .header(header::ACCEPT, "text/csv")
+        .header(header::AUTHORIZATION, format!("bearer {}", complex.owner.1));
+    let response = pages.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(
+        text(response).await,
+        "start,firm,asset,metric,unit,mean,count\r\n2026-03-02T00:00:00Z,hanbit,press-1,press_force,kN,1499.5,3000\r\n"
+    );
+}
+
+#[tokio::test]
+async fn a_csv_that_a_revocation_ends_breaks_off() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    let consent = complex.grant_raw().await;
+    let response = get(&pages, &pull("&format=csv", 0, 3_000), &complex.partner.1).await;
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first.split(|byte| *byte == b'\n').count(), 1_002);
+    complex.revoke(consent).await;
+    let end = body.frame().await.unwrap();
+    assert!(end.is_err(), "the body must not end as if it were whole");
+    assert!(body.frame().await.is_none());
+    // Revoked before the first byte was taken: not even that one leaves.
+    let consent = complex.grant_raw().await;
+    let mut body = get(&pages, &pull("&format=csv", 0, 3_000), &complex.partner.1).await.into_body();
+    complex.revoke(consent).await;
+    assert!(body.frame().await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_list_says_what_is_shared_and_how() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    let event = EventWindow { from_us: Some(BEGIN), to_us: None };
+    let form = SharedForm::Bucketed {
+        floor_us: 60 * SECOND_US,
+        functions: [crate::consent::Function::Max, crate::consent::Function::Mean].into(),
+    };
+    let consent = complex.grant(form, event).await;
+    let (_, list) = json_of(&pages, "/v1/series", &complex.partner.1).await;
+    let series = &list["series"][0];
+    assert_eq!((&series["firm"], &series["own"]), (&json!("hanbit"), &json!(false)));
+    assert_eq!(series["newest"], "2026-03-02T00:49:59Z");
+    let shown = &series["consents"][0];
+    assert_eq!((&shown["id"], &shown["functions"]), (&json!(consent), &json!(["mean", "max"])));
+    assert_eq!((&shown["floor"], &shown["from"]), (&json!("1m"), &json!("2026-03-02T00:00:00Z")));
+    let (_, list) = json_of(&pages, "/v1/series?firm=saesol", &complex.partner.1).await;
+    assert_eq!(list["series"], json!([]));
+}
+
+#[tokio::test]
+async fn a_firm_reads_its_own_log_by_pages() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    complex.grant_raw().await;
+    let (_, first) = json_of(&pages, "/v1/audit?limit=3", &complex.owner.1).await;
+    let numbers = |page: &Value| -> Vec<_> {
+        page["entries"].as_array().unwrap().iter().map(|entry| entry["number"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((numbers(&first), &first["next"]), (vec![1, 2, 3], &json!(3)));
+    let (_, rest) = json_of(&pages, "/v1/audit?firm=hanbit&after=3", &complex.owner.1).await;
+    assert_eq!((numbers(&rest), &rest["next"]), (vec![4], &Value::Null));
+    assert_eq!(rest["entries"][0]["kind"], "consent_granted");
+    for other in ["hanbit", "nobody"] {
+        let (status, problem) = json_of(&pages, &format!("/v1/audit?firm={other}"), &complex.partner.1).await;
+        assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firms_log")));
+    }
+}
+
+#[tokio::test]
+async fn bad_queries_are_told_what_is_wrong() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    let base = "/v1/readings?firm=hanbit&asset=press-1&metric=press_force";
+    for (target, part) in [
+        ("/v1/readings".to_owned(), "missing field `firm`"),
+        (base.to_owned(), "missing field `from`"),
+        (format!("{base}&from=yesterday"), "`yesterday` is not a time"),
+        (format!("{base}&from=now"), "`from` must be before `to`"),
+        (format!("{base}&from=now-1h&form=raw"), "unknown field `form`"),
+        (format!("{base}&from=now-1h&bucket=1"), "`1` is not a duration"),
+        (format!("{base}&from=now-1h&bucket=1ms"), "a bucket is from 1s"),
+        (format!("{base}&from=now-1h&function=mean"), "`function` needs a `bucket`"),
+        (format!("{base}&from=now-1h&bucket=60s&function=median"), "`median` is not a function"),
+        (format!("{base}&from=now-10s&bucket=1h"), "no whole bucket"),
+        (format!("{base}&from=now-1h&limit=0"), "`limit` is from 1 to 10000"),
+        (format!("{base}&from=now-1h&cursor=x"), "the cursor does not belong"),
+        (format!("{base}&from=now-1h&cursor=5.0"), "the cursor does not belong"),
+        (format!("{base}&from=now-1h&format=csv&limit=5"), "of JSON pages"),
+        (format!("{base}&from=now-1h&format=xml"), "unknown variant `xml`"),
+        (base.replace("hanbit", "Han%20bit") + "&from=now-1h", "is not a firm id"),
+    ] {
+        let (status, problem) = json_of(&pages, &target, &complex.owner.1).await;
+        assert_eq!(status, 400, "{target}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{target}: {problem}");
+    }
+    let long = format!("{base}&from={}", "1".repeat(5_000));
+    let (status, problem) = json_of(&pages, &long, "").await;
+    assert_eq!((status.as_u16(), &problem["code"]), (414, &json!("query_too_long")));
+}
+
+#[tokio::test]
+async fn metrics_name_routes_and_never_firms() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    get(&pages, &pull("", 0, 10), &complex.owner.1).await;
+    get(&pages, "/made/up", "").await;
+    let shown = text(get(&pages, "/metrics", "").await).await;
+    assert!(shown.contains(r#"sandan_ingest_http_responses_total{route="/v1/readings",status="200"} 1"#), "{shown}");
+    assert!(shown.contains(r#"route="",status="404""#), "{shown}");
+    assert!(!shown.contains(firm("hanbit").as_str()), "{shown}");
+}

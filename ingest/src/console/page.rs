@@ -145,8 +145,11 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup 
             }
             @if view.contact_us.is_some() {
                 h3 { (say(lang, &Sentence::Links)) }
-                @if view.links.is_empty() { p.none { (say(lang, &Sentence::NoLinks)) } }
-                ul { @for it in &view.links { (link(lang, it, now_us)) } }
+                @if view.links.is_empty() {
+                    p.none { (say(lang, &Sentence::NoLinks)) }
+                } @else {
+                    ul { @for it in &view.links { (link(lang, it, now_us)) } }
+                }
             }
         }
     }

@@ -1,0 +1,204 @@
+//! A complex for tests: real control data, readings in memory, a clock that stands
+//! still until it is moved.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sandan_proto::id::{FirmId, GatewayId, SeriesKey};
+use sandan_proto::reading::{Quality, Value, ValueType};
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::auth::{Auth, Secret, TokenKind};
+use crate::consent::{AccessWindow, EventWindow, Form, Function, RECORD_VERSION, SharedForm, Terms};
+use crate::id::{ConsentId, MemberId};
+use crate::store::sqlite::control::SqliteControl;
+use crate::time::SECOND_US;
+
+/// 2026-03-02T00:00:00Z, a multiple of a day. Readings begin here.
+pub(crate) const BEGIN: i64 = 1_772_409_600 * SECOND_US;
+/// The time it is when a test begins: a day later.
+pub(crate) const NOW: i64 = BEGIN + 86_400 * SECOND_US;
+
+/// Readings in memory.
+pub(crate) struct Memory {
+    series: Mutex<BTreeMap<SeriesKey, Vec<(i64, f64)>>>,
+    /// A chunk takes one; a test that closes it in between sees a read in its middle.
+    pub(crate) chunks: Semaphore,
+    pub(crate) waiting: Semaphore,
+}
+
+impl Memory {
+    pub(crate) fn put(&self, series: &SeriesKey, rows: impl IntoIterator<Item = (i64, f64)>) {
+        self.series.lock().unwrap().entry(series.clone()).or_default().extend(rows);
+    }
+}
+
+#[async_trait]
+impl Source for Memory {
+    async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError> {
+        self.waiting.add_permits(1);
+        let turn = self.chunks.acquire().await.unwrap();
+        drop(turn);
+        let (from_us, skip) = cursor.map_or((permit.from_us(), 0), |at| (at.from_us, at.skip as usize));
+        let all = self.series.lock().unwrap()[&permit.series()[0]].clone();
+        let inside = all.into_iter().filter(|(time, _)| (from_us..permit.to_us()).contains(time));
+        let (rows, next) = match permit.form() {
+            Form::Raw => {
+                let row = |(time_us, value)| {
+                    let value = Some(Value::F64(value));
+                    StoredReading { series: 0, time_us, value, quality: Quality::GOOD, commit: 1 }
+                };
+                let mut rows: Vec<_> = inside.skip(skip).map(row).collect();
+                let more = rows.len() > limit;
+                rows.truncate(limit);
+                let next = rows.last().filter(|_| more).map(|last| {
+                    let same = rows.iter().filter(|row| row.time_us == last.time_us).count();
+                    let before = if last.time_us == from_us { skip } else { 0 };
+                    let skip = u32::try_from(same + before).unwrap();
+                    ReadCursor { series: 0, from_us: last.time_us, skip }
+                });
+                (Rows::Raw(rows), next)
+            }
+            Form::Bucketed { width_us } => {
+                let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
+                for (time, value) in inside {
+                    let start_us = time.div_euclid(*width_us) * width_us;
+                    let empty = Bucket { series: 0, start_us, count: 0, sum: 0.0, min: value, max: value, last: value };
+                    let bucket = buckets.entry(start_us).or_insert(empty);
+                    bucket.count += 1;
+                    bucket.sum += value;
+                    bucket.min = bucket.min.min(value);
+                    bucket.max = bucket.max.max(value);
+                    bucket.last = value;
+                }
+                let mut rows: Vec<_> = buckets.into_values().collect();
+                let more = rows.len() > limit;
+                rows.truncate(limit);
+                let end = |last: &Bucket| ReadCursor { series: 0, from_us: last.start_us + width_us, skip: 0 };
+                let next = rows.last().filter(|_| more).map(end);
+                (Rows::Buckets(rows), next)
+            }
+        };
+        Ok(Chunk { rows, next })
+    }
+
+    async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
+        let series = self.series.lock().unwrap();
+        let info = |(key, rows): (&SeriesKey, &Vec<(i64, f64)>)| SeriesInfo {
+            key: key.clone(),
+            path: format!("plant-1/{}", key.asset),
+            name_ko: "1호 프레스".into(),
+            name_en: "Press 1".into(),
+            time_zone: "Asia/Seoul".into(),
+            unit: "kN".into(),
+            value_type: ValueType::F64,
+            expected_interval_ms: 1_000,
+            gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
+            newest_us: rows.iter().map(|(time, _)| *time).max(),
+        };
+        Ok(series.iter().filter(|(key, _)| key.firm == *firm).map(info).collect())
+    }
+}
+
+/// Two firms with a member each; hanbit's press-1 has 3,000 readings of press_force, one a second.
+pub(crate) struct Complex {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) control: Arc<SqliteControl>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) fleet: Arc<Board>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) auth: Auth,
+    pub(crate) now_us: Arc<AtomicI64>,
+    pub(crate) owner: (Member, String),
+    pub(crate) partner: (Member, String),
+}
+
+pub(crate) fn firm(id: &str) -> FirmId {
+    FirmId::new(id).unwrap()
+}
+
+pub(crate) fn force() -> SeriesKey {
+    SeriesKey { firm: firm("hanbit"), asset: "press-1".parse().unwrap(), metric: "press_force".parse().unwrap() }
+}
+
+pub(crate) fn request(asker: &str, form: Form, from_s: i64, to_s: i64) -> Request {
+    let functions = if form == Form::Raw { [].into() } else { [Function::Mean].into() };
+    let (from_us, to_us) = (BEGIN + from_s * SECOND_US, BEGIN + to_s * SECOND_US);
+    Request { asker: firm(asker), series: force(), form, functions, from_us, to_us }
+}
+
+impl Complex {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Arc::new(SqliteControl::open(&dir.path().join("control.db")).unwrap());
+        let memory =
+            Arc::new(Memory { series: Mutex::default(), chunks: Semaphore::new(1_000), waiting: Semaphore::new(0) });
+        memory.put(&force(), (0..3_000).map(|s| (BEGIN + s * SECOND_US, s as f64)));
+        let now_us = Arc::new(AtomicI64::new(NOW));
+        let clock: Clock = {
+            let now_us = now_us.clone();
+            Arc::new(move || now_us.load(Ordering::Relaxed))
+        };
+        let fleet = Arc::new(Board::new(clock.clone(), []));
+        let metrics = Arc::new(Metrics::default());
+        let access = Access::new(control.clone(), memory.clone(), fleet.clone(), clock, metrics).await.unwrap();
+        for (id, name_ko) in [("hanbit", "한빛금형"), ("saesol", "새솔열처리")] {
+            let it = Firm { id: firm(id), name_ko: name_ko.into(), name_en: id.into() };
+            access.apply(Change::AddFirm(it), "command line").await.unwrap();
+        }
+        let auth = Auth::new(control.clone());
+        let owner = member(&access, "hanbit").await;
+        let partner = member(&access, "saesol").await;
+        Self { dir, control, memory, fleet, access, auth, now_us, owner, partner }
+    }
+
+    /// hanbit lets saesol read press_force of press-1 for an hour.
+    pub(crate) async fn grant(&self, form: SharedForm, event: EventWindow) -> ConsentId {
+        let now_us = self.access.now_us();
+        let terms = Terms {
+            version: RECORD_VERSION,
+            assets: [force().asset].into(),
+            metrics: [force().metric].into(),
+            form,
+            event,
+            access: AccessWindow { not_before_us: now_us, until_us: now_us + 3_600 * SECOND_US },
+        };
+        let id = ConsentId::random();
+        let change = Change::Grant { id, grantor: firm("hanbit"), grantee: firm("saesol"), terms };
+        self.access.apply(change, "command line").await.unwrap();
+        id
+    }
+
+    pub(crate) async fn grant_raw(&self) -> ConsentId {
+        self.grant(SharedForm::Raw, EventWindow { from_us: None, to_us: None }).await
+    }
+
+    pub(crate) async fn grant_minutes(&self) -> ConsentId {
+        let form = SharedForm::Bucketed { floor_us: 60 * SECOND_US, functions: [Function::Mean].into() };
+        self.grant(form, EventWindow { from_us: None, to_us: None }).await
+    }
+
+    pub(crate) async fn revoke(&self, id: ConsentId) {
+        let change = Change::Revoke { id, grantor: firm("hanbit"), grantee: firm("saesol") };
+        self.access.apply(change, "command line").await.unwrap();
+    }
+
+    /// hanbit's log from the first consent or read on, once every read has ended.
+    pub(crate) async fn log(&self) -> Vec<Entry> {
+        let chain = Chain::Firm(firm("hanbit"));
+        let log = self.control.audit(&chain, 0, 10_000).await.unwrap();
+        let added = |kind| matches!(kind, Kind::FirmAdded | Kind::MemberAdded | Kind::TokenMinted);
+        log.into_iter().filter(|entry| !added(entry.kind)).collect()
+    }
+}
+
+async fn member(access: &Access, of: &str) -> (Member, String) {
+    let token = Secret::mint(TokenKind::Member).unwrap();
+    let it = Member { id: MemberId::random(), firm: firm(of), name: "김하늘".into() };
+    let change = Change::AddMember { id: it.id, firm: it.firm.clone(), name: it.name.clone(), token: token.hash() };
+    access.apply(change, "command line").await.unwrap();
+    (it, token.reveal())
+}
