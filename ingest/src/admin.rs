@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
+use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
@@ -19,6 +20,7 @@ use crate::auth::{Secret, Sessions, TokenKind};
 use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
 use crate::store::{Readings, StoreError};
 
@@ -156,6 +158,8 @@ pub struct Admin {
     pub fleet: Arc<Board>,
     /// Lets fenced gateways in again.
     pub readings: Arc<dyn Readings>,
+    /// Sessions of gateways; none of them while the service does not run.
+    pub links: Arc<session::Sessions>,
     /// None while the service does not run.
     pub running: Option<Running>,
 }
@@ -184,6 +188,7 @@ impl Admin {
             }
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;
+                self.links.end(&id, Reason::Revoked);
                 self.fleet.forget(&id);
                 Ok(Answer::Done)
             }

@@ -154,8 +154,7 @@ pub struct Link {
 /// Everything known of one gateway.
 #[derive(Debug, Default)]
 struct Seen {
-    /// More than one for the moment in which a new session replaces an old one.
-    sessions: u32,
+    connected: bool,
     contact_us: Option<i64>,
     newest_us: Option<i64>,
     health: Option<Health>,
@@ -189,7 +188,7 @@ impl Fleet {
     /// A session began.
     pub fn opened(&mut self, id: &GatewayId, now_us: i64) {
         let seen = self.gateways.entry(id.clone()).or_default();
-        seen.sessions = seen.sessions.saturating_add(1);
+        seen.connected = true;
         seen.contact_us = Some(now_us);
     }
 
@@ -214,7 +213,9 @@ impl Fleet {
     pub fn stored(&mut self, id: &GatewayId, newest_us: i64, now_us: i64) {
         let Some(seen) = self.gateways.get_mut(id) else { return };
         seen.newest_us = Some(seen.newest_us.map_or(newest_us, |before| before.max(newest_us)));
-        seen.contact_us = Some(now_us);
+        if seen.connected {
+            seen.contact_us = Some(now_us);
+        }
     }
 
     /// What the store holds, at the start.
@@ -224,11 +225,12 @@ impl Fleet {
         }
     }
 
-    /// A session ended.
-    pub fn closed(&mut self, id: &GatewayId, now_us: i64) {
-        let Some(seen) = self.gateways.get_mut(id) else { return };
-        seen.sessions = seen.sessions.saturating_sub(1);
-        seen.contact_us = Some(now_us);
+    /// The gateway's session ended; not heard of one that a newer one replaced. The last
+    /// contact stays what it was: a lost connection is noticed late.
+    pub fn closed(&mut self, id: &GatewayId) {
+        if let Some(seen) = self.gateways.get_mut(id) {
+            seen.connected = false;
+        }
     }
 
     /// All gateways, what is worst first.
@@ -244,7 +246,7 @@ impl Seen {
         let Some(contact_us) = self.contact_us else {
             return if self.newest_us.is_some() { State::Offline } else { State::Enrolled };
         };
-        if self.sessions == 0 {
+        if !self.connected {
             State::Offline
         } else if now_us - contact_us >= MISSED_HEARTBEATS * HEARTBEAT_US {
             State::Silent

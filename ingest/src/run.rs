@@ -5,6 +5,7 @@ mod check;
 mod data_dir;
 mod door;
 mod http;
+mod uplink;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::config::{Config, Listen};
 use crate::console::{self, Console};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
+use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
 use crate::store::control::{Control, ControlError};
 use crate::store::{Readings, StoreError};
 use crate::time::system_clock;
@@ -109,12 +111,13 @@ impl Parts {
         Ok(Self { stores, fleet, access, metrics })
     }
 
-    fn admin(&self, running: Option<Running>) -> Admin {
+    fn admin(&self, links: Arc<session::Sessions>, running: Option<Running>) -> Admin {
         Admin {
             access: self.access.clone(),
             control: self.stores.control.clone(),
             fleet: self.fleet.clone(),
             readings: self.stores.readings.clone(),
+            links,
             running,
         }
     }
@@ -170,9 +173,21 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
         let scheme = if config.http.listen.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{http_at}")
     });
-    let admin = Arc::new(parts.admin(Some(Running { sessions, console_url })));
+    let links = Arc::<session::Sessions>::default();
+    let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url })));
 
     let stop = CancellationToken::new();
+    let settings = session::Settings {
+        retention_us: config.retention_us,
+        now: system_clock(),
+        heartbeat: HEARTBEAT,
+        hello_deadline: HELLO_DEADLINE,
+        shutdown: stop.clone(),
+    };
+    let tokens = Arc::new(uplink::Tokens(auth));
+    let reports = Arc::new(uplink::Reports(parts.fleet.clone()));
+    let routes = session::service(parts.stores.readings.clone(), tokens, reports, links, settings);
+    let mut sessions = uplink::start(uplink, config.uplink.tls.as_ref(), routes, stop.clone())?;
     let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
 
@@ -184,13 +199,20 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
     let ended = tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),
         _ = interrupt.recv() => Ok("SIGINT"),
+        _ = &mut sessions => Err(RunError::Ended("the uplink")),
         _ = &mut pages.task => Err(RunError::Ended("the HTTP side")),
     };
     tracing::info!(reason = ended.as_ref().map_or("failure", |signal| *signal), "ending");
 
     let ending = async {
         stop.cancel();
-        pages.end(DRAIN).await;
+        // Sessions say goodbye while open pulls go on; what is in flight is synced first.
+        let goodbyes = async {
+            if !sessions.is_finished() {
+                let _ = sessions.await;
+            }
+        };
+        tokio::join!(goodbyes, pages.end(DRAIN));
         let _ = admin.await;
         parts.access.finish().await;
     };

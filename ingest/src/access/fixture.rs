@@ -103,7 +103,7 @@ impl Source for Memory {
     }
 }
 
-/// Two firms with a member each; hanbit's press-1 has 3,000 readings of press_force, one a second.
+/// Two firms with a member each; hanbit's press-1 has 3,000 readings of `press_force`, one a second.
 pub(crate) struct Complex {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) control: Arc<SqliteControl>,
@@ -124,9 +124,9 @@ pub(crate) fn force() -> SeriesKey {
     SeriesKey { firm: firm("hanbit"), asset: "press-1".parse().unwrap(), metric: "press_force".parse().unwrap() }
 }
 
-pub(crate) fn request(asker: &str, form: Form, from_s: i64, to_s: i64) -> Request {
+pub(crate) fn request(asker: &str, form: Form, from: i64, to: i64) -> Request {
     let functions = if form == Form::Raw { [].into() } else { [Function::Mean].into() };
-    let (from_us, to_us) = (BEGIN + from_s * SECOND_US, BEGIN + to_s * SECOND_US);
+    let (from_us, to_us) = (BEGIN + from * SECOND_US, BEGIN + to * SECOND_US);
     Request { asker: firm(asker), series: force(), form, functions, from_us, to_us }
 }
 
@@ -155,7 +155,7 @@ impl Complex {
         Self { dir, control, memory, fleet, access, auth, now_us, owner, partner }
     }
 
-    /// hanbit lets saesol read press_force of press-1 for an hour.
+    /// hanbit lets saesol read `press_force` of press-1 for an hour.
     pub(crate) async fn grant(&self, form: SharedForm, event: EventWindow) -> ConsentId {
         let now_us = self.access.now_us();
         let terms = Terms {

@@ -49,8 +49,8 @@ fn snapshot(consents: Vec<Consent>) -> Snapshot {
     Snapshot { grantor: firm("hanbit"), epoch: 7, consents }
 }
 
-fn raw(asker: &str, series: SeriesKey, from_s: i64, to_s: i64) -> Request {
-    let (from_us, to_us) = (from_s * S, to_s * S);
+fn raw(asker: &str, series: SeriesKey, from: i64, to: i64) -> Request {
+    let (from_us, to_us) = (from * S, to * S);
     Request { asker: firm(asker), series, form: Form::Raw, functions: BTreeSet::new(), from_us, to_us }
 }
 

@@ -53,7 +53,7 @@ impl Board {
     }
     /// See [`Fleet::closed`].
     pub fn closed(&self, id: &GatewayId) {
-        self.fleet().closed(id, (self.clock)());
+        self.fleet().closed(id);
     }
     /// All gateways now, what is worst first, and the time it is.
     pub fn views(&self) -> (Vec<View>, i64) {

@@ -1,5 +1,7 @@
 //! How a command reaches the store: through the running service, or by itself.
 
+use std::sync::Arc;
+
 use super::{Parts, RunError, data_dir};
 use crate::admin::socket::{Client, NAME};
 use crate::admin::{Admin, Answer, Command, Refused};
@@ -20,7 +22,7 @@ impl Door {
     pub async fn open(config: &Config) -> Result<Self, RunError> {
         if let Some(stores) = data_dir::open(config)? {
             let parts = Parts::open(stores).await?;
-            return Ok(Self(Way::Own(Box::new(parts.admin(None)), Box::new(parts))));
+            return Ok(Self(Way::Own(Box::new(parts.admin(Arc::default(), None)), Box::new(parts))));
         }
         match Client::connect(&config.data_dir.join(NAME)).await {
             Ok(client) => Ok(Self(Way::Running(client))),

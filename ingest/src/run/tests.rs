@@ -1,5 +1,6 @@
 //! Commands against a data directory, by themselves and through the socket.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use sandan_proto::id::FirmId;
@@ -78,7 +79,9 @@ async fn happy_path(door: &mut Door) {
     let page = Command::AuditPage { chain: chain.clone(), after: 0 };
     let Answer::Audit(entries) = door.execute(page).await.unwrap() else { panic!() };
     let mut verifier = Verifier::new(chain.clone());
-    entries.iter().for_each(|entry| verifier.take(entry).unwrap());
+    for entry in &entries {
+        verifier.take(entry).unwrap();
+    }
     let Answer::AuditHolds(head) = door.execute(Command::AuditVerify { chain }).await.unwrap() else { panic!() };
     assert_eq!(verifier.finish(&head), Ok(head));
     let operators = Command::AuditVerify { chain: Chain::Complex };
@@ -101,11 +104,10 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     let config = config(dir.path());
     let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
     let running = Running { sessions: Arc::default(), console_url: "http://127.0.0.1:1".into() };
-    let admin = Arc::new(parts.admin(Some(running)));
+    let admin = Arc::new(parts.admin(Arc::default(), Some(running)));
     let path = config.data_dir.join(socket::NAME);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(socket::serve(socket::bind(&path).unwrap(), admin, stop.clone()));
-    use std::os::unix::fs::PermissionsExt;
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(&config.data_dir)), (0o600, 0o700));
 

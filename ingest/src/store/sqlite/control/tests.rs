@@ -72,7 +72,9 @@ async fn each_grant_and_revocation_raises_the_grantors_epoch_and_is_logged_with_
     let kinds: Vec<_> = log.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [Kind::FirmAdded, Kind::ConsentGranted, Kind::ConsentRevoked]);
     let mut verifier = crate::audit::Verifier::new(chain.clone());
-    log.iter().for_each(|entry| verifier.take(entry).unwrap());
+    for entry in &log {
+        verifier.take(entry).unwrap();
+    }
     verifier.finish(&control.audit_head(&chain).await.unwrap()).unwrap();
 }
 
