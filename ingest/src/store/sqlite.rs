@@ -273,7 +273,7 @@ impl Readings for SqliteReadings {
     ) -> Result<Opening, StoreError> {
         let (gateway, lanes) = (gateway.clone(), lanes.to_vec());
         self.inbox
-            .write(move |conn, _| {
+            .write(0, move |conn, _| {
                 let numbers = catalogue::ensure_gateway(conn, &gateway)?;
                 let (granted, used): (i64, i64) = conn
                     .prepare_cached("SELECT granted, used FROM gateway WHERE number = ?1")?
@@ -297,11 +297,10 @@ impl Readings for SqliteReadings {
 
     async fn release(&self, gateway: &GatewayId) -> Result<bool, StoreError> {
         let gateway = gateway.clone();
-        self.inbox
-            .write(
-                move |conn, _| Ok(conn.execute("UPDATE gateway SET used = 0 WHERE id = ?1", [gateway.as_str()])? > 0),
-            )
-            .await
+        let release = move |conn: &Connection, _: &mut inbox::Group| {
+            conn.execute("UPDATE gateway SET used = 0 WHERE id = ?1", [gateway.as_str()])
+        };
+        Ok(self.inbox.write(0, release).await? > 0)
     }
 
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError> {
@@ -312,7 +311,9 @@ impl Readings for SqliteReadings {
     async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError> {
         let gateway = gateway.clone();
         self.inbox
-            .write(move |conn, group| catalogue::register(conn, group.now_us, &gateway, births).map(Arc::new))
+            .write(births.content().len(), move |conn, group| {
+                catalogue::register(conn, group.now_us, &gateway, births).map(Arc::new)
+            })
             .await
     }
 
@@ -324,7 +325,7 @@ impl Readings for SqliteReadings {
     async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError> {
         let gateway = gateway.clone();
         self.inbox
-            .write(move |conn, _| {
+            .write(0, move |conn, _| {
                 let numbers = catalogue::ensure_gateway(conn, &gateway)?;
                 conn.prepare_cached(
                     "INSERT INTO clock (gateway, boot, offset_us) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
