@@ -2,7 +2,26 @@
 //! lets firms share them under consent.
 //!
 //! Modules stand in the order in which data flows:
-//! session → store → access → api | console. `consent`, `audit` and `fleet` are pure.
+//! session → store → access → api | console. `consent`, `audit` and `fleet` are pure;
+//! `run` is the one file that opens ports and spawns tasks.
 
-pub mod consent;
+pub mod session;
 pub mod store;
+
+pub mod audit;
+pub mod consent;
+pub mod fleet;
+
+pub mod access;
+pub mod api;
+pub mod console;
+
+pub mod admin;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod run;
+
+pub mod id;
+pub mod metrics;
+pub mod time;

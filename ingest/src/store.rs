@@ -3,9 +3,143 @@
 //! Readings are reached only with a [`Permit`](crate::consent::Permit), which only the consent module can
 //! make. Acknowledged means synced and readable.
 
-use sandan_proto::id::{GatewayId, SeriesKey};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sandan_proto::births::Births;
+use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, SeriesKey, TimelineId};
 use sandan_proto::reading::{Quality, Value, ValueType};
 use serde::{Deserialize, Serialize};
+
+use crate::consent::Permit;
+
+pub mod control;
+pub mod delivery;
+pub mod facts;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod metrics;
+pub mod sqlite;
+
+pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, SeriesNo, Stored};
+pub use facts::{DeadLetterCount, GapFact, LaneFacts, RefusedSeries};
+pub use metrics::Metrics;
+pub use sqlite::{Options, SqliteReadings};
+
+/// The part of a store that holds readings: delivery from gateways, the catalogue,
+/// and reads under a permit.
+#[async_trait]
+pub trait Readings: Send + Sync + 'static {
+    /// One history of this store; another after a restore from an older state.
+    fn timeline(&self) -> TimelineId;
+
+    /// Opens a session: refuses a spool that is behind the epochs its gateway has used,
+    /// or grants the next epoch, which ends every earlier one.
+    async fn open_session(&self, gateway: &GatewayId, last_epoch: u64, lanes: &[LaneId])
+    -> Result<Opening, StoreError>;
+
+    /// Lets the next `Hello` of a fenced gateway in, whatever its epoch. False when the
+    /// gateway never had a session.
+    async fn release(&self, gateway: &GatewayId) -> Result<bool, StoreError>;
+
+    /// Through which sequence a lane is durable; 0 for a new one.
+    async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError>;
+
+    /// Keeps births and registers their series in the catalogue. Idempotent.
+    async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError>;
+
+    /// Births that the gateway registered before.
+    async fn registered(&self, gateway: &GatewayId, hash: BirthsHash) -> Result<Option<Arc<Registered>>, StoreError>;
+
+    /// Keeps the wall clock offset of a boot. The first one wins; gives the one in force.
+    async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError>;
+
+    /// The wall clock offset of a boot, where it is known.
+    async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<i64>, StoreError>;
+
+    /// Hands a record to the next group commit. Returns once it is queued, in the order
+    /// of the calls; the receipt resolves when the commit is synced. A receipt that
+    /// fails leaves the outcome open: the session has to end.
+    async fn deliver(&self, delivery: Delivery) -> Result<Receipt, StoreError>;
+
+    /// One chunk of the answer to a permitted read, of at most `limit` rows. A chunk may
+    /// hold fewer rows than that, even none, and still have a `next`.
+    async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError>;
+
+    /// Every series of a firm, by asset and metric.
+    async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
+
+    /// What is stored of each lane of a gateway, the newest lane last.
+    async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError>;
+
+    /// What a gateway delivered and the store could not take, by reason.
+    async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError>;
+
+    /// The newest declared gaps of a firm, newest first.
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError>;
+
+    /// Series that a gateway of the firm declares while another owns them.
+    async fn refused_series(&self, firm: &FirmId) -> Result<Vec<RefusedSeries>, StoreError>;
+
+    /// Packs what a firm has in the shared inbox into its own file now.
+    async fn compact(&self, firm: &FirmId) -> Result<(), StoreError>;
+
+    /// Counters since the start of the process.
+    fn metrics(&self) -> &Metrics;
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine failed.
+    #[error("{what} failed")]
+    Engine {
+        /// What was being done.
+        what: &'static str,
+        /// The engine's own words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file or directory could not be used.
+    #[error("cannot use {path}")]
+    Io {
+        /// Which one.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of a version that this build does not know.
+    #[error("{path} has format {found}, this build knows up to {known}; start the newer build again")]
+    Newer {
+        /// Which one.
+        path: std::path::PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest known one.
+        known: i64,
+    },
+    /// A file that is not what its name says.
+    #[error("{path} is not {expected}")]
+    Foreign {
+        /// Which one.
+        path: std::path::PathBuf,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// What was stored cannot be read back.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// A commit whose outcome is not known.
+    #[error("the outcome of a commit is not known: {0}")]
+    Uncertain(String),
+    /// A cursor that does not belong to the permit.
+    #[error("the cursor does not belong to this read")]
+    Cursor,
+    /// The store is closing.
+    #[error("the store is closing")]
+    Closed,
+}
 
 /// What the catalogue knows of a series.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// A name breaks the rules of its kind.
-    #[error("`{given}` is not a {kind} id: {rule}")]
+    #[error("`{given}` is no {kind} id: {rule}")]
     Name {
         /// `firm`, `gateway`, …
         kind: &'static str,
@@ -277,7 +277,7 @@ mod tests {
         let error = FirmId::new("a\u{1b}[2J").unwrap_err().to_string();
         assert_eq!(
             error,
-            "`a\\u{1b}[2J` is not a firm id: 1 to 40 of a-z, 0-9 and -, beginning with a letter or digit"
+            "`a\\u{1b}[2J` is no firm id: 1 to 40 of a-z, 0-9 and -, beginning with a letter or digit"
         );
     }
 

@@ -16,7 +16,9 @@ fn in_order(order: ByteOrder, big_endian: &[u8]) -> [u16; 4] {
         words.reverse();
     }
     if matches!(order, ByteOrder::Badc | ByteOrder::Dcba) && words.len() > 1 {
-        words.iter_mut().for_each(|word| *word = word.swap_bytes());
+        for word in &mut words {
+            *word = word.swap_bytes();
+        }
     }
     let mut four = [0xdead; 4];
     four[..words.len()].copy_from_slice(&words);

@@ -129,7 +129,7 @@ impl Link {
         // when the caller stops waiting in the middle.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection { context: self.connect().await?, proven: false },
+            None => Connection { context: connect_within(self.connect_timeout, &self.address).await?, proven: false },
         };
         sleep_until(self.ready_at).await;
         connection.context.set_slave(Slave(unit));
@@ -157,14 +157,14 @@ impl Link {
         self.connection = Some(connection);
         answer.map_err(|code| LinkFault::Exception { code: code.into() })
     }
+}
 
-    async fn connect(&mut self) -> Result<Context, LinkFault> {
-        let unreachable = |reason: String| LinkFault::Unreachable { address: self.address.to_string(), reason };
-        match timeout(self.connect_timeout, connect(&self.address)).await {
-            Ok(Ok(stream)) => Ok(tcp::attach_slave(stream, Slave(0))),
-            Ok(Err(error)) => Err(unreachable(reason(&error))),
-            Err(_) => Err(unreachable(format!("no connection within {:?}", self.connect_timeout))),
-        }
+async fn connect_within(limit: Duration, address: &Address) -> Result<Context, LinkFault> {
+    let unreachable = |reason: String| LinkFault::Unreachable { address: address.to_string(), reason };
+    match timeout(limit, connect(address)).await {
+        Ok(Ok(stream)) => Ok(tcp::attach_slave(stream, Slave(0))),
+        Ok(Err(error)) => Err(unreachable(reason(&error))),
+        Err(_) => Err(unreachable(format!("no connection within {limit:?}"))),
     }
 }
 

@@ -1,1 +1,278 @@
+//! The driver against a broker that the test plays by hand.
 
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, Subscribe};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::*;
+use crate::clock;
+use crate::config::tests::example;
+use crate::config::{Config, Endpoint};
+use crate::driver::{Raw, Reply};
+use crate::health::LinkStatus;
+
+/// The longest that a test waits for a state it is sure to reach.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOST: Raw = Raw::Failed(Quality::BAD_NO_ANSWER);
+
+/// The driver at work, and what came out of it.
+struct Rig {
+    config: Config,
+    health: Health,
+    replies: mpsc::Receiver<Reply>,
+    synced: watch::Sender<u64>,
+    broker: TcpListener,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+async fn rig() -> Rig {
+    let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = broker.local_addr().unwrap();
+    let config = example(|text| {
+        let second = r#"
+  [[mqtt.device]]
+  name = "line"
+  topic = "plant/+/count"
+  asset = "welder-1"
+  signals = [ { name = "count", metric = "part_count", path = "n", type = "i64" } ]
+"#;
+        text.replace("127.0.0.1:1883", &address.to_string()) + second
+    });
+    let health = Health::new(&config);
+    let Endpoint::Mqtt(endpoint) = config.endpoints[1].clone() else { panic!("the second endpoint is MQTT") };
+    let (sender, replies) = mpsc::channel(100);
+    let (synced, receiver) = watch::channel(0);
+    let stop = CancellationToken::new();
+    let outlet = Outlet { source: 1, replies: sender, synced: receiver };
+    tokio::spawn(run(endpoint, outlet, health.clone(), stop.clone()));
+    Rig { config, health, replies, synced, broker, _stop: stop.drop_guard() }
+}
+
+impl Rig {
+    async fn next(&mut self) -> Reply {
+        timeout(PATIENCE, self.replies.recv()).await.expect("a reply in time").unwrap()
+    }
+
+    fn names(&self, reply: &Reply) -> Vec<(&str, Raw)> {
+        let name = |signal: u32| self.config.signals[signal as usize].name.as_str();
+        reply.readings.iter().map(|reading| (name(reading.signal), reading.raw.clone())).collect()
+    }
+
+    async fn fault(&self, device: usize, part: &str) -> LinkStatus {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let link = self.health.status(clock::monotonic_us()).links[device].clone();
+            if link.fault.contains(part) {
+                return link;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no `{part}` in {link:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Takes a connection up to its CONNECT.
+    async fn accept(&self) -> (Line, Connect) {
+        let (stream, _) = timeout(PATIENCE, self.broker.accept()).await.expect("a connection in time").unwrap();
+        let mut line = Line { stream, buffer: BytesMut::new(), packets: VecDeque::new() };
+        match line.next().await {
+            Packet::Connect(connect) => (line, connect),
+            other => panic!("{other:?} came first"),
+        }
+    }
+
+    /// Takes a connection and its subscription; each filter gets a code.
+    async fn session(&self, session_present: bool, codes: [SubscribeReasonCode; 2]) -> (Line, Connect, Subscribe) {
+        let (mut line, connect) = self.accept().await;
+        line.send(Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, session_present))).await;
+        match line.next().await {
+            Packet::Subscribe(subscribe) => {
+                line.send(Packet::SubAck(SubAck::new(subscribe.pkid, codes.to_vec()))).await;
+                (line, connect, subscribe)
+            }
+            other => panic!("{other:?} came instead of a subscription"),
+        }
+    }
+
+    async fn granted(&self, session_present: bool) -> Line {
+        self.session(session_present, [SubscribeReasonCode::Success(QoS::AtLeastOnce); 2]).await.0
+    }
+}
+
+/// The broker's side of a connection.
+struct Line {
+    stream: TcpStream,
+    buffer: BytesMut,
+    packets: VecDeque<Packet>,
+}
+
+impl Line {
+    async fn next(&mut self) -> Packet {
+        loop {
+            if let Ok(packet) = Packet::read(&mut self.buffer, MAX_PACKET_BYTES) {
+                self.packets.push_back(packet);
+            }
+            match self.packets.pop_front() {
+                Some(Packet::PingReq) => self.send(Packet::PingResp).await,
+                Some(packet) => return packet,
+                None => {
+                    let read = timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await;
+                    assert_ne!(read.expect("a packet in time").unwrap(), 0, "the driver hung up");
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, packet: Packet) {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, usize::MAX).unwrap();
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    async fn publish(&mut self, packet_id: u16, topic: &str, payload: impl Into<Vec<u8>>, change: fn(&mut Publish)) {
+        let mut message = Publish::new(topic, QoS::AtLeastOnce, payload);
+        message.pkid = packet_id;
+        change(&mut message);
+        self.send(Packet::Publish(message)).await;
+    }
+
+    async fn acknowledged(&mut self) -> u16 {
+        match self.next().await {
+            Packet::PubAck(ack) => ack.pkid,
+            other => panic!("{other:?} came instead of an acknowledgement"),
+        }
+    }
+}
+
+const STATE: &str = r#"{"current": {"rms": 182.5}, "voltage": 24, "arc": true, "program": {"steps": ["P7"]}}"#;
+
+#[tokio::test]
+async fn a_message_becomes_readings_and_is_acknowledged_after_the_sync() {
+    let mut rig = rig().await;
+    let granted = [SubscribeReasonCode::Success(QoS::AtLeastOnce); 2];
+    let (mut line, connect, subscribe) = rig.session(false, granted).await;
+    assert!(!connect.clean_session, "the broker keeps what comes while we are away");
+    assert_eq!(connect.client_id, "sandan-hanbit-mould-press-hall");
+    let filters: Vec<_> = subscribe.filters.iter().map(|filter| (filter.path.as_str(), filter.qos)).collect();
+    assert_eq!(filters, [("plant/+/count", QoS::AtLeastOnce), ("plant/welder-1/state", QoS::AtLeastOnce)]);
+
+    line.publish(5, "plant/welder-1/state", STATE, |_| {}).await;
+    line.publish(6, "plant/press-9/count", r#"{"n": 41}"#, |_| {}).await;
+    let first = rig.next().await;
+    assert_eq!(
+        rig.names(&first),
+        [
+            ("current", Raw::Number(182.5)),
+            ("voltage", Raw::Integer(24)),
+            ("arc", Raw::Bit(true)),
+            ("program", Raw::Text("P7".into())),
+        ]
+    );
+    let second = rig.next().await;
+    assert_eq!(rig.names(&second), [("count", Raw::Integer(41))]);
+    assert_eq!([(first.source, first.ticket), (second.source, second.ticket)], [(1, 1), (1, 2)]);
+    // Not synced yet: the next thing on the line is the answer to this one, which needs no sync.
+    line.publish(7, "plant/press-9/count", "{}", |_| {}).await;
+    assert_eq!(line.acknowledged().await, 7);
+    rig.synced.send(1).unwrap();
+    assert_eq!(line.acknowledged().await, 5);
+    rig.synced.send(2).unwrap();
+    assert_eq!(line.acknowledged().await, 6);
+}
+
+#[tokio::test]
+async fn after_a_reconnect_nothing_is_spooled_twice() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    line.publish(6, "plant/press-9/count", r#"{"n": 2}"#, |_| {}).await;
+    assert_eq!([rig.next().await.ticket, rig.next().await.ticket], [1, 2]);
+    rig.synced.send(1).unwrap();
+    assert_eq!(line.acknowledged().await, 5);
+    drop(line);
+
+    let lost = rig.next().await;
+    assert!(rig.names(&lost).iter().all(|(_, raw)| *raw == LOST));
+    assert_eq!(lost.readings.len(), 5, "every signal of the endpoint is told once");
+    let mut line = rig.granted(true).await;
+    // The broker never saw the acknowledgement of 5 and has none of 6.
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |message| message.dup = true).await;
+    line.publish(6, "plant/press-9/count", r#"{"n": 2}"#, |message| message.dup = true).await;
+    assert_eq!(line.acknowledged().await, 5);
+    line.publish(7, "plant/press-9/count", r#"{"n": 3}"#, |_| {}).await;
+    let third = rig.next().await;
+    assert_eq!(rig.names(&third), [("count", Raw::Integer(3))], "neither came again");
+    rig.synced.send(2).unwrap();
+    assert_eq!(line.acknowledged().await, 6);
+}
+
+#[tokio::test]
+async fn what_brings_no_reading_is_acknowledged_and_told() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/welder-1/state", "{\"current\": ", |_| {}).await;
+    assert_eq!(line.acknowledged().await, 1);
+    rig.fault(1, "a message on plant/welder-1/state is not JSON: EOF while parsing").await;
+    line.publish(2, "plant/welder-1/state", vec![b'x'; MAX_MESSAGE_BYTES + 1], |_| {}).await;
+    assert_eq!(line.acknowledged().await, 2);
+    rig.fault(1, "has 262145 bytes, more than 262144").await;
+    line.publish(3, "plant/welder-1/state", r#"{"temperature": 3}"#, |_| {}).await;
+    assert_eq!(line.acknowledged().await, 3);
+    rig.fault(1, "holds none of the configured paths").await;
+    line.publish(4, "plant/welder-1/state", STATE, |message| message.retain = true).await;
+    assert_eq!(line.acknowledged().await, 4);
+    line.publish(5, "plant/elsewhere", STATE, |_| {}).await;
+    assert_eq!(line.acknowledged().await, 5, "left over of an older subscription");
+    assert!(rig.replies.try_recv().is_err());
+    line.publish(6, "plant/welder-1/state", STATE, |_| {}).await;
+    assert_eq!(rig.next().await.readings.len(), 4);
+    let link = rig.fault(1, "only 25 % of the polls").await;
+    assert_eq!((link.polls_total, link.failures_total, link.ignored_total), (4, 3, 1));
+}
+
+#[tokio::test]
+async fn a_refused_subscription_is_told() {
+    let rig = rig().await;
+    let codes = [SubscribeReasonCode::Failure, SubscribeReasonCode::Success(QoS::AtLeastOnce)];
+    let (_line, ..) = rig.session(false, codes).await;
+    let link = rig.fault(2, "the broker refuses the subscription to plant/+/count").await;
+    assert_eq!(link.state, "down");
+}
+
+#[tokio::test]
+async fn a_packet_that_no_buffer_may_hold_does_not_come_back_for_ever() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    // The length alone ends it; the rest need not come.
+    let mut head = BytesMut::new();
+    let mut message = Publish::new("plant/welder-1/state", QoS::AtLeastOnce, vec![0; MAX_PACKET_BYTES]);
+    message.pkid = 1;
+    message.write(&mut head).unwrap();
+    line.stream.write_all(&head[..64]).await.unwrap();
+    rig.next().await;
+    rig.fault(1, "more than 4194304; what the broker had queued is discarded").await;
+    let (mut line, connect) = rig.accept().await;
+    assert!(connect.clean_session, "the session with the packet is discarded");
+    line.send(Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, false))).await;
+    let (_line, connect, _) = rig.session(false, [SubscribeReasonCode::Success(QoS::AtLeastOnce); 2]).await;
+    assert!(!connect.clean_session);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_is_told_once_and_found_again() {
+    let mut rig = rig().await;
+    let (line, _) = rig.accept().await;
+    drop(line);
+    assert!(rig.next().await.readings.iter().all(|reading| reading.raw == LOST));
+    let (mut line, _) = rig.accept().await;
+    line.send(Packet::ConnAck(ConnAck::new(ConnectReturnCode::NotAuthorized, false))).await;
+    let link = rig.fault(1, "the broker refuses the user name or password").await;
+    assert_eq!(link.state, "down");
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    assert_eq!(rig.next().await.readings.len(), 1, "the loss was not told a second time");
+}

@@ -1,0 +1,267 @@
+//! The only door to readings for anyone: decide → audit → read.
+//!
+//! It promises that a read across firms is in the owner's audit log, durably, before
+//! its first byte leaves, and that a revocation ends reads also in their middle: rows
+//! are read and handed on under the process's consent lock with the grantor's epoch
+//! checked each time, and a revocation takes that lock for writing.
+//! It must not know HTTP or how a consent is decided.
+
+mod catalogue;
+mod read;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use sandan_proto::id::FirmId;
+use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
+
+pub use self::catalogue::{Shared, Visible};
+pub use self::read::{Plan, Reader};
+pub use crate::audit::{Chain, Entry};
+use crate::audit::{Draft, Kind};
+use crate::auth::Member;
+use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
+use crate::fleet::Board;
+pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
+use crate::metrics::Metrics;
+pub use crate::store::control::Firm;
+use crate::store::control::{Change, Control, ControlError, Stamp};
+pub use crate::store::{Bucket, ReadCursor, Rows, SeriesInfo, StoredReading};
+use crate::store::{Chunk, Readings, StoreError};
+use crate::time::Clock;
+
+/// Reads that one firm may have open. A member whose programs hang, or who never
+/// takes the bytes, uses up only this.
+const MAX_READS_PER_FIRM: u32 = 8;
+/// Most entries of an audit page.
+pub const MAX_AUDIT_PAGE: usize = 1_000;
+
+/// The part of the store that this door opens.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// One chunk of what `permit` allows, at most `limit` rows.
+    async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError>;
+    /// Every series of a firm.
+    async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
+}
+
+#[async_trait]
+impl<T: Readings + ?Sized> Source for T {
+    async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError> {
+        Readings::read(self, permit, cursor, limit).await
+    }
+    async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
+        Readings::series(self, firm).await
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// There is no such series, or the asker may not know of it.
+    #[error("no series of this name is yours or was ever shared with you")]
+    NotFound,
+    /// A consent names the series and does not cover the request.
+    #[error("no consent covers this request")]
+    Denied(Vec<Reason>),
+    /// The log is another firm's.
+    #[error("a firm's audit log is read by its own members")]
+    OtherFirmsLog,
+    /// The consent was withdrawn or ended while the answer was on its way.
+    #[error("the consent no longer holds: the answer ends here and is not complete")]
+    Withdrawn,
+    /// The firm has too many reads open.
+    #[error("your firm has {MAX_READS_PER_FIRM} reads open already")]
+    TooManyReads,
+    /// The cursor is not one of this request's.
+    #[error("the cursor does not belong to this request")]
+    Cursor,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control data could not be reached, so nothing is served.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// The door.
+pub struct Access {
+    control: Arc<dyn Control>,
+    readings: Arc<dyn Source>,
+    fleet: Arc<Board>,
+    /// Read while rows are read or handed on, written while consents change.
+    consents: RwLock<()>,
+    clock: Clock,
+    /// The newest time that was decided on, µs: a clock set back brings no expired consent back.
+    newest_us: AtomicI64,
+    open_reads: Mutex<HashMap<FirmId, u32>>,
+    /// Closing audit entries of reads that ended.
+    closing: TaskTracker,
+    metrics: Arc<Metrics>,
+}
+
+impl Access {
+    /// Over the store.
+    pub async fn new(
+        control: Arc<dyn Control>,
+        readings: Arc<dyn Source>,
+        fleet: Arc<Board>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, ControlError> {
+        let newest_us = AtomicI64::new(control.newest_audit_us().await?);
+        Ok(Arc::new(Self {
+            control,
+            readings,
+            fleet,
+            consents: RwLock::new(()),
+            clock,
+            newest_us,
+            open_reads: Mutex::default(),
+            closing: TaskTracker::new(),
+            metrics,
+        }))
+    }
+
+    /// The time, never below one that was decided on before.
+    pub fn now_us(&self) -> i64 {
+        let now_us = (self.clock)();
+        self.newest_us.fetch_max(now_us, Ordering::Relaxed).max(now_us)
+    }
+
+    /// Makes a change to the control data; consents change under the write lock, so
+    /// that when this returns no read goes on under what was revoked.
+    pub async fn apply(&self, change: Change, actor: &str) -> Result<(), ControlError> {
+        let stamp = Stamp { actor: actor.to_owned(), now_us: self.now_us() };
+        if matches!(change, Change::Grant { .. } | Change::Revoke { .. }) {
+            let _alone = self.consents.write().await;
+            self.control.apply(change, stamp).await
+        } else {
+            self.control.apply(change, stamp).await
+        }
+    }
+
+    /// Decides, writes the owner's audit log, and gives a reader that has not read yet.
+    pub async fn read(
+        self: &Arc<Self>,
+        asker: &Member,
+        request: Request,
+        cursor: Option<ReadCursor>,
+    ) -> Result<Reader, AccessError> {
+        let slot = ReadSlot::take(self, &asker.firm)?;
+        let decision = self.decided(asker, &request).await?;
+        let series = self.series_info(&request).await?;
+        let plan = Plan::new(request, decision, cursor)?;
+        let actor = asker.actor();
+        let audited = plan.crosses_firms().then(|| {
+            let entry = plan.describe(Draft::new(Chain::Firm(series.key.firm.clone()), Kind::ReadStarted, &actor));
+            entry.with("asker", asker.firm.as_str())
+        });
+        if let Some(draft) = audited {
+            // No log, no read.
+            self.control.append(draft, self.now_us()).await?;
+        }
+        self.metrics.reads_started.inc();
+        Ok(Reader::new(self.clone(), slot, actor, series, plan))
+    }
+
+    async fn decided(&self, asker: &Member, request: &Request) -> Result<Decision, AccessError> {
+        let now_us = self.now_us();
+        let snapshot = self.control.snapshot(&request.series.firm).await?;
+        match consent::decide(&snapshot, request, now_us) {
+            Ok(decision) => Ok(decision),
+            Err(Denial { known: false, .. }) => {
+                // Not in the owner's log: whoever guesses names must not be able to fill it.
+                self.metrics.denials.get_or_create(&crate::metrics::Denial::UNKNOWN).inc();
+                Err(AccessError::NotFound)
+            }
+            Err(Denial { reasons, .. }) => {
+                self.metrics.denials.get_or_create(&crate::metrics::Denial::KNOWN).inc();
+                if request.asker != request.series.firm {
+                    let chain = Chain::Firm(request.series.firm.clone());
+                    let words = reasons.iter().map(|it| format!("{}: {}", it.consent, it.why.code()));
+                    let draft = read::describe(Draft::new(chain, Kind::Denied, &asker.actor()), request)
+                        .with("asker", asker.firm.as_str())
+                        .with("reasons", words.collect::<Vec<_>>());
+                    self.control.append(draft, now_us).await?;
+                }
+                Err(AccessError::Denied(reasons))
+            }
+        }
+    }
+
+    async fn series_info(&self, request: &Request) -> Result<SeriesInfo, AccessError> {
+        let all = self.readings.series(&request.series.firm).await?;
+        all.into_iter().find(|info| info.key == request.series).ok_or(AccessError::NotFound)
+    }
+
+    /// A firm's own log after an entry's number, oldest first.
+    pub async fn audit(
+        &self,
+        asker: &Member,
+        firm: &FirmId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, AccessError> {
+        if asker.firm != *firm {
+            // The same answer whether or not there is such a firm.
+            return Err(AccessError::OtherFirmsLog);
+        }
+        let chain = Chain::Firm(firm.clone());
+        Ok(self.control.audit(&chain, after, limit.min(MAX_AUDIT_PAGE)).await?)
+    }
+
+    /// Every gateway and its links, what is worst first, and the time it is. Never a value.
+    pub async fn fleet(&self) -> Result<(Vec<View>, BTreeMap<FirmId, Firm>, i64), AccessError> {
+        let firms = self.control.firms().await?.into_iter().map(|firm| (firm.id.clone(), firm)).collect();
+        let (views, now_us) = self.fleet.views();
+        Ok((views, firms, now_us))
+    }
+
+    /// Whether the store answers.
+    pub async fn is_healthy(&self) -> bool {
+        self.control.newest_audit_us().await.is_ok()
+    }
+
+    /// Waits until the log holds the end of every read. New reads may not begin.
+    pub async fn finish(&self) {
+        self.closing.close();
+        self.closing.wait().await;
+    }
+}
+
+/// One of the reads that a firm may have open.
+struct ReadSlot {
+    access: Arc<Access>,
+    firm: FirmId,
+}
+
+impl ReadSlot {
+    fn take(access: &Arc<Access>, firm: &FirmId) -> Result<Self, AccessError> {
+        let mut open = access.open_reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(firm.clone()).or_default();
+        if *count >= MAX_READS_PER_FIRM {
+            return Err(AccessError::TooManyReads);
+        }
+        *count += 1;
+        Ok(Self { access: access.clone(), firm: firm.clone() })
+    }
+}
+
+impl Drop for ReadSlot {
+    fn drop(&mut self) {
+        let mut open = self.access.open_reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.firm) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.firm);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

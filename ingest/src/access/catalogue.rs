@@ -1,0 +1,78 @@
+//! What a member may know to exist: the firm's own series, and those that a consent
+//! in force names for it.
+
+use std::collections::BTreeMap;
+
+use sandan_proto::id::{FirmId, SeriesKey};
+
+use super::{Access, AccessError, SeriesInfo};
+use crate::auth::Member;
+use crate::consent::{Consent, Status, StoredTerms, Terms};
+use crate::id::ConsentId;
+
+/// One series in the list.
+#[derive(Debug, Clone)]
+pub struct Visible {
+    /// What it is. Of another firm's series the newest time is shown only where it
+    /// lies in the shared times.
+    pub info: SeriesInfo,
+    /// Whether the asker's firm owns it.
+    pub own: bool,
+    /// The consents in force that name it.
+    pub consents: Vec<Shared>,
+}
+
+/// A consent in force.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Which.
+    pub id: ConsentId,
+    /// What it says.
+    pub terms: Terms,
+}
+
+impl Access {
+    /// Every series that the member may know of, by firm, asset and metric.
+    pub async fn series(&self, asker: &Member, only: Option<&FirmId>) -> Result<Vec<Visible>, AccessError> {
+        let now_us = self.now_us();
+        let wanted = |firm: &FirmId| only.is_none_or(|only| only == firm);
+        let mut visible = BTreeMap::new();
+        if wanted(&asker.firm) {
+            for info in self.readings.series(&asker.firm).await? {
+                visible.insert(info.key.clone(), Visible { info, own: true, consents: Vec::new() });
+            }
+        }
+        let mut grantors: BTreeMap<FirmId, Vec<Shared>> = BTreeMap::new();
+        for consent in self.control.consents().await? {
+            let grantor = consent.grantor.clone();
+            if consent.grantee == asker.firm
+                && wanted(&grantor)
+                && let Some(shared) = in_force(consent, now_us)
+            {
+                grantors.entry(grantor).or_default().push(shared);
+            }
+        }
+        for (grantor, shared) in grantors {
+            for mut info in self.readings.series(&grantor).await? {
+                let consents: Vec<_> = shared.iter().filter(|it| it.terms.names(&info.key)).cloned().collect();
+                if consents.is_empty() {
+                    continue;
+                }
+                info.newest_us = info.newest_us.filter(|newest| consents.iter().any(|it| lies_in(*newest, &it.terms)));
+                let key: SeriesKey = info.key.clone();
+                visible.insert(key, Visible { info, own: false, consents });
+            }
+        }
+        Ok(visible.into_values().collect())
+    }
+}
+
+fn in_force(consent: Consent, now_us: i64) -> Option<Shared> {
+    let StoredTerms::Known(terms) = consent.terms else { return None };
+    let open = terms.access.not_before_us <= now_us && now_us < terms.access.until_us;
+    (open && consent.status == Status::Active).then_some(Shared { id: consent.id, terms })
+}
+
+fn lies_in(time_us: i64, terms: &Terms) -> bool {
+    terms.event.from_us.is_none_or(|from| from <= time_us) && terms.event.to_us.is_none_or(|to| time_us < to)
+}

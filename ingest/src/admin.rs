@@ -1,0 +1,297 @@
+//! What the command line can do to the service: one enum of commands, one function
+//! that carries them out, and the Unix socket that brings them to a running `serve`.
+//!
+//! It promises that a command does the same whether the service runs or not, but for
+//! those that only a running one can answer. Whoever may open the socket (mode 0600) or
+//! the data directory is the operator of the host.
+
+pub mod socket;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
+use serde::{Deserialize, Serialize};
+
+use crate::access::Access;
+use crate::audit::{Broken, Chain, Entry, Head, Verifier};
+use crate::auth::{Secret, Sessions, TokenKind};
+use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, Terms};
+use crate::fleet::Board;
+use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
+use crate::store::{Readings, StoreError};
+
+/// How the audit log names whoever has a shell on this host.
+const ACTOR: &str = "command line";
+/// Entries read at once while a chain is checked or exported.
+const AUDIT_PAGE: usize = 1_000;
+/// Longest name of a firm, member or operator, in characters.
+const MAX_NAME_CHARS: usize = 100;
+
+/// One command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Command {
+    FirmAdd(Firm),
+    FirmList,
+    GatewayAdd { id: GatewayId },
+    GatewayList,
+    GatewayRelease { id: GatewayId },
+    GatewayRevoke { id: GatewayId },
+    MemberAdd { firm: FirmId, name: String },
+    MemberList,
+    MemberRevoke { id: MemberId },
+    OperatorAdd { name: String },
+    OperatorList,
+    OperatorRevoke { id: OperatorId },
+    OperatorLink,
+    ConsentGrant(Grant),
+    ConsentList,
+    ConsentShow { id: ConsentId },
+    ConsentRevoke { id: ConsentId },
+    AuditPage { chain: Chain, after: u64 },
+    AuditVerify { chain: Chain },
+}
+
+/// A consent to be granted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Grant {
+    pub grantor: FirmId,
+    pub grantee: FirmId,
+    pub assets: BTreeSet<AssetId>,
+    pub metrics: BTreeSet<MetricId>,
+    pub form: SharedForm,
+    pub event: EventWindow,
+    /// None: now.
+    pub not_before_us: Option<i64>,
+    pub until_us: i64,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Answer {
+    Done,
+    /// A token, link or id: it stands alone on standard output, and a token is never shown again.
+    Line(String),
+    Firms(Vec<Firm>),
+    Gateways(Vec<GatewayEntry>),
+    Members(Vec<MemberEntry>),
+    Operators(Vec<OperatorEntry>),
+    Consents(Vec<Consent>),
+    Consent(Box<Consent>),
+    /// Empty at the end of the log.
+    Audit(Vec<Entry>),
+    AuditHolds(Head),
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// What is wrong.
+    pub message: String,
+    /// What to do; empty where there is nothing to say.
+    pub hint: String,
+}
+
+impl Refused {
+    /// With a hint.
+    pub fn new(message: &(impl ToString + ?Sized), hint: &str) -> Self {
+        Self { message: message.to_string(), hint: hint.to_owned() }
+    }
+}
+
+impl From<ControlError> for Refused {
+    fn from(error: ControlError) -> Self {
+        let hint = match &error {
+            ControlError::Missing { .. } => "`list` shows what there is",
+            ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
+            ControlError::Engine(source) => {
+                return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
+            }
+        };
+        Self::new(&error, hint)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        Self::new(&format!("{error}{source}"), "`check` looks at the store")
+    }
+}
+
+impl From<getrandom::Error> for Refused {
+    fn from(error: getrandom::Error) -> Self {
+        Self::new(&format!("the system gives no randomness: {error}"), "")
+    }
+}
+
+impl From<Broken> for Refused {
+    fn from(broken: Broken) -> Self {
+        Self::new(&broken, "somebody changed the log; compare it with an earlier `audit export`")
+    }
+}
+
+/// What only a running service has.
+pub struct Running {
+    /// Browsers.
+    pub sessions: Arc<Sessions>,
+    /// What a browser has to call, without a slash at the end.
+    pub console_url: String,
+}
+
+/// Carries commands out.
+pub struct Admin {
+    /// Consents change through it, under its lock.
+    pub access: Arc<Access>,
+    /// Everything else of the control data.
+    pub control: Arc<dyn Control>,
+    /// What the console shows.
+    pub fleet: Arc<Board>,
+    /// Lets fenced gateways in again.
+    pub readings: Arc<dyn Readings>,
+    /// None while the service does not run.
+    pub running: Option<Running>,
+}
+
+impl Admin {
+    /// Carries one command out.
+    pub async fn execute(&self, command: Command) -> Result<Answer, Refused> {
+        match command {
+            Command::FirmAdd(firm) => {
+                named(&firm.name_ko)?;
+                named(&firm.name_en)?;
+                self.apply(Change::AddFirm(firm)).await
+            }
+            Command::FirmList => Ok(Answer::Firms(self.control.firms().await?)),
+            Command::GatewayAdd { id } => {
+                let token = Secret::mint(TokenKind::Gateway)?;
+                self.apply(Change::AddGateway { id: id.clone(), token: token.hash() }).await?;
+                self.fleet.enrol(id);
+                Ok(Answer::Line(token.reveal()))
+            }
+            Command::GatewayList => Ok(Answer::Gateways(self.control.gateways().await?)),
+            Command::GatewayRelease { id } => {
+                self.apply(Change::ReleaseGateway(id.clone())).await?;
+                self.readings.release(&id).await?;
+                Ok(Answer::Done)
+            }
+            Command::GatewayRevoke { id } => {
+                self.apply(Change::RevokeGateway(id.clone())).await?;
+                self.fleet.forget(&id);
+                Ok(Answer::Done)
+            }
+            Command::MemberAdd { firm, name } => {
+                named(&name)?;
+                let token = Secret::mint(TokenKind::Member)?;
+                self.apply(Change::AddMember { id: MemberId::random(), firm, name, token: token.hash() }).await?;
+                Ok(Answer::Line(token.reveal()))
+            }
+            Command::MemberList => Ok(Answer::Members(self.control.members().await?)),
+            Command::MemberRevoke { id } => {
+                let member = self.control.members().await?.into_iter().find(|member| member.id == id);
+                let member = member.ok_or_else(|| missing("member", &id))?;
+                self.apply(Change::RevokeMember { id, firm: member.firm }).await
+            }
+            Command::OperatorAdd { name } => {
+                named(&name)?;
+                let token = Secret::mint(TokenKind::Operator)?;
+                self.apply(Change::AddOperator { id: OperatorId::random(), name, token: token.hash() }).await?;
+                Ok(Answer::Line(token.reveal()))
+            }
+            Command::OperatorList => Ok(Answer::Operators(self.control.operators().await?)),
+            Command::OperatorRevoke { id } => {
+                self.apply(Change::RevokeOperator(id)).await?;
+                if let Some(running) = &self.running {
+                    running.sessions.end_all_of(id, self.access.now_us());
+                }
+                Ok(Answer::Done)
+            }
+            Command::OperatorLink => {
+                let Some(running) = &self.running else {
+                    return Err(Refused::new("a link is of a running service", "start `sandan-ingest serve` first"));
+                };
+                let link = running.sessions.open_link(self.access.now_us())?.reveal();
+                Ok(Answer::Line(format!("{}/sign-in?link={link}", running.console_url)))
+            }
+            Command::ConsentGrant(grant) => self.grant(grant).await,
+            Command::ConsentList => Ok(Answer::Consents(self.control.consents().await?)),
+            Command::ConsentShow { id } => Ok(Answer::Consent(Box::new(self.consent(id).await?))),
+            Command::ConsentRevoke { id } => {
+                let Consent { grantor, grantee, .. } = self.consent(id).await?;
+                self.apply(Change::Revoke { id, grantor, grantee }).await
+            }
+            Command::AuditPage { chain, after } => {
+                Ok(Answer::Audit(self.control.audit(&chain, after, AUDIT_PAGE).await?))
+            }
+            Command::AuditVerify { chain } => self.verify(chain).await,
+        }
+    }
+
+    async fn apply(&self, change: Change) -> Result<Answer, Refused> {
+        self.access.apply(change, ACTOR).await?;
+        Ok(Answer::Done)
+    }
+
+    async fn consent(&self, id: ConsentId) -> Result<Consent, Refused> {
+        let found = self.control.consents().await?.into_iter().find(|consent| consent.id == id);
+        found.ok_or_else(|| missing("consent", &id))
+    }
+
+    async fn grant(&self, grant: Grant) -> Result<Answer, Refused> {
+        let not_before_us = grant.not_before_us.unwrap_or_else(|| self.access.now_us());
+        let terms = Terms {
+            version: RECORD_VERSION,
+            assets: grant.assets,
+            metrics: grant.metrics,
+            form: grant.form,
+            event: grant.event,
+            access: AccessWindow { not_before_us, until_us: grant.until_us },
+        };
+        let faults = terms.faults(&grant.grantor, &grant.grantee);
+        if !faults.is_empty() {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            return Err(Refused::new(&faults.join("; "), "an unknown or empty term means no, so it cannot be granted"));
+        }
+        let id = ConsentId::random();
+        self.apply(Change::Grant { id, grantor: grant.grantor, grantee: grant.grantee, terms }).await?;
+        Ok(Answer::Line(id.to_string()))
+    }
+
+    async fn verify(&self, chain: Chain) -> Result<Answer, Refused> {
+        // The head first: entries that come while the chain is read lie behind it.
+        let head = self.control.audit_head(&chain).await?;
+        if head == Head::EMPTY {
+            return Err(missing("audit log of", &chain));
+        }
+        let mut verifier = Verifier::new(chain.clone());
+        let mut after = 0;
+        while after < head.number {
+            let page = self.control.audit(&chain, after, AUDIT_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            for entry in page.iter().filter(|entry| entry.number <= head.number) {
+                verifier.take(entry)?;
+            }
+        }
+        Ok(Answer::AuditHolds(verifier.finish(&head)?))
+    }
+}
+
+fn missing(kind: &'static str, id: &impl ToString) -> Refused {
+    Refused::from(ControlError::Missing { kind, id: id.to_string() })
+}
+
+fn named(name: &str) -> Result<(), Refused> {
+    let length = name.trim().chars().count();
+    if length == 0 || length > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        return Err(Refused::new(&format!("a name has 1 to {MAX_NAME_CHARS} printable characters"), ""));
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `admin.sock`, mode 0600: one JSON line with a command, one with the answer, and the
+//! next command.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Admin, Answer, Command, Refused};
+
+/// The file's name in the data directory.
+pub const NAME: &str = "admin.sock";
+/// Longest command: a consent with 1,000 assets and 1,000 metrics of 80 letters.
+const MAX_COMMAND_BYTES: u64 = 1 << 20;
+/// Longest answer: a page of 1,000 audit entries that each list as much.
+const MAX_ANSWER_BYTES: u64 = 256 << 20;
+/// After this a caller that says nothing is let go.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// Opens the socket. The caller holds the lock on the data directory, so a file that
+/// is there is what a killed process left.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    // The directory itself is 0700, so nobody else came in between.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers callers until `stop`.
+pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: CancellationToken) {
+    let callers = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let (admin, stop) = (admin.clone(), stop.clone());
+                callers.spawn(async move {
+                    if let Err(error) = answer(stream, &admin, &stop).await {
+                        tracing::debug!(%error, "a caller of the admin socket went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin socket could not take a caller");
+                // Out of file handles, most likely: give others time to close some.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    callers.close();
+    callers.wait().await;
+}
+
+async fn answer(stream: UnixStream, admin: &Admin, stop: &CancellationToken) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        let mut bounded = (&mut reader).take(MAX_COMMAND_BYTES);
+        let read = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            read = tokio::time::timeout(IDLE, bounded.read_line(&mut line)) => read.map_err(io::Error::other)??,
+        };
+        if read == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_str::<Command>(&line) {
+            Ok(command) => admin.execute(command).await,
+            Err(error) => Err(Refused::new(&format!("not a command: {error}"), "use the same version on both sides")),
+        };
+        let mut line = serde_json::to_vec(&answer)?;
+        line.push(b'\n');
+        writer.write_all(&line).await?;
+    }
+}
+
+/// A connection to a running service.
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Fails with `NotFound` or `ConnectionRefused` where no service runs.
+    pub async fn connect(path: &Path) -> io::Result<Self> {
+        Ok(Self { stream: BufReader::new(UnixStream::connect(path).await?) })
+    }
+
+    /// Has one command carried out.
+    pub async fn execute(&mut self, command: &Command) -> Result<Answer, Refused> {
+        let broken = |error: io::Error| Refused::new(&format!("the running service did not answer: {error}"), "");
+        let mut line = serde_json::to_vec(command).map_err(|error| broken(error.into()))?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).await.map_err(broken)?;
+        let mut line = String::new();
+        (&mut self.stream).take(MAX_ANSWER_BYTES).read_line(&mut line).await.map_err(broken)?;
+        serde_json::from_str::<Result<Answer, Refused>>(&line).map_err(|error| broken(error.into()))?
+    }
+}

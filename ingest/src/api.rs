@@ -1,0 +1,137 @@
+//! HTTP/JSON for members under `/v1`, and the two pages for machines, `/healthz` and
+//! `/metrics`.
+//!
+//! It promises that every route stands in [`ROUTES`] with its guard, that an answer is
+//! bounded, and that a CSV which a revocation ends breaks off (the connection is
+//! aborted before the last chunk), so that it cannot be taken for a whole one. It reads
+//! through `access` only and must not know the store.
+
+mod csv;
+mod limits;
+mod problem;
+mod query;
+mod readings;
+mod series;
+
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Json, Router};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+pub use self::limits::limited;
+pub use self::problem::Problem;
+use crate::access::{Access, Entry};
+use crate::auth::route::{Guard, Route};
+use crate::auth::{Auth, Member};
+use crate::time::rfc3339;
+
+/// Every route of this module. The router is built from this table alone.
+pub const ROUTES: [Route; 5] = [
+    Route { path: "/v1/series", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/readings", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/audit", method: "GET", guard: Guard::Member },
+    Route { path: "/healthz", method: "GET", guard: Guard::Public },
+    Route { path: "/metrics", method: "GET", guard: Guard::Public },
+];
+
+/// What the handlers share.
+pub struct Api {
+    /// The door.
+    pub access: Arc<Access>,
+    /// Who calls.
+    pub auth: Auth,
+    /// What `/metrics` shows.
+    pub registry: Registry,
+}
+
+/// The routes with their guards.
+pub fn router(api: Arc<Api>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let handler: MethodRouter<Arc<Api>> = match route.path {
+            "/v1/series" => get(series::list),
+            "/v1/readings" => get(readings::pull),
+            "/v1/audit" => get(audit),
+            "/healthz" => get(healthz),
+            "/metrics" => get(metrics),
+            path => unreachable!("{path} stands in the table and has no handler"),
+        };
+        let guarded = match route.guard {
+            Guard::Public => handler,
+            Guard::Member => handler.route_layer(middleware::from_fn_with_state(api.clone(), member)),
+            Guard::Operator => unreachable!("operators have the console"),
+        };
+        router = router.route(route.path, guarded);
+    }
+    router.fallback(async || Problem::no_such_page()).with_state(api)
+}
+
+/// Lets members through, and says who they are.
+async fn member(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let bearer = bearer(request.headers()).ok_or_else(Problem::unauthenticated)?;
+    let member = api.auth.member(bearer).await?.ok_or_else(Problem::unauthenticated)?;
+    request.extensions_mut().insert(member);
+    let mut response = next.run(request).await;
+    // What one member may see must not be kept by a proxy for another.
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+async fn healthz(State(api): State<Arc<Api>>) -> Response {
+    if api.access.is_healthy().await {
+        "ok".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").into_response()
+    }
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &api.registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn audit(
+    State(api): State<Arc<Api>>,
+    Extension(member): Extension<Member>,
+    query: Result<Query<query::Audit>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let query = query?.0;
+    let limit = query::page_limit(query.limit, crate::access::MAX_AUDIT_PAGE)?;
+    let firm = query.firm.as_ref().unwrap_or(&member.firm);
+    let entries = api.access.audit(&member, firm, query.after.unwrap_or(0), limit).await?;
+    let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.number);
+    let shown = |entry: &Entry| {
+        json!({
+            "number": entry.number,
+            "time": rfc3339(entry.time_us),
+            "time_us": entry.time_us,
+            "kind": entry.kind.as_str(),
+            "actor": entry.actor,
+            "detail": entry.detail,
+            "previous": entry.previous,
+            "hash": entry.hash,
+        })
+    };
+    let entries: Vec<_> = entries.iter().map(shown).collect();
+    Ok(Json(json!({ "firm": firm, "entries": entries, "next": next })).into_response())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Query strings: raw as they come, then checked once.
+
+use std::collections::BTreeSet;
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use sandan_proto::id::{AssetId, FirmId, MetricId, SeriesKey};
+use serde::Deserialize;
+
+use super::Problem;
+use crate::access::ReadCursor;
+use crate::consent::{Form, Function, align};
+use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration};
+
+/// Rows of a JSON page unless it is said otherwise.
+const DEFAULT_PAGE: usize = 1_000;
+/// Most rows of a JSON page: one chunk of the store, some megabytes of text.
+pub(super) const MAX_PAGE: usize = 10_000;
+/// The widest bucket.
+const MAX_BUCKET_US: i64 = 366 * DAY_US;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Series {
+    pub(super) firm: Option<FirmId>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) firm: Option<FirmId>,
+    pub(super) after: Option<u64>,
+    pub(super) limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Readings {
+    firm: FirmId,
+    asset: AssetId,
+    metric: MetricId,
+    from: String,
+    to: Option<String>,
+    bucket: Option<String>,
+    function: Option<String>,
+    format: Option<Format>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    Json,
+    Csv,
+}
+
+/// A checked pull.
+#[derive(Debug)]
+pub(super) struct Pull {
+    pub(super) series: SeriesKey,
+    pub(super) form: Form,
+    pub(super) functions: BTreeSet<Function>,
+    pub(super) from_us: i64,
+    pub(super) to_us: i64,
+    pub(super) format: Format,
+    pub(super) limit: usize,
+    pub(super) cursor: Option<ReadCursor>,
+}
+
+impl Readings {
+    pub(super) fn check(self, headers: &HeaderMap, now_us: i64) -> Result<Pull, Problem> {
+        let from_us = parse_time(&self.from, now_us)?;
+        let to_us = self.to.map_or(Ok(now_us), |to| parse_time(&to, now_us))?;
+        let (form, functions) = form(self.bucket.as_deref(), self.function.as_deref())?;
+        if from_us >= to_us {
+            return Err(Problem::query("`from` must be before `to`"));
+        }
+        if align(&form, from_us, to_us).is_none() {
+            return Err(Problem::query(
+                "no whole bucket lies between `from` and `to`: buckets start at multiples of their width since 1970-01-01T00:00:00Z",
+            ));
+        }
+        let format = self.format.unwrap_or_else(|| accepted(headers));
+        if format == Format::Csv && (self.limit.is_some() || self.cursor.is_some()) {
+            return Err(Problem::query("`limit` and `cursor` are of JSON pages: CSV gives the whole range"));
+        }
+        Ok(Pull {
+            series: SeriesKey { firm: self.firm, asset: self.asset, metric: self.metric },
+            form,
+            functions,
+            from_us,
+            to_us,
+            format,
+            limit: page_limit(self.limit, MAX_PAGE)?,
+            cursor: self.cursor.as_deref().map(parse_cursor).transpose()?,
+        })
+    }
+}
+
+fn form(bucket: Option<&str>, function: Option<&str>) -> Result<(Form, BTreeSet<Function>), Problem> {
+    let Some(bucket) = bucket else {
+        return match function {
+            None => Ok((Form::Raw, BTreeSet::new())),
+            Some(_) => Err(Problem::query("`function` needs a `bucket`, such as bucket=60s")),
+        };
+    };
+    let width_us = parse_duration(bucket)?;
+    if !(SECOND_US..=MAX_BUCKET_US).contains(&width_us) {
+        return Err(Problem::query(&format!("a bucket is from 1s to {}", show_duration(MAX_BUCKET_US))));
+    }
+    let words = function.unwrap_or(Function::Mean.as_str());
+    let functions =
+        words.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|error: String| Problem::query(&error))?;
+    Ok((Form::Bucketed { width_us }, functions))
+}
+
+/// CSV where it is asked for and JSON is not.
+fn accepted(headers: &HeaderMap) -> Format {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if accept.contains("text/csv") && !accept.contains("application/json") { Format::Csv } else { Format::Json }
+}
+
+pub(super) fn page_limit(limit: Option<usize>, max: usize) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(DEFAULT_PAGE.min(max)),
+        Some(limit) if (1..=max).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::query(&format!("`limit` is from 1 to {max}"))),
+    }
+}
+
+/// `from_us.skip`, opaque to callers.
+pub(super) fn show_cursor(cursor: &ReadCursor) -> String {
+    format!("{}.{}", cursor.from_us, cursor.skip)
+}
+
+fn parse_cursor(text: &str) -> Result<ReadCursor, Problem> {
+    let parsed = text
+        .split_once('.')
+        .and_then(|(from, skip)| Some(ReadCursor { series: 0, from_us: from.parse().ok()?, skip: skip.parse().ok()? }));
+    parsed.ok_or_else(|| crate::access::AccessError::Cursor.into())
+}

@@ -1,0 +1,135 @@
+//! `GET /v1/readings`: JSON by pages, CSV as a stream.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value as JsonValue, json};
+
+use super::query::{self, Format, show_cursor};
+use super::{Api, Problem, csv, series};
+use crate::access::{AccessError, Bucket, Reader, Rows, StoredReading};
+use crate::auth::Member;
+use crate::consent::{Form, Function, Request};
+use crate::time::rfc3339;
+
+pub(super) async fn pull(
+    State(api): State<Arc<Api>>,
+    Extension(member): Extension<Member>,
+    headers: HeaderMap,
+    query: Result<Query<query::Readings>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let pull = query?.0.check(&headers, api.access.now_us())?;
+    let request = Request {
+        asker: member.firm.clone(),
+        series: pull.series,
+        form: pull.form.clone(),
+        functions: pull.functions.clone(),
+        from_us: pull.from_us,
+        to_us: pull.to_us,
+    };
+    let reader = api.access.read(&member, request, pull.cursor).await?;
+    match pull.format {
+        Format::Json => page(reader, &pull.form, &pull.functions, pull.limit).await,
+        Format::Csv => stream(reader, &pull.form, pull.functions).await,
+    }
+}
+
+/// One statistic of a bucket. `Count` is exact to 2^53, which no bucket reaches.
+pub(super) fn statistic(bucket: &Bucket, function: Function) -> f64 {
+    match function {
+        Function::Mean => bucket.sum / bucket.count as f64,
+        Function::Min => bucket.min,
+        Function::Max => bucket.max,
+        Function::Sum => bucket.sum,
+        Function::Count => bucket.count as f64,
+        Function::Last => bucket.last,
+    }
+}
+
+async fn page(
+    mut reader: Reader,
+    form: &Form,
+    functions: &BTreeSet<Function>,
+    limit: usize,
+) -> Result<Response, Problem> {
+    let mut shown = Vec::new();
+    while shown.len() < limit {
+        match reader.next(limit - shown.len()).await? {
+            None => break,
+            Some(Rows::Raw(rows)) => shown.extend(rows.iter().map(reading)),
+            Some(Rows::Buckets(rows)) => shown.extend(rows.iter().map(|row| bucket(row, functions))),
+        }
+    }
+    let ranges = reader.ranges().iter().map(|(from, to)| json!({ "from": rfc3339(*from), "to": rfc3339(*to) }));
+    let (name, rows) = match form {
+        Form::Raw => ("raw", "readings"),
+        Form::Bucketed { .. } => ("bucketed", "buckets"),
+    };
+    let body = json!({
+        "series": series::shown(reader.series()),
+        "form": name,
+        "served": ranges.collect::<Vec<_>>(),
+        rows: shown,
+        "consents": reader.consents(),
+        "next": reader.cursor().as_ref().map(show_cursor),
+    });
+    let body = body.to_string();
+    reader.count_bytes(body.len());
+    // The page was put together over some time: what was revoked meanwhile must not leave.
+    reader.check().await?;
+    reader.page_full();
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn reading(row: &StoredReading) -> JsonValue {
+    json!({ "time": rfc3339(row.time_us), "value": row.value, "quality": row.quality.to_string() })
+}
+
+fn bucket(row: &Bucket, functions: &BTreeSet<Function>) -> JsonValue {
+    let mut shown = Map::new();
+    shown.insert("start".to_owned(), rfc3339(row.start_us).into());
+    for function in functions {
+        let value = match function {
+            Function::Count => row.count.into(),
+            other => statistic(row, *other).into(),
+        };
+        shown.insert(function.as_str().to_owned(), value);
+    }
+    shown.into()
+}
+
+/// Where a CSV stream is.
+struct Stream {
+    reader: Reader,
+    functions: BTreeSet<Function>,
+    /// Made before the answer began, so that a refusal still has its status.
+    first: Option<String>,
+}
+
+async fn stream(mut reader: Reader, form: &Form, functions: BTreeSet<Function>) -> Result<Response, Problem> {
+    let mut first = csv::header(form, &functions);
+    if let Some(rows) = reader.next(usize::MAX).await? {
+        first.push_str(&csv::body(reader.series(), &functions, &rows));
+    }
+    let start = Stream { reader, functions, first: Some(first) };
+    // An error ends the body without its last chunk, which every client reports.
+    let body = futures::stream::try_unfold(start, async |mut at| {
+        let piece = match at.first.take() {
+            Some(first) => {
+                at.reader.check().await?;
+                Some(first)
+            }
+            None => at.reader.next(usize::MAX).await?.map(|rows| csv::body(at.reader.series(), &at.functions, &rows)),
+        };
+        let Some(piece) = piece else { return Ok::<_, AccessError>(None) };
+        at.reader.count_bytes(piece.len());
+        Ok(Some((Bytes::from(piece), at)))
+    });
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], Body::from_stream(body)).into_response())
+}

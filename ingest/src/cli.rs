@@ -1,0 +1,143 @@
+//! The command line. Data on standard output, talk on standard error; exit 0 done,
+//! 1 failed, 2 wrong usage or configuration.
+
+mod args;
+mod print;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Args, Verb};
+use crate::admin::{Answer, Command, Refused};
+use crate::config::{Config, Faults};
+use crate::run::{self, Door, RunError};
+
+/// Exit code of wrong usage or a wrong configuration, as clap's own.
+const USAGE: u8 = 2;
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(Faults),
+    #[error("no configuration is named\n  hint: name it with --config FILE or SANDAN_INGEST_CONFIG")]
+    NoConfig,
+    #[error("{0}\n  hint: see --help")]
+    Usage(String),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs `sandan-ingest` with `args`, the first of which is the program's name.
+pub fn main(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output had enough, as `head` does.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", told(&failure));
+            let usage = matches!(failure, Failure::Config(_) | Failure::NoConfig | Failure::Usage(_));
+            ExitCode::from(if usage { USAGE } else { 1 })
+        }
+    }
+}
+
+/// The failure with its causes, and a hint.
+fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::Config(faults) => faults.to_string(),
+        Failure::Refused(Refused { message, hint }) if hint.is_empty() => format!("error: {message}"),
+        Failure::Refused(Refused { message, hint }) => format!("error: {message}\n  hint: {hint}"),
+        other => {
+            let mut parts = vec![format!("error: {other}")];
+            let mut cause = std::error::Error::source(other);
+            while let Some(error) = cause {
+                let shown = error.to_string();
+                // A transparent error repeats its source.
+                if !parts.iter().any(|part| part.ends_with(&shown)) {
+                    parts.push(shown);
+                }
+                cause = error.source();
+            }
+            parts.join(": ")
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    let file = args.config.ok_or(Failure::NoConfig)?;
+    let config = Config::load(&file).map_err(Failure::Config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let json = args.json;
+    match args.verb {
+        Verb::Serve => {
+            log_to_stderr();
+            Ok(runtime.block_on(run::serve(&config))?)
+        }
+        Verb::Check => {
+            let report = runtime.block_on(run::check(&config))?;
+            Ok(print::report(&mut io::stdout().lock(), &report, json)?)
+        }
+        verb => {
+            let now_us = crate::time::system_clock()();
+            let command = verb.command(now_us).map_err(Failure::Usage)?;
+            runtime.block_on(async {
+                let mut door = Door::open(&config).await?;
+                let done = carry_out(&mut door, command, json).await;
+                door.close().await;
+                done
+            })
+        }
+    }
+}
+
+async fn carry_out(door: &mut Door, command: Command, json: bool) -> Result<(), Failure> {
+    let Command::AuditPage { chain, mut after } = command else {
+        let answer = door.execute(command).await?;
+        return Ok(print::answer(&mut io::stdout().lock(), &answer, json)?);
+    };
+    // An export is one JSON line an entry, page by page.
+    loop {
+        let page = door.execute(Command::AuditPage { chain: chain.clone(), after }).await?;
+        let Answer::Audit(entries) = page else { return Ok(()) };
+        let Some(last) = entries.last() else { return Ok(()) };
+        after = last.number;
+        let mut out = io::stdout().lock();
+        for entry in &entries {
+            serde_json::to_writer(&mut out, entry).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+    }
+}
+
+/// `RUST_LOG` or info; JSON with `SANDAN_LOG=json`.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
+    let set = if std::env::var_os("SANDAN_LOG").is_some_and(|format| format == "json") {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(false).try_init()
+    };
+    // One is set already where another program runs us inside itself: it logs its own way.
+    drop(set);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! What can be typed, and the command it means.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
+
+use crate::admin::{Command, Grant};
+use crate::audit::Chain;
+use crate::consent::{EventWindow, Function, SharedForm};
+use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::store::control::Firm;
+use crate::time::{parse_duration, parse_time};
+
+/// Stores factory telemetry per firm and shares it under consent.
+#[derive(Debug, Parser)]
+#[command(name = "sandan-ingest", version, arg_required_else_help = true)]
+pub(super) struct Args {
+    /// The configuration, TOML.
+    #[arg(long, global = true, env = "SANDAN_INGEST_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON where a table is printed.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Take sessions and answer pulls until SIGTERM.
+    Serve,
+    /// Check the configuration and show what would be served.
+    Check,
+    /// Companies.
+    #[command(subcommand)]
+    Firm(FirmVerb),
+    /// Edge installations of firms.
+    #[command(subcommand)]
+    Gateway(GatewayVerb),
+    /// People and programs that read for a firm.
+    #[command(subcommand)]
+    Member(MemberVerb),
+    /// People at the console.
+    #[command(subcommand)]
+    Operator(OperatorVerb),
+    /// What one firm shares with another.
+    #[command(subcommand)]
+    Consent(ConsentVerb),
+    /// Who did what, per firm.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FirmVerb {
+    /// Add a firm.
+    Add {
+        /// a-z, 0-9 and -.
+        id: FirmId,
+        /// 한빛금형
+        #[arg(long, value_name = "NAME")]
+        name_ko: String,
+        /// Hanbit Mould
+        #[arg(long, value_name = "NAME")]
+        name_en: String,
+    },
+    /// All firms.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GatewayVerb {
+    /// Add a gateway; its token is printed once and never again.
+    Add {
+        /// FIRM/NAME
+        id: GatewayId,
+    },
+    /// All gateways.
+    List,
+    /// Let a fenced gateway (restored or copied spool) begin a session again.
+    Release {
+        /// FIRM/NAME
+        id: GatewayId,
+    },
+    /// Refuse a gateway's token from now on.
+    Revoke {
+        /// FIRM/NAME
+        id: GatewayId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MemberVerb {
+    /// Add a member of a firm; the token is printed once and never again.
+    Add {
+        /// The firm to read for.
+        firm: FirmId,
+        /// For people.
+        #[arg(long)]
+        name: String,
+    },
+    /// All members.
+    List,
+    /// Refuse a member's token from now on.
+    Revoke {
+        /// As `list` prints it.
+        id: MemberId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OperatorVerb {
+    /// Add an operator; the token is printed once and never again.
+    Add {
+        /// For people.
+        #[arg(long)]
+        name: String,
+    },
+    /// All operators.
+    List,
+    /// Refuse an operator's token from now on, and sign them out.
+    Revoke {
+        /// As `list` prints it.
+        id: OperatorId,
+    },
+    /// A console address that signs one browser in, once, for 15 minutes.
+    Link,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormArg {
+    /// Every reading.
+    Raw,
+    /// Statistics of buckets.
+    Bucketed,
+}
+
+// One is made per run, so its size is nobody's concern.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Subcommand)]
+pub(super) enum ConsentVerb {
+    /// Share; the consent's id is printed.
+    Grant {
+        /// The firm that owns the series.
+        #[arg(long, value_name = "FIRM")]
+        grantor: FirmId,
+        /// The firm that may read.
+        #[arg(long, value_name = "FIRM")]
+        grantee: FirmId,
+        /// A machine; repeat for more.
+        #[arg(long = "asset", required = true, value_name = "ASSET")]
+        assets: Vec<AssetId>,
+        /// What is measured; repeat for more.
+        #[arg(long = "metric", required = true, value_name = "METRIC")]
+        metrics: Vec<MetricId>,
+        /// How coarse.
+        #[arg(long, value_enum)]
+        form: FormArg,
+        /// The smallest bucket, such as 60s; buckets are whole multiples of it.
+        #[arg(long, value_name = "DURATION", required_if_eq("form", "bucketed"))]
+        floor: Option<String>,
+        /// mean, min, max, sum, count or last; repeat for more.
+        #[arg(long = "function", value_name = "FUNCTION", required_if_eq("form", "bucketed"))]
+        functions: Vec<Function>,
+        /// First observation time that is shared.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Observation times before this are shared.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Reads may happen from this time on; default now.
+        #[arg(long, value_name = "TIME")]
+        not_before: Option<String>,
+        /// Reads may happen before this time.
+        #[arg(long, value_name = "TIME")]
+        until: String,
+    },
+    /// All consents, also revoked ones.
+    List,
+    /// One consent.
+    Show {
+        /// As `grant` printed it.
+        id: ConsentId,
+    },
+    /// Withdraw a consent for good; reads under it end at once.
+    Revoke {
+        /// As `grant` printed it.
+        id: ConsentId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditVerb {
+    /// A firm's log, one JSON line an entry; `@complex` is the log of operators.
+    Export {
+        /// FIRM, or @complex.
+        chain: Chain,
+    },
+    /// Whether a firm's log is whole and unchanged.
+    Verify {
+        /// FIRM, or @complex.
+        chain: Chain,
+    },
+}
+
+impl Verb {
+    /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
+    pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
+        Ok(match self {
+            Verb::Serve | Verb::Check => return Err("this is not a command to a store".to_owned()),
+            Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),
+            Verb::Firm(FirmVerb::List) => Command::FirmList,
+            Verb::Gateway(GatewayVerb::Add { id }) => Command::GatewayAdd { id },
+            Verb::Gateway(GatewayVerb::List) => Command::GatewayList,
+            Verb::Gateway(GatewayVerb::Release { id }) => Command::GatewayRelease { id },
+            Verb::Gateway(GatewayVerb::Revoke { id }) => Command::GatewayRevoke { id },
+            Verb::Member(MemberVerb::Add { firm, name }) => Command::MemberAdd { firm, name },
+            Verb::Member(MemberVerb::List) => Command::MemberList,
+            Verb::Member(MemberVerb::Revoke { id }) => Command::MemberRevoke { id },
+            Verb::Operator(OperatorVerb::Add { name }) => Command::OperatorAdd { name },
+            Verb::Operator(OperatorVerb::List) => Command::OperatorList,
+            Verb::Operator(OperatorVerb::Revoke { id }) => Command::OperatorRevoke { id },
+            Verb::Operator(OperatorVerb::Link) => Command::OperatorLink,
+            Verb::Consent(verb) => verb.command(now_us)?,
+            Verb::Audit(AuditVerb::Export { chain }) => Command::AuditPage { chain, after: 0 },
+            Verb::Audit(AuditVerb::Verify { chain }) => Command::AuditVerify { chain },
+        })
+    }
+}
+
+impl ConsentVerb {
+    fn command(self, now_us: i64) -> Result<Command, String> {
+        let time = |name: &str, text: &str| parse_time(text, now_us).map_err(|error| format!("--{name}: {error}"));
+        let maybe = |name: &str, text: Option<String>| text.map(|text| time(name, &text)).transpose();
+        Ok(match self {
+            ConsentVerb::List => Command::ConsentList,
+            ConsentVerb::Show { id } => Command::ConsentShow { id },
+            ConsentVerb::Revoke { id } => Command::ConsentRevoke { id },
+            ConsentVerb::Grant {
+                grantor,
+                grantee,
+                assets,
+                metrics,
+                form,
+                floor,
+                functions,
+                from,
+                to,
+                not_before,
+                until,
+            } => {
+                let form = match (form, floor) {
+                    (FormArg::Raw, None) if functions.is_empty() => SharedForm::Raw,
+                    (FormArg::Raw, _) => return Err("--floor and --function are of --form bucketed".to_owned()),
+                    (FormArg::Bucketed, floor) => {
+                        let floor = floor.unwrap_or_default();
+                        let floor_us = parse_duration(&floor).map_err(|error| format!("--floor: {error}"))?;
+                        SharedForm::Bucketed { floor_us, functions: functions.into_iter().collect() }
+                    }
+                };
+                Command::ConsentGrant(Grant {
+                    grantor,
+                    grantee,
+                    assets: assets.into_iter().collect(),
+                    metrics: metrics.into_iter().collect(),
+                    form,
+                    event: EventWindow { from_us: maybe("from", from)?, to_us: maybe("to", to)? },
+                    not_before_us: maybe("not-before", not_before)?,
+                    until_us: time("until", &until)?,
+                })
+            }
+        })
+    }
+}

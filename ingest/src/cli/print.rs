@@ -1,0 +1,156 @@
+//! Answers as tables for people and JSON for programs.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::admin::Answer;
+use crate::consent::{Consent, SharedForm, Status, StoredTerms};
+use crate::run::Report;
+use crate::time::{rfc3339, show_duration};
+
+/// Prints what came of a command.
+pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::Result<()> {
+    let time = |us: Option<i64>| us.map(rfc3339).unwrap_or_default();
+    match answer {
+        Answer::Done => Ok(()),
+        Answer::Line(line) => writeln!(out, "{line}"),
+        Answer::Firms(firms) if json => lines(out, firms),
+        Answer::Firms(firms) => {
+            let row =
+                |it: &crate::store::control::Firm| vec![it.id.to_string(), it.name_ko.clone(), it.name_en.clone()];
+            table(out, &["FIRM", "KOREAN", "ENGLISH"], firms.iter().map(row))
+        }
+        Answer::Gateways(gateways) if json => lines(out, gateways),
+        Answer::Gateways(gateways) => {
+            let rows = gateways.iter().map(|it| vec![it.id.to_string(), rfc3339(it.added_us), time(it.revoked_us)]);
+            table(out, &["GATEWAY", "ADDED", "REVOKED"], rows)
+        }
+        Answer::Members(members) if json => lines(out, members),
+        Answer::Members(members) => {
+            let rows = members.iter().map(|it| {
+                vec![it.id.to_string(), it.firm.to_string(), it.name.clone(), rfc3339(it.added_us), time(it.revoked_us)]
+            });
+            table(out, &["MEMBER", "FIRM", "NAME", "ADDED", "REVOKED"], rows)
+        }
+        Answer::Operators(operators) if json => lines(out, operators),
+        Answer::Operators(operators) => {
+            let rows = operators
+                .iter()
+                .map(|it| vec![it.id.to_string(), it.name.clone(), rfc3339(it.added_us), time(it.revoked_us)]);
+            table(out, &["OPERATOR", "NAME", "ADDED", "REVOKED"], rows)
+        }
+        Answer::Consents(consents) if json => lines(out, consents),
+        Answer::Consents(consents) => {
+            let rows = consents.iter().map(consent);
+            table(out, &["CONSENT", "GRANTOR", "GRANTEE", "STATE", "SHARED", "UNTIL"], rows)
+        }
+        Answer::Consent(consent) if json => lines(out, std::slice::from_ref(consent.as_ref())),
+        Answer::Consent(consent) => one(out, consent),
+        Answer::Audit(entries) => lines(out, entries),
+        Answer::AuditHolds(head) if json => writeln!(out, "{}", json!({ "holds": true, "head": head })),
+        Answer::AuditHolds(head) => writeln!(out, "{} entries, none changed; head {}", head.number, head.hash),
+    }
+}
+
+/// Prints what `check` found.
+pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::Result<()> {
+    if json {
+        return lines(out, std::slice::from_ref(report));
+    }
+    writeln!(out, "complex    {}", report.complex)?;
+    writeln!(out, "uplink     {}", report.uplink)?;
+    writeln!(out, "http       {}", report.http)?;
+    writeln!(out, "retention  {}", report.retention)?;
+    writeln!(out, "data       {}{}", report.data_dir, if report.in_use { " (a service runs on it)" } else { "" })?;
+    for file in &report.files {
+        writeln!(out, "           {:<24} {:>12} bytes  layout {}", file.name, file.bytes, file.version)?;
+    }
+    for (name, count) in &report.counts {
+        writeln!(out, "           {count} {name}")?;
+    }
+    Ok(())
+}
+
+fn lines<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
+    for row in rows {
+        serde_json::to_writer(&mut *out, row)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn state(consent: &Consent) -> &'static str {
+    match consent.status {
+        Status::Active => "active",
+        Status::Revoked { .. } => "revoked",
+    }
+}
+
+fn consent(it: &Consent) -> Vec<String> {
+    let head = [it.id.to_string(), it.grantor.to_string(), it.grantee.to_string(), state(it).to_owned()];
+    let tail = match &it.terms {
+        StoredTerms::Unknown => ["terms unknown to this version: denies".to_owned(), String::new()],
+        StoredTerms::Known(terms) => [
+            format!("{} × {}, {}", joined(&terms.assets), joined(&terms.metrics), form(&terms.form)),
+            rfc3339(terms.access.until_us),
+        ],
+    };
+    head.into_iter().chain(tail).collect()
+}
+
+fn one(out: &mut impl Write, it: &Consent) -> io::Result<()> {
+    writeln!(out, "consent    {}", it.id)?;
+    writeln!(out, "grantor    {}", it.grantor)?;
+    writeln!(out, "grantee    {}", it.grantee)?;
+    match it.status {
+        Status::Active => writeln!(out, "state      active")?,
+        Status::Revoked { at_us } => writeln!(out, "state      revoked at {}", rfc3339(at_us))?,
+    }
+    let StoredTerms::Known(terms) = &it.terms else {
+        return writeln!(out, "terms      unknown to this version: denies");
+    };
+    let end = |us: Option<i64>| us.map_or_else(|| "open".to_owned(), rfc3339);
+    writeln!(out, "assets     {}", joined(&terms.assets))?;
+    writeln!(out, "metrics    {}", joined(&terms.metrics))?;
+    writeln!(out, "form       {}", form(&terms.form))?;
+    writeln!(out, "observed   from {} to {}", end(terms.event.from_us), end(terms.event.to_us))?;
+    writeln!(out, "readable   from {} to {}", rfc3339(terms.access.not_before_us), rfc3339(terms.access.until_us))
+}
+
+fn form(form: &SharedForm) -> String {
+    match form {
+        SharedForm::Raw => "raw".to_owned(),
+        SharedForm::Bucketed { floor_us, functions } => {
+            format!("{} of {} and more", joined(functions), show_duration(*floor_us))
+        }
+    }
+}
+
+fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Columns as wide as their widest cell; a Hangul syllable takes two.
+fn table(out: &mut impl Write, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
+    let mut all = vec![head.iter().map(ToString::to_string).collect::<Vec<_>>()];
+    all.extend(rows);
+    let widths: Vec<_> = (0..head.len())
+        .map(|column| all.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0))
+        .collect();
+    for row in &all {
+        let mut line = String::new();
+        for (cell, wanted) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', wanted - width(cell) + 2));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn width(text: &str) -> usize {
+    let wide = |c: char| matches!(u32::from(c), 0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF | 0xFF00..=0xFF60);
+    text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
+}

@@ -1,0 +1,229 @@
+//! The configuration: what one TOML file may say, and the checked form of it.
+//!
+//! [`Config::load`] notes every fault with its place and a hint, and gives back either
+//! a configuration that cannot be wrong or all faults together. The file is walked as a
+//! tree instead of through serde, because serde ends at the first wrong type. Nothing
+//! here opens a port or the store.
+
+mod fault;
+mod table;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use sandan_proto::id::FirmId;
+use toml::de::DeTable;
+
+use self::fault::Log;
+pub use self::fault::{Fault, Faults};
+use self::table::Table;
+use crate::time::{DAY_US, parse_duration, show_duration};
+
+/// The shortest retention: a gateway that was offline over a long weekend still gets its backlog in.
+const MIN_RETENTION_US: i64 = 4 * DAY_US;
+/// The longest: 20 years.
+const MAX_RETENTION_US: i64 = 7_305 * DAY_US;
+/// Where gateways connect unless it is said otherwise.
+const UPLINK_PORT: u16 = 7443;
+/// Where the API and the console are unless it is said otherwise.
+const HTTP_PORT: u16 = 7080;
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Name of this installation, in every exported id.
+    pub complex: String,
+    /// Everything durable lives here.
+    pub data_dir: PathBuf,
+    /// Where gateways connect.
+    pub uplink: Listen,
+    /// API, console, `/metrics`, `/healthz`.
+    pub http: Http,
+    /// Readings older than now less this are dead-lettered, µs.
+    pub retention_us: i64,
+}
+
+/// An address, and how it is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// None only on loopback, or behind a proxy.
+    pub tls: Option<Tls>,
+}
+
+/// The HTTP side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where.
+    pub listen: Listen,
+    /// A proxy in front speaks TLS.
+    pub behind_proxy: bool,
+    /// What a browser has to call; none: `listen`.
+    pub public_url: Option<String>,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Leaf first.
+    pub cert_file: PathBuf,
+    /// Not readable by others.
+    pub key_file: PathBuf,
+}
+
+impl Config {
+    /// Reads and checks `file`.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        let text = std::fs::read_to_string(file).map_err(|error| Faults::unreadable(file, &error))?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks `text`, which stands in `file`.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Faults> {
+        let log = Log::new(file, text);
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            // The tree of a text that is not TOML holds things that nobody wrote.
+            for error in &errors {
+                log.syntax(error);
+            }
+            return Err(log.into_faults());
+        }
+        let home = file.parent().unwrap_or(Path::new(""));
+        let config = whole(&Table::root(tree.get_ref(), &log), home);
+        match (config, log.into_faults()) {
+            (Some(config), faults) if faults.list.is_empty() => Ok(config),
+            (_, faults) => Err(faults),
+        }
+    }
+}
+
+fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
+    let complex = root.required("complex", "name this installation in a-z, 0-9 and -, such as complex = \"saesol\"");
+    let complex = complex.and_then(|it| match FirmId::new(it.value) {
+        Ok(_) => Some(it.value.to_owned()),
+        Err(_) => {
+            it.refuse(root, "1 to 40 of a-z, 0-9 and -, beginning with a letter or digit", "write it like \"saesol\"")
+        }
+    });
+    let data_dir =
+        root.required("data_dir", "say where everything durable lives, such as data_dir = \"/var/lib/sandan-ingest\"");
+    let data_dir = data_dir.map(|it| home.join(it.value));
+    let uplink = root.table("uplink").map_or_else(
+        || Some(Listen { address: loopback(UPLINK_PORT), tls: None }),
+        |table| {
+            let listen = listen(&table, UPLINK_PORT, home, None);
+            table.finish();
+            listen
+        },
+    );
+    let http = root.table("http").map_or_else(
+        || {
+            let listen = Listen { address: loopback(HTTP_PORT), tls: None };
+            Some(Http { listen, behind_proxy: false, public_url: None })
+        },
+        |table| {
+            let http = http(&table, home);
+            table.finish();
+            http
+        },
+    );
+    let retention_us = root.table("store").map_or(Some(90 * DAY_US), |table| {
+        let retention = retention(&table);
+        table.finish();
+        retention
+    });
+    root.finish();
+    Some(Config { complex: complex?, data_dir: data_dir?, uplink: uplink?, http: http?, retention_us: retention_us? })
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn http(table: &Table<'_>, home: &Path) -> Option<Http> {
+    let behind_proxy = table.flag("behind_proxy").unwrap_or(false);
+    let public_url = table.text("public_url").map(|it| {
+        if it.value.starts_with("https://") || it.value.starts_with("http://") {
+            Some(it.value.trim_end_matches('/').to_owned())
+        } else {
+            it.refuse(table, "an http:// or https:// address", "write it like \"https://sandan.example\"")
+        }
+    });
+    let listen = listen(table, HTTP_PORT, home, Some(behind_proxy));
+    let public_url = match public_url {
+        None => None,
+        Some(url) => Some(url?),
+    };
+    Some(Http { listen: listen?, behind_proxy, public_url })
+}
+
+/// `behind_proxy` is none where a proxy is no way out.
+fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>) -> Option<Listen> {
+    let tls = table.table("tls").map(|tls| {
+        let file = |key, hint| {
+            let given = tls.required(key, hint)?;
+            let path = home.join(given.value);
+            match std::fs::File::open(&path) {
+                Ok(_) => Some(path),
+                Err(error) => {
+                    tls.fault(
+                        given.at,
+                        format!("`{key}`: {} cannot be read: {error}", path.display()),
+                        "name a PEM file that this user can read",
+                    );
+                    None
+                }
+            }
+        };
+        let cert_file = file("cert_file", "name the certificate chain, PEM, leaf first");
+        let key_file = file("key_file", "name the private key, PEM");
+        tls.finish();
+        Some(Tls { cert_file: cert_file?, key_file: key_file? })
+    });
+    let given = table.text("listen");
+    let address = match &given {
+        None => Some(loopback(port)),
+        Some(it) => match it.value.parse::<SocketAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => it.refuse(table, "an IP address and a port", &format!("write it like \"127.0.0.1:{port}\"")),
+        },
+    };
+    if let (Some(it), Some(address)) = (&given, address)
+        && !address.ip().is_loopback()
+        && tls.is_none()
+        && behind_proxy != Some(true)
+    {
+        let hint = match behind_proxy {
+            None => "add tls = { cert_file = …, key_file = … }, or listen on 127.0.0.1",
+            Some(_) => {
+                "add tls = { cert_file = …, key_file = … }, or set behind_proxy = true where a proxy speaks TLS, or listen on 127.0.0.1"
+            }
+        };
+        table.fault(it.at, format!("`listen` is {address}: plain text leaves this machine"), hint);
+        return None;
+    }
+    let tls = match tls {
+        None => None,
+        Some(tls) => Some(tls?),
+    };
+    Some(Listen { address: address?, tls })
+}
+
+fn retention(table: &Table<'_>) -> Option<i64> {
+    let Some(it) = table.text("retention") else {
+        return (!table.has("retention")).then_some(90 * DAY_US);
+    };
+    let bounds = format!("from {} to {}", show_duration(MIN_RETENTION_US), show_duration(MAX_RETENTION_US));
+    match parse_duration(it.value) {
+        Ok(us) if (MIN_RETENTION_US..=MAX_RETENTION_US).contains(&us) => Some(us),
+        Ok(_) => it.refuse(table, &bounds, "write it like \"90d\""),
+        Err(_) => {
+            it.refuse(table, &format!("a duration {bounds}"), "write a whole number and s, m, h or d, like \"90d\"")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! One table of the file, asked key by key. What is missing or wrong comes out as
+//! none with its fault noted, so that one run shows everything; a key that nobody
+//! asked for is a fault too.
+
+use std::cell::RefCell;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::Log;
+
+/// Longest text that a fault repeats.
+const SHOWN_CHARS: usize = 60;
+
+pub(super) struct Table<'t> {
+    /// `[http]`; "the file" for the root.
+    name: String,
+    at: usize,
+    tree: &'t DeTable<'t>,
+    asked: RefCell<Vec<&'static str>>,
+    log: &'t Log<'t>,
+}
+
+/// A text and where it stands.
+pub(super) struct Text<'t> {
+    key: &'static str,
+    pub(super) value: &'t str,
+    pub(super) at: usize,
+}
+
+impl Text<'_> {
+    /// Notes that the text is not `wanted`. Always none.
+    pub(super) fn refuse<T>(&self, of: &Table<'_>, wanted: &str, hint: &str) -> Option<T> {
+        let given: String = self.value.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+        of.log.note(self.at, format!("`{}` is `{given}`, not {wanted}", self.key), hint);
+        None
+    }
+}
+
+impl<'t> Table<'t> {
+    pub(super) fn root(table: &'t DeTable<'t>, log: &'t Log<'t>) -> Self {
+        Self { name: "the file".to_owned(), at: 0, tree: table, asked: RefCell::default(), log }
+    }
+
+    pub(super) fn fault(&self, at: usize, what: String, hint: &str) {
+        self.log.note(at, what, hint);
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.tree.contains_key(key)
+    }
+
+    fn get(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.asked.borrow_mut().push(key);
+        self.tree.get(key)
+    }
+
+    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
+        let given = value.get_ref().type_str();
+        self.log.note(
+            value.span().start,
+            format!("`{key}` is of type {given}, not {wanted}"),
+            &format!("write {wanted}"),
+        );
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<Text<'t>> {
+        let value = self.get(key)?;
+        if let DeValue::String(text) = value.get_ref() {
+            return Some(Text { key, value: text.as_ref(), at: value.span().start });
+        }
+        self.wrong(key, value, "a text in quotes");
+        None
+    }
+
+    pub(super) fn required(&self, key: &'static str, hint: &str) -> Option<Text<'t>> {
+        if !self.has(key) {
+            self.log.note(self.at, format!("{} has no `{key}`", self.name), hint);
+        }
+        self.text(key)
+    }
+
+    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        let value = self.get(key)?;
+        if let DeValue::Boolean(flag) = value.get_ref() {
+            return Some(*flag);
+        }
+        self.wrong(key, value, "true or false");
+        None
+    }
+
+    pub(super) fn table(&self, key: &'static str) -> Option<Table<'t>> {
+        let value = self.get(key)?;
+        if let DeValue::Table(table) = value.get_ref() {
+            let name = format!("[{key}]");
+            return Some(Table { name, at: value.span().start, tree: table, asked: RefCell::default(), log: self.log });
+        }
+        self.wrong(key, value, &format!("a table [{key}]"));
+        None
+    }
+
+    /// Notes the keys that were not asked for.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for (key, _) in self.tree {
+            if !asked.iter().any(|known| *known == key.get_ref().as_ref()) {
+                let given: String = key.get_ref().chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+                let what = format!("{} knows no `{given}`", self.name);
+                self.log.note(key.span().start, what, &format!("it knows {}", asked.join(", ")));
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use super::*;
+
+/// `tests/cases/config/ingest` of the workspace: each `name.toml` gives exactly the
+/// message in `name.expected`.
+#[test]
+fn each_bad_config_gives_exactly_the_message_beside_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/config/ingest");
+    let mut cases = 0;
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        cases += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = Path::new(path.file_name().unwrap());
+        let found = format!("{}\n", Config::parse(name, &text).unwrap_err());
+        let expected = path.with_extension("expected");
+        if std::env::var_os("SANDAN_BLESS").is_some() {
+            std::fs::write(&expected, &found).unwrap();
+        }
+        assert_eq!(found, std::fs::read_to_string(&expected).unwrap_or_default(), "{}", expected.display());
+    }
+    assert!(cases >= 5, "{cases} cases in {}", folder.display());
+}
+
+#[test]
+fn the_example_is_good() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/ingest.toml");
+    let config = Config::load(&file).unwrap();
+    assert_eq!((config.complex.as_str(), config.retention_us), ("saesol", 90 * DAY_US));
+    assert_eq!((config.uplink.address.port(), config.http.listen.address.port()), (UPLINK_PORT, HTTP_PORT));
+}
+
+#[test]
+fn two_lines_are_enough_and_paths_start_at_the_file() {
+    let config = Config::parse(Path::new("etc/ingest.toml"), "complex = \"c\"\ndata_dir = \"data\"\n").unwrap();
+    assert_eq!(config.data_dir, Path::new("etc/data"));
+    assert!(config.uplink.tls.is_none() && config.http.listen.address.ip().is_loopback());
+}
+
+#[test]
+fn a_proxy_lets_http_leave_loopback_and_the_uplink_not() {
+    let parse = |rest: &str| Config::parse(Path::new("c"), &format!("complex = \"c\"\ndata_dir = \"d\"\n{rest}"));
+    assert!(parse("[http]\nlisten = \"0.0.0.0:80\"\nbehind_proxy = true\n").is_ok());
+    assert!(parse("[http]\nlisten = \"0.0.0.0:80\"\n").is_err());
+    assert!(parse("[uplink]\nlisten = \"0.0.0.0:7443\"\n").is_err());
+}

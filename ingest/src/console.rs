@@ -1,0 +1,207 @@
+//! The operators' page: each gateway and its links, what is worst first. Server-rendered,
+//! Korean and English, for a phone as for a desk, without JavaScript.
+//!
+//! It promises that no reading's value is on it, that every text from outside is escaped,
+//! and that a state is never told by colour alone. It reads through `access` only.
+
+mod page;
+mod words;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, get, post};
+use maud::Markup;
+use serde::Deserialize;
+
+use self::words::Lang;
+use crate::access::Access;
+use crate::auth::route::{Guard, Route};
+use crate::auth::{Auth, Sessions};
+
+/// Every route of this module. The router is built from this table alone.
+pub const ROUTES: [Route; 5] = [
+    Route { path: "/", method: "GET", guard: Guard::Operator },
+    Route { path: "/sign-in", method: "GET", guard: Guard::Public },
+    Route { path: "/sign-in", method: "POST", guard: Guard::Public },
+    Route { path: "/sign-out", method: "POST", guard: Guard::Operator },
+    Route { path: "/console.css", method: "GET", guard: Guard::Public },
+];
+
+/// The session's cookie.
+const COOKIE: &str = "sandan_session";
+/// Largest form: a token and its name.
+const MAX_FORM_BYTES: usize = 1_024;
+/// Nothing but our own style sheet and forms, and no frame around us.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the handlers share.
+pub struct Console {
+    /// The door.
+    pub access: Arc<Access>,
+    /// Who signs in.
+    pub auth: Auth,
+    /// Who is signed in.
+    pub sessions: Arc<Sessions>,
+    /// The name of the installation.
+    pub complex: String,
+    /// Whether browsers come by TLS, so that the cookie may say so.
+    pub secure: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    lang: Option<String>,
+    link: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    token: String,
+}
+
+/// The routes with their guards.
+pub fn router(console: Arc<Console>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let handler: MethodRouter<Arc<Console>> = match (route.method, route.path) {
+            ("GET", "/") => get(overview),
+            ("GET", "/sign-in") => get(sign_in_page),
+            ("POST", "/sign-in") => post(sign_in),
+            ("POST", "/sign-out") => post(sign_out),
+            ("GET", "/console.css") => get(style),
+            (method, path) => unreachable!("{method} {path} stands in the table and has no handler"),
+        };
+        let guarded = match route.guard {
+            Guard::Public => handler,
+            Guard::Operator => handler.route_layer(middleware::from_fn_with_state(console.clone(), operator)),
+            Guard::Member => unreachable!("members have the API"),
+        };
+        router = router.route(route.path, guarded);
+    }
+    router.layer(DefaultBodyLimit::max(MAX_FORM_BYTES)).layer(middleware::map_response(hardened)).with_state(console)
+}
+
+/// Lets signed-in operators through; others get the form to sign in.
+async fn operator(
+    State(console): State<Arc<Console>>,
+    Query(asked): Query<Asked>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let signed_in =
+        cookie(request.headers()).is_some_and(|cookie| console.sessions.is_signed_in(cookie, console.access.now_us()));
+    if signed_in {
+        return next.run(request).await;
+    }
+    let lang = Lang::of(asked.lang.as_deref(), request.headers());
+    (StatusCode::UNAUTHORIZED, page::sign_in(&console.complex, lang, None)).into_response()
+}
+
+async fn hardened(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let mut set = |name, value| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::CONTENT_SECURITY_POLICY, POLICY);
+    set(header::CACHE_CONTROL, "no-store");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // A one-time link must not be told to the next page.
+    set(header::REFERRER_POLICY, "no-referrer");
+    response
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+impl Console {
+    /// `value` as the session's cookie; empty ends it.
+    fn set_cookie(&self, value: &str) -> [(header::HeaderName, String); 1] {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let age = if value.is_empty() { 0 } else { Sessions::COOKIE_SECONDS };
+        let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
+        [(header::SET_COOKIE, cookie)]
+    }
+}
+
+fn broken(error: &(dyn std::error::Error + 'static), console: &Console, lang: Lang) -> Response {
+    tracing::error!(error, "the console could not answer");
+    (StatusCode::INTERNAL_SERVER_ERROR, page::broken(&console.complex, lang)).into_response()
+}
+
+async fn overview(State(console): State<Arc<Console>>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+    let lang = Lang::of(asked.lang.as_deref(), &headers);
+    match console.access.fleet().await {
+        Ok((views, firms, now_us)) => page::overview(&console.complex, lang, &views, &firms, now_us).into_response(),
+        Err(error) => broken(&error, &console, lang),
+    }
+}
+
+async fn sign_in_page(State(console): State<Arc<Console>>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+    let lang = Lang::of(asked.lang.as_deref(), &headers);
+    let Some(link) = asked.link else {
+        return page::sign_in(&console.complex, lang, None).into_response();
+    };
+    match console.sessions.redeem(&link, console.access.now_us()) {
+        // A page that goes on by itself, not a redirect: a browser that came from another
+        // site would not send the new cookie along with one.
+        Ok(Some(session)) => {
+            (console.set_cookie(&session.reveal()), page::welcome(&console.complex, lang)).into_response()
+        }
+        Ok(None) => refused(&console, lang, &words::Sentence::LinkUsed),
+        Err(error) => broken(&error, &console, lang),
+    }
+}
+
+async fn sign_in(
+    State(console): State<Arc<Console>>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    Form(form): Form<SignIn>,
+) -> Response {
+    let lang = Lang::of(asked.lang.as_deref(), &headers);
+    let operator = match console.auth.operator(form.token.trim()).await {
+        Ok(Some(operator)) => operator,
+        Ok(None) => return refused(&console, lang, &words::Sentence::TokenUnknown),
+        Err(error) => return broken(&error, &console, lang),
+    };
+    match console.sessions.sign_in(operator, console.access.now_us()) {
+        Ok(session) => {
+            let home = format!("/?lang={}", lang.code());
+            (console.set_cookie(&session.reveal()), Redirect::to(&home)).into_response()
+        }
+        Err(error) => broken(&error, &console, lang),
+    }
+}
+
+fn refused(console: &Console, lang: Lang, why: &words::Sentence<'_>) -> Response {
+    (StatusCode::UNAUTHORIZED, page::sign_in(&console.complex, lang, Some(why))).into_response()
+}
+
+async fn sign_out(State(console): State<Arc<Console>>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+    let lang = Lang::of(asked.lang.as_deref(), &headers);
+    if let Some(cookie) = cookie(&headers) {
+        console.sessions.sign_out(cookie, console.access.now_us());
+    }
+    let page: Markup = page::sign_in(&console.complex, lang, None);
+    (console.set_cookie(""), page).into_response()
+}
+
+async fn style() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
+    (headers, include_str!("console/style.css")).into_response()
+}
+
+#[cfg(test)]
+mod tests;

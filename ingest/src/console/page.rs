@@ -1,0 +1,228 @@
+//! The pages.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, offset};
+use maud::{DOCTYPE, Markup, html};
+use sandan_proto::id::FirmId;
+
+use super::words::{Lang, Sentence, say};
+use crate::access::{Fault, Firm, Link, LinkState, Spool, State, View};
+use crate::time::rfc3339;
+
+/// How often the page fetches itself anew: a heartbeat.
+const REFRESH_SECONDS: u32 = 10;
+/// Korea's offset from UTC, without summer time.
+const KOREA_HOURS: i8 = 9;
+
+fn frame(complex: &str, lang: Lang, refresh: Option<&str>, tools: &Markup, body: &Markup) -> Markup {
+    let title = say(lang, &Sentence::Title);
+    html! {
+        (DOCTYPE)
+        html lang=(lang.code()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                @if let Some(refresh) = refresh { meta http-equiv="refresh" content=(refresh); }
+                title { (title) " · " (complex) }
+                link rel="stylesheet" href="/console.css";
+            }
+            body {
+                header {
+                    h1 { span.complex { (complex) } " " (title) }
+                    nav {
+                        a href={ "?lang=" (lang.other().code()) } hreflang=(lang.other().code()) lang=(lang.other().code()) {
+                            (say(lang, &Sentence::OtherLanguage))
+                        }
+                        (tools)
+                    }
+                }
+                main { (body) }
+            }
+        }
+    }
+}
+
+pub(super) fn sign_in(complex: &str, lang: Lang, why: Option<&Sentence<'_>>) -> Markup {
+    let body = html! {
+        form.sign-in method="post" action={ "/sign-in?lang=" (lang.code()) } {
+            @if let Some(why) = why { p.refused role="alert" { span aria-hidden="true" { "✕ " } (say(lang, why)) } }
+            label for="token" { (say(lang, &Sentence::Token)) }
+            input id="token" name="token" type="password" autocomplete="current-password" required autofocus;
+            button { (say(lang, &Sentence::SignIn)) }
+            p.help { (say(lang, &Sentence::TokenHelp)) }
+        }
+    };
+    frame(complex, lang, None, &html! {}, &body)
+}
+
+pub(super) fn welcome(complex: &str, lang: Lang) -> Markup {
+    let home = format!("/?lang={}", lang.code());
+    let body = html! {
+        p { (say(lang, &Sentence::SignedIn)) }
+        p { a href=(home) { (say(lang, &Sentence::GoOn)) } }
+    };
+    frame(complex, lang, Some(&format!("0;url={home}")), &html! {}, &body)
+}
+
+pub(super) fn broken(complex: &str, lang: Lang) -> Markup {
+    let refresh = REFRESH_SECONDS.to_string();
+    let body = html! { p.refused role="alert" { (say(lang, &Sentence::Broken)) } };
+    frame(complex, lang, Some(&refresh), &html! {}, &body)
+}
+
+pub(super) fn overview(
+    complex: &str,
+    lang: Lang,
+    views: &[View],
+    firms: &BTreeMap<FirmId, Firm>,
+    now_us: i64,
+) -> Markup {
+    let tools = html! {
+        form method="post" action={ "/sign-out?lang=" (lang.code()) } {
+            button.plain { (say(lang, &Sentence::SignOut)) }
+        }
+    };
+    let body = html! {
+        (summary(lang, views, now_us))
+        @if views.is_empty() { p { (say(lang, &Sentence::NoGateways)) } }
+        div.gateways {
+            @for view in views { (gateway(lang, view, firms.get(&view.id.firm()), now_us)) }
+        }
+    };
+    frame(complex, lang, Some(&REFRESH_SECONDS.to_string()), &tools, &body)
+}
+
+fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
+    let count = |wanted: State| views.iter().filter(|view| view.state == wanted).count();
+    html! {
+        div.summary {
+            @for state in [State::Offline, State::Silent, State::CatchingUp, State::Enrolled, State::Online] {
+                @let number = count(state);
+                @if number > 0 {
+                    span.state.(tone(state)) {
+                        span aria-hidden="true" { (icon(state)) } " " (say(lang, &Sentence::State(state))) " " b { (number) }
+                    }
+                }
+            }
+            span.as-of { (say(lang, &Sentence::AsOf(korean_time(now_us, now_us)))) }
+        }
+    }
+}
+
+fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup {
+    let name = firm.map(|firm| match lang {
+        Lang::Ko => firm.name_ko.as_str(),
+        Lang::En => firm.name_en.as_str(),
+    });
+    html! {
+        article.(tone_of(view)) {
+            h2 {
+                @if let Some(name) = name { (name) " " }
+                span.id { (view.id) }
+            }
+            p.state.(tone(view.state)) {
+                span aria-hidden="true" { (icon(view.state)) } " " (say(lang, &Sentence::State(view.state)))
+            }
+            p.fault {
+                @match &view.fault {
+                    Some(fault) => {
+                        @if !matches!(fault, Fault::NeverSeen) { span aria-hidden="true" { "! " } }
+                        (say(lang, &Sentence::Fault(fault, now_us)))
+                    }
+                    None => (say(lang, &Sentence::AllWell)),
+                }
+            }
+            dl {
+                dt { (say(lang, &Sentence::LastData)) }
+                dd { (moment(lang, view.newest_us, now_us)) }
+                dt { (say(lang, &Sentence::LastContact)) }
+                dd { (moment(lang, view.contact_us, now_us)) }
+                dt { (say(lang, &Sentence::Spool)) }
+                dd { (spool(lang, view.spool)) }
+            }
+            @if view.contact_us.is_some() {
+                h3 { (say(lang, &Sentence::Links)) }
+                @if view.links.is_empty() { p.none { (say(lang, &Sentence::NoLinks)) } }
+                ul { @for it in &view.links { (link(lang, it, now_us)) } }
+            }
+        }
+    }
+}
+
+fn link(lang: Lang, link: &Link, now_us: i64) -> Markup {
+    let (icon, tone) = match link.state {
+        LinkState::Down => ("✕", "bad"),
+        LinkState::Flaky => ("▲", "warn"),
+        LinkState::Unknown => ("?", "quiet"),
+        LinkState::Up => ("●", "good"),
+        LinkState::Disabled => ("–", "quiet"),
+    };
+    html! {
+        li {
+            span.state.(tone) { span aria-hidden="true" { (icon) } " " (say(lang, &Sentence::Link(link.state))) }
+            " " span.device { (link.device) }
+            " " span.when { (moment(lang, link.last_good_us, now_us)) }
+            span.endpoint { (link.endpoint) }
+            @if !link.words.is_empty() { span.words lang="en" { (link.words) } }
+        }
+    }
+}
+
+fn spool(lang: Lang, spool: Option<Spool>) -> String {
+    let sentence = match spool {
+        None => Sentence::Unknown,
+        Some(Spool { readings: 0, percent, .. }) => Sentence::SpoolEmpty { percent },
+        Some(Spool { readings, percent, oldest_ms }) => Sentence::SpoolHolds { readings, percent, oldest_ms },
+    };
+    say(lang, &sentence)
+}
+
+fn moment(lang: Lang, us: Option<i64>, now_us: i64) -> Markup {
+    match us {
+        None => html! { (say(lang, &Sentence::Never)) },
+        Some(us) => html! {
+            time datetime=(rfc3339(us)) { (korean_time(us, now_us)) }
+            " (" (say(lang, &Sentence::Ago(now_us - us))) ")"
+        },
+    }
+}
+
+/// 14:03:07 KST, with the date in front when it is not today's.
+fn korean_time(us: i64, now_us: i64) -> String {
+    let korea = TimeZone::fixed(offset(KOREA_HOURS));
+    let local = |us: i64| Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(korea.clone());
+    let (then, now) = (local(us), local(now_us));
+    let date = if then.date() == now.date() { String::new() } else { format!("{} ", then.date()) };
+    format!("{date}{} KST", then.strftime("%H:%M:%S"))
+}
+
+fn icon(state: State) -> &'static str {
+    match state {
+        State::Offline => "✕",
+        State::Silent => "▲",
+        State::CatchingUp => "↻",
+        State::Online => "●",
+        State::Enrolled => "○",
+    }
+}
+
+fn tone(state: State) -> &'static str {
+    match state {
+        State::Offline => "bad",
+        State::Silent | State::CatchingUp => "warn",
+        State::Online => "good",
+        State::Enrolled => "quiet",
+    }
+}
+
+/// Of the whole card: a device that is down is as bad as a gateway that is.
+fn tone_of(view: &View) -> &'static str {
+    match &view.fault {
+        Some(Fault::LinkDown { .. } | Fault::Dropped { .. }) => "bad",
+        Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. }) => "warn",
+        _ => tone(view.state),
+    }
+}

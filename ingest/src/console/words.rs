@@ -1,0 +1,267 @@
+//! Every sentence of the console, in Korean and English side by side: one match arm
+//! holds both, so that neither language can lack what the other says.
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT_LANGUAGE;
+
+use crate::access::{Fault, LinkState, State};
+use crate::time::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
+
+/// A language of the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lang {
+    Ko,
+    En,
+}
+
+impl Lang {
+    /// As asked for, else as the browser prefers, else Korean.
+    pub(super) fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
+        let known = |tag: &str| match tag.trim().split('-').next() {
+            Some("ko") => Some(Lang::Ko),
+            Some("en") => Some(Lang::En),
+            _ => None,
+        };
+        if let Some(lang) = asked.and_then(known) {
+            return lang;
+        }
+        let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let mut best = (0.0, Lang::Ko);
+        for part in accepted.split(',') {
+            let (tag, weight) =
+                part.split_once(";q=").map_or((part, 1.0), |(tag, q)| (tag, q.trim().parse().unwrap_or(0.0)));
+            if let Some(lang) = known(tag)
+                && weight > best.0
+            {
+                best = (weight, lang);
+            }
+        }
+        best.1
+    }
+
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Lang::Ko => "ko",
+            Lang::En => "en",
+        }
+    }
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Lang::Ko => Lang::En,
+            Lang::En => Lang::Ko,
+        }
+    }
+}
+
+/// Everything that the console can say.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Sentence<'a> {
+    Title,
+    SignIn,
+    SignOut,
+    Token,
+    TokenHelp,
+    TokenUnknown,
+    LinkUsed,
+    SignedIn,
+    GoOn,
+    Broken,
+    OtherLanguage,
+    NoGateways,
+    AsOf(String),
+    State(State),
+    Link(LinkState),
+    LastData,
+    LastContact,
+    Spool,
+    Links,
+    Never,
+    Unknown,
+    NoLinks,
+    SpoolHolds {
+        readings: u64,
+        percent: u64,
+        oldest_ms: u64,
+    },
+    SpoolEmpty {
+        percent: u64,
+    },
+    /// How long ago, µs.
+    Ago(i64),
+    AllWell,
+    /// What is wrong, seen at a time.
+    Fault(&'a Fault, i64),
+}
+
+/// A length of time in its largest unit that is at least 1.
+fn span(us: i64, lang: Lang) -> String {
+    let us = us.max(0);
+    let (count, ko, en) = match us {
+        0..MINUTE_US => (us / SECOND_US, "초", "s"),
+        MINUTE_US..HOUR_US => (us / MINUTE_US, "분", "min"),
+        HOUR_US..DAY_US => (us / HOUR_US, "시간", "h"),
+        _ => (us / DAY_US, "일", if us < 2 * DAY_US { "day" } else { "days" }),
+    };
+    match lang {
+        Lang::Ko => format!("{count}{ko}"),
+        Lang::En => format!("{count} {en}"),
+    }
+}
+
+/// 1,234,567
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+fn ms(ms: u64) -> i64 {
+    i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX)
+}
+
+/// `sentence` in `lang`.
+pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
+    let (ko, en): (String, String) = match sentence {
+        Sentence::Title => ("연결 상태".into(), "Connections".into()),
+        Sentence::SignIn => ("로그인".into(), "Sign in".into()),
+        Sentence::SignOut => ("로그아웃".into(), "Sign out".into()),
+        Sentence::Token => ("운영자 토큰".into(), "Operator token".into()),
+        Sentence::TokenHelp => (
+            "서버에서 `sandan-ingest operator add` 또는 `operator link` 명령으로 받을 수 있습니다.".into(),
+            "`sandan-ingest operator add` or `operator link` on the server gives you one.".into(),
+        ),
+        Sentence::TokenUnknown => {
+            ("등록되지 않았거나 폐기된 토큰입니다.".into(), "This token is unknown or revoked.".into())
+        }
+        Sentence::LinkUsed => (
+            "이미 사용했거나 기한이 지난 링크입니다. 새 링크를 받으세요.".into(),
+            "This link was used or has run out. Ask for a new one.".into(),
+        ),
+        Sentence::SignedIn => ("로그인되었습니다.".into(), "You are signed in.".into()),
+        Sentence::GoOn => ("연결 상태 보기".into(), "See the connections".into()),
+        Sentence::Broken => (
+            "서버가 응답할 수 없습니다. 원인은 서버 로그에 있습니다.".into(),
+            "The service could not answer. Its log says why.".into(),
+        ),
+        Sentence::OtherLanguage => ("English".into(), "한국어".into()),
+        Sentence::NoGateways => ("등록된 게이트웨이가 없습니다.".into(), "No gateway was added yet.".into()),
+        Sentence::AsOf(time) => (format!("{time} 기준"), format!("as of {time}")),
+        Sentence::State(state) => {
+            let (ko, en) = match state {
+                State::Offline => ("끊김", "offline"),
+                State::Silent => ("무응답", "silent"),
+                State::CatchingUp => ("밀린 데이터 전송 중", "catching up"),
+                State::Online => ("연결됨", "online"),
+                State::Enrolled => ("연결 전", "never seen"),
+            };
+            (ko.into(), en.into())
+        }
+        Sentence::Link(state) => {
+            let (ko, en) = match state {
+                LinkState::Down => ("응답 없음", "down"),
+                LinkState::Flaky => ("불안정", "flaky"),
+                LinkState::Unknown => ("확인 중", "not known yet"),
+                LinkState::Up => ("정상", "up"),
+                LinkState::Disabled => ("사용 안 함", "disabled"),
+            };
+            (ko.into(), en.into())
+        }
+        Sentence::LastData => ("마지막 데이터".into(), "Last data".into()),
+        Sentence::LastContact => ("마지막 통신".into(), "Last contact".into()),
+        Sentence::Spool => ("전송 대기".into(), "Waiting to be sent".into()),
+        Sentence::Links => ("장치".into(), "Devices".into()),
+        Sentence::Never => ("없음".into(), "never".into()),
+        Sentence::Unknown => ("알 수 없음".into(), "not known".into()),
+        Sentence::NoLinks => ("보고된 장치가 없습니다.".into(), "No device was reported.".into()),
+        Sentence::SpoolHolds { readings, percent, oldest_ms } => {
+            let (count, oldest) = (grouped(*readings), ms(*oldest_ms));
+            (
+                format!("{count}건, 가장 오래된 것 {} 전 (저장 공간 {percent}%)", span(oldest, Lang::Ko)),
+                format!("{count} readings, the oldest {} old (spool {percent} % full)", span(oldest, Lang::En)),
+            )
+        }
+        Sentence::SpoolEmpty { percent } => {
+            (format!("없음 (저장 공간 {percent}%)"), format!("nothing (spool {percent} % full)"))
+        }
+        Sentence::Ago(us) => (format!("{} 전", span(*us, Lang::Ko)), format!("{} ago", span(*us, Lang::En))),
+        Sentence::AllWell => ("이상 없음".into(), "All is well".into()),
+        Sentence::Fault(fault, now_us) => wrong(fault, *now_us),
+    };
+    match lang {
+        Lang::Ko => ko,
+        Lang::En => en,
+    }
+}
+
+/// What is wrong, in one sentence.
+fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
+    let since = |us: i64| (span(now_us - us, Lang::Ko), span(now_us - us, Lang::En));
+    match fault {
+        Fault::Offline { contact_us: Some(us) } => {
+            let (ko, en) = since(*us);
+            (format!("게이트웨이 연결이 끊겼습니다 ({ko}째)"), format!("the gateway has been offline for {en}"))
+        }
+        Fault::Offline { contact_us: None } => (
+            "서버가 시작된 뒤로 게이트웨이가 연결하지 않았습니다".into(),
+            "the gateway has not connected since the service started".into(),
+        ),
+        Fault::Silent { contact_us } => {
+            let (ko, en) = since(*contact_us);
+            (format!("게이트웨이에서 소식이 없습니다 ({ko}째)"), format!("the gateway has said nothing for {en}"))
+        }
+        Fault::LinkDown { device, last_good_us, others } => {
+            let (mut ko, mut en) = match last_good_us {
+                Some(us) => {
+                    let (ko, en) = since(*us);
+                    (
+                        format!("{device} 장치가 응답하지 않습니다 ({ko}째)"),
+                        format!("{device} has not answered for {en}"),
+                    )
+                }
+                None => {
+                    (format!("{device} 장치가 한 번도 응답하지 않았습니다"), format!("{device} has never answered"))
+                }
+            };
+            if *others > 0 {
+                ko = format!("{ko}. 다른 장치 {others}대도 응답하지 않습니다");
+                en = format!("{en}, nor do {others} more answer");
+            }
+            (ko, en)
+        }
+        Fault::LinkFlaky { device, success_permille } => {
+            let percent = success_permille / 10;
+            (
+                format!("{device} 장치의 응답이 불안정합니다 (최근 5분 성공률 {percent}%)"),
+                format!("{device} answers only {percent} % of the time (last 5 min)"),
+            )
+        }
+        Fault::Dropped { readings } => {
+            let count = grouped(*readings);
+            (
+                format!("게이트웨이에서 읽은 값 {count}건이 버려졌습니다"),
+                format!("{count} readings were dropped at the gateway"),
+            )
+        }
+        Fault::SpoolFull { percent } => {
+            (format!("게이트웨이 저장 공간이 {percent}% 찼습니다"), format!("the gateway's spool is {percent} % full"))
+        }
+        Fault::CatchingUp { oldest_ms } => {
+            let oldest = ms(*oldest_ms);
+            (
+                format!("밀린 데이터를 보내고 있습니다 (가장 오래된 것 {} 전)", span(oldest, Lang::Ko)),
+                format!("it is sending what it kept, the oldest {} old", span(oldest, Lang::En)),
+            )
+        }
+        Fault::NeverSeen => ("아직 한 번도 연결하지 않았습니다".into(), "it has never connected".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! The fleet: how each gateway and its links are, from what sessions report.
+//!
+//! Pure: events and the time come in, views go out. It promises that only contact
+//! makes a gateway look alive; backlog that drains never does. It holds no reading.
+
+mod board;
+
+use std::collections::BTreeMap;
+
+use sandan_proto::id::GatewayId;
+use sandan_proto::v1;
+
+pub use self::board::Board;
+use crate::time::SECOND_US;
+
+/// How often a gateway reports.
+pub const HEARTBEAT_US: i64 = 10 * SECOND_US;
+/// A gateway that missed this many heartbeats is silent: one may be late, two may be lost.
+const MISSED_HEARTBEATS: i64 = 3;
+/// Backlog older than this is being caught up, as for the lanes of the wire.
+const CATCHING_UP_MS: u64 = 30_000;
+/// A spool this full is said: at 80 % there is still time to act.
+const SPOOL_FULL_PERMILLE: u64 = 800;
+/// Dropped readings are said for this long after the last one.
+const DROPPED_SHOWN_US: i64 = 3_600 * SECOND_US;
+/// Most characters kept of a text that a gateway sent.
+const MAX_TEXT_CHARS: usize = 200;
+
+/// How a gateway is, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// No session.
+    Offline,
+    /// A session, but nothing came for three heartbeats.
+    Silent,
+    /// In contact, and sending what it kept.
+    CatchingUp,
+    /// In contact.
+    Online,
+    /// Added, never seen.
+    Enrolled,
+}
+
+/// How a link is, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkState {
+    /// It does not answer.
+    Down,
+    /// It answers now and then.
+    Flaky,
+    /// It was not heard of yet.
+    Unknown,
+    /// It answers.
+    Up,
+    /// Switched off in the gateway's configuration.
+    Disabled,
+}
+
+/// The one thing to say about a gateway, worst first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// No session since the last contact; none after a restart of the ingest.
+    Offline {
+        /// µs since 1970.
+        contact_us: Option<i64>,
+    },
+    /// A session without a word.
+    Silent {
+        /// µs since 1970.
+        contact_us: i64,
+    },
+    /// A device does not answer.
+    LinkDown {
+        /// The device's name at the gateway.
+        device: String,
+        /// Its last good reading; none when there never was one.
+        last_good_us: Option<i64>,
+        /// Further devices that do not answer.
+        others: usize,
+    },
+    /// A device answers now and then.
+    LinkFlaky {
+        /// The device's name at the gateway.
+        device: String,
+        /// Of 1,000 requests of the last 5 minutes.
+        success_permille: u32,
+    },
+    /// Readings were dropped.
+    Dropped {
+        /// Since the gateway started.
+        readings: u64,
+    },
+    /// The spool is nearly full.
+    SpoolFull {
+        /// Percent.
+        percent: u64,
+    },
+    /// The backlog drains.
+    CatchingUp {
+        /// Age of its oldest record, ms.
+        oldest_ms: u64,
+    },
+    /// Added, never seen.
+    NeverSeen,
+}
+
+/// What is shown of one gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Which.
+    pub id: GatewayId,
+    /// How it is.
+    pub state: State,
+    /// The last word from it, µs since 1970.
+    pub contact_us: Option<i64>,
+    /// Observation time of its newest stored reading, µs since 1970.
+    pub newest_us: Option<i64>,
+    /// What it still keeps.
+    pub spool: Option<Spool>,
+    /// Its devices, worst first.
+    pub links: Vec<Link>,
+    /// What is wrong; none while all is well.
+    pub fault: Option<Fault>,
+}
+
+/// What a gateway still keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spool {
+    /// Readings that are not acknowledged.
+    pub readings: u64,
+    /// Age of the oldest of them, ms.
+    pub oldest_ms: u64,
+    /// Of the byte cap, percent.
+    pub percent: u64,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its name at the gateway.
+    pub device: String,
+    /// Protocol and address.
+    pub endpoint: String,
+    /// How it is.
+    pub state: LinkState,
+    /// In the gateway's words; empty while all is well.
+    pub words: String,
+    /// Its last good reading, µs since 1970.
+    pub last_good_us: Option<i64>,
+    /// Of 1,000 requests of the last 5 minutes.
+    pub success_permille: u32,
+}
+
+/// Everything known of one gateway.
+#[derive(Debug, Default)]
+struct Seen {
+    /// More than one for the moment in which a new session replaces an old one.
+    sessions: u32,
+    contact_us: Option<i64>,
+    newest_us: Option<i64>,
+    health: Option<Health>,
+    dropped: u64,
+    dropped_us: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Health {
+    spool: Spool,
+    links: Vec<Link>,
+}
+
+/// All gateways of the complex.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    gateways: BTreeMap<GatewayId, Seen>,
+}
+
+impl Fleet {
+    /// A gateway that may connect. Known ones keep their state.
+    pub fn enrol(&mut self, id: GatewayId) {
+        self.gateways.entry(id).or_default();
+    }
+
+    /// A gateway that may no longer connect.
+    pub fn forget(&mut self, id: &GatewayId) {
+        self.gateways.remove(id);
+    }
+
+    /// A session began.
+    pub fn opened(&mut self, id: &GatewayId, now_us: i64) {
+        let seen = self.gateways.entry(id.clone()).or_default();
+        seen.sessions = seen.sessions.saturating_add(1);
+        seen.contact_us = Some(now_us);
+    }
+
+    /// A heartbeat.
+    pub fn health(&mut self, id: &GatewayId, health: &v1::Health, now_us: i64) {
+        let Some(seen) = self.gateways.get_mut(id) else { return };
+        seen.contact_us = Some(now_us);
+        // A restarted gateway counts from 0 again: what it dropped before is no longer said.
+        if health.readings_dropped_total > seen.dropped {
+            seen.dropped_us = Some(now_us);
+        }
+        seen.dropped = health.readings_dropped_total;
+        let spool = health.spool.unwrap_or_default();
+        let percent = spool.bytes_used.saturating_mul(100).checked_div(spool.bytes_cap).unwrap_or(0);
+        let mut links: Vec<_> = health.links.iter().map(|link| Link::from_wire(link, now_us)).collect();
+        links.sort_by(|a, b| (a.state, &a.device).cmp(&(b.state, &b.device)));
+        let spool = Spool { readings: spool.unacked_readings, oldest_ms: spool.oldest_unacked_ms, percent };
+        seen.health = Some(Health { spool, links });
+    }
+
+    /// Readings were stored, `newest_us` the latest observation time among them.
+    pub fn stored(&mut self, id: &GatewayId, newest_us: i64, now_us: i64) {
+        let Some(seen) = self.gateways.get_mut(id) else { return };
+        seen.newest_us = Some(seen.newest_us.map_or(newest_us, |before| before.max(newest_us)));
+        seen.contact_us = Some(now_us);
+    }
+
+    /// What the store holds, at the start.
+    pub fn recall(&mut self, id: &GatewayId, newest_us: i64) {
+        if let Some(seen) = self.gateways.get_mut(id) {
+            seen.newest_us = Some(seen.newest_us.map_or(newest_us, |before| before.max(newest_us)));
+        }
+    }
+
+    /// A session ended.
+    pub fn closed(&mut self, id: &GatewayId, now_us: i64) {
+        let Some(seen) = self.gateways.get_mut(id) else { return };
+        seen.sessions = seen.sessions.saturating_sub(1);
+        seen.contact_us = Some(now_us);
+    }
+
+    /// All gateways, what is worst first.
+    pub fn views(&self, now_us: i64) -> Vec<View> {
+        let mut views: Vec<_> = self.gateways.iter().map(|(id, seen)| seen.view(id, now_us)).collect();
+        views.sort_by_key(|view| (view.rank(), view.id.clone()));
+        views
+    }
+}
+
+impl Seen {
+    fn state(&self, now_us: i64) -> State {
+        let Some(contact_us) = self.contact_us else {
+            return if self.newest_us.is_some() { State::Offline } else { State::Enrolled };
+        };
+        if self.sessions == 0 {
+            State::Offline
+        } else if now_us - contact_us >= MISSED_HEARTBEATS * HEARTBEAT_US {
+            State::Silent
+        } else if self.health.as_ref().is_some_and(|health| health.spool.oldest_ms > CATCHING_UP_MS) {
+            State::CatchingUp
+        } else {
+            State::Online
+        }
+    }
+
+    fn view(&self, id: &GatewayId, now_us: i64) -> View {
+        let state = self.state(now_us);
+        View {
+            id: id.clone(),
+            state,
+            contact_us: self.contact_us,
+            newest_us: self.newest_us,
+            spool: self.health.as_ref().map(|health| health.spool),
+            links: self.health.as_ref().map(|health| health.links.clone()).unwrap_or_default(),
+            fault: self.fault(state, now_us),
+        }
+    }
+
+    fn fault(&self, state: State, now_us: i64) -> Option<Fault> {
+        match state {
+            State::Enrolled => return Some(Fault::NeverSeen),
+            State::Offline => return Some(Fault::Offline { contact_us: self.contact_us }),
+            State::Silent => return self.contact_us.map(|contact_us| Fault::Silent { contact_us }),
+            State::CatchingUp | State::Online => {}
+        }
+        let health = self.health.as_ref()?;
+        let mut down = health.links.iter().filter(|link| link.state == LinkState::Down);
+        if let Some(link) = down.next() {
+            let (device, last_good_us) = (link.device.clone(), link.last_good_us);
+            return Some(Fault::LinkDown { device, last_good_us, others: down.count() });
+        }
+        if self.dropped_us.is_some_and(|at| now_us - at < DROPPED_SHOWN_US) {
+            return Some(Fault::Dropped { readings: self.dropped });
+        }
+        if health.spool.percent * 10 >= SPOOL_FULL_PERMILLE {
+            return Some(Fault::SpoolFull { percent: health.spool.percent });
+        }
+        if let Some(link) = health.links.iter().find(|link| link.state == LinkState::Flaky) {
+            let (device, success_permille) = (link.device.clone(), link.success_permille);
+            return Some(Fault::LinkFlaky { device, success_permille });
+        }
+        (state == State::CatchingUp).then_some(Fault::CatchingUp { oldest_ms: health.spool.oldest_ms })
+    }
+}
+
+impl View {
+    /// Smaller is worse.
+    fn rank(&self) -> u8 {
+        match (&self.fault, self.state) {
+            (Some(Fault::Offline { .. }), _) => 0,
+            (Some(Fault::Silent { .. }), _) => 1,
+            (Some(Fault::LinkDown { .. }), _) => 2,
+            (Some(Fault::Dropped { .. }), _) => 3,
+            (Some(Fault::SpoolFull { .. }), _) => 4,
+            (Some(Fault::LinkFlaky { .. }), _) => 5,
+            (Some(Fault::CatchingUp { .. }), _) => 6,
+            (Some(Fault::NeverSeen), _) => 7,
+            (None, _) => 8,
+        }
+    }
+}
+
+impl Link {
+    fn from_wire(link: &v1::LinkHealth, now_us: i64) -> Self {
+        let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_CHARS).collect();
+        let age_us = |ms: u64| i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        Self {
+            device: cut(&link.device),
+            endpoint: cut(&link.endpoint),
+            state: match link.state() {
+                v1::LinkState::Down => LinkState::Down,
+                v1::LinkState::Flaky => LinkState::Flaky,
+                v1::LinkState::Unspecified => LinkState::Unknown,
+                v1::LinkState::Up => LinkState::Up,
+                v1::LinkState::Disabled => LinkState::Disabled,
+            },
+            words: cut(&link.fault),
+            last_good_us: link.last_good_age_ms.map(|ms| now_us.saturating_sub(age_us(ms))),
+            success_permille: link.success_permille_5min,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Ids that this service makes: 128 random bits each, typed apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not an id of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("that is not a {0} id: a UUID as `list` prints it")]
+pub struct NotAnId(&'static str);
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new one.
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+        impl FromStr for $name {
+            type Err = NotAnId;
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                Uuid::parse_str(text.trim()).map(Self).map_err(|_| NotAnId($kind))
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// One consent.
+    ConsentId,
+    "consent"
+);
+uuid_id!(
+    /// One person or program that reads for a firm.
+    MemberId,
+    "member"
+);
+uuid_id!(
+    /// One person who looks at the console.
+    OperatorId,
+    "operator"
+);
+
+impl ConsentId {
+    /// A fixed one, for tables that people compare.
+    #[cfg(test)]
+    pub(crate) fn numbered(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+}

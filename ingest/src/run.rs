@@ -1,0 +1,213 @@
+//! The one wiring file: opens the store and the ports, spawns every task, and ends
+//! them in order. Everything else is handed what it needs.
+
+mod check;
+mod data_dir;
+mod door;
+mod http;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub use self::check::{FileReport, Report, check};
+use self::data_dir::Stores;
+pub use self::door::Door;
+use crate::access::Access;
+use crate::admin::{Admin, Running, socket};
+use crate::api::{self, Api};
+use crate::auth::{Auth, Sessions};
+use crate::config::{Config, Listen};
+use crate::console::{self, Console};
+use crate::fleet::Board;
+use crate::metrics::{Metrics, StoreCollector};
+use crate::store::control::{Control, ControlError};
+use crate::store::{Readings, StoreError};
+use crate::time::system_clock;
+
+/// From the signal until everything has ended. A longer one would be cut off by the
+/// service managers' usual 90 s, a shorter one would cut off a commit on a slow disk.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+/// Open pulls may go on for this long after the signal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why the service did not run, or a command did not reach the store.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data directory cannot be used.
+    #[error("the data directory {} cannot be used", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the data directory {} is in use by a process that does not answer\n  hint: is another `serve` starting or ending?",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// A port is not to be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Certificate and key do not do.
+    #[error("the certificate or key for {what} cannot be used: {reason}")]
+    Tls {
+        /// `http` or `uplink`.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A part of the service ended by itself.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+    /// Signals cannot be awaited.
+    #[error("signals cannot be awaited")]
+    Signal(#[source] std::io::Error),
+    /// The work did not end in time.
+    #[error("not everything ended within {} s", SHUTDOWN_DEADLINE.as_secs())]
+    Deadline,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control data failed.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// The parts that both `serve` and a single command have.
+struct Parts {
+    stores: Stores,
+    fleet: Arc<Board>,
+    access: Arc<Access>,
+    metrics: Arc<Metrics>,
+}
+
+impl Parts {
+    async fn open(stores: Stores) -> Result<Self, RunError> {
+        let clock = system_clock();
+        let metrics = Arc::new(Metrics::default());
+        let gateways = stores.control.gateways().await?;
+        let in_force = gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id);
+        let fleet = Arc::new(Board::new(clock.clone(), in_force));
+        let access =
+            Access::new(stores.control.clone(), stores.readings.clone(), fleet.clone(), clock, metrics.clone()).await?;
+        Ok(Self { stores, fleet, access, metrics })
+    }
+
+    fn admin(&self, running: Option<Running>) -> Admin {
+        Admin {
+            access: self.access.clone(),
+            control: self.stores.control.clone(),
+            fleet: self.fleet.clone(),
+            readings: self.stores.readings.clone(),
+            running,
+        }
+    }
+
+    /// What the store holds of each gateway, for the console.
+    async fn recall(&self) -> Result<(), RunError> {
+        for firm in self.stores.control.firms().await? {
+            for series in Readings::series(self.stores.readings.as_ref(), &firm.id).await? {
+                if let Some(newest_us) = series.newest_us {
+                    self.fleet.recall(&series.gateway, newest_us);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(config: &Config) -> Result<(), RunError> {
+    // Whoever brought another provider in was first, and has its reasons.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
+
+    let stores = data_dir::open(config)?.ok_or_else(|| RunError::InUse(config.data_dir.clone()))?;
+    let parts = Parts::open(stores).await?;
+    parts.recall().await?;
+    let mut registry = Registry::default();
+    parts.metrics.register(&mut registry);
+    registry.register_collector(Box::new(StoreCollector(parts.stores.readings.clone())));
+
+    let uplink = listen(&config.uplink).await?;
+    let http = listen(&config.http.listen).await?;
+    let (uplink_at, http_at) = (local(&uplink, &config.uplink)?, local(&http, &config.http.listen)?);
+    let socket_path = config.data_dir.join(socket::NAME);
+    let socket =
+        socket::bind(&socket_path).map_err(|source| RunError::DataDir { path: socket_path.clone(), source })?;
+
+    let auth = Auth::new(parts.stores.control.clone());
+    let sessions = Arc::new(Sessions::default());
+    let secure = config.http.listen.tls.is_some() || config.http.behind_proxy;
+    let api = Api { access: parts.access.clone(), auth: auth.clone(), registry };
+    let console = Console {
+        access: parts.access.clone(),
+        auth: auth.clone(),
+        sessions: sessions.clone(),
+        complex: config.complex.clone(),
+        secure,
+    };
+    let pages = api::router(Arc::new(api)).merge(console::router(Arc::new(console)));
+    let pages = api::limited(pages, parts.metrics.clone());
+    let console_url = config.http.public_url.clone().unwrap_or_else(|| {
+        let scheme = if config.http.listen.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{http_at}")
+    });
+    let admin = Arc::new(parts.admin(Some(Running { sessions, console_url })));
+
+    let stop = CancellationToken::new();
+    let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
+    let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
+
+    println!("{}", serde_json::json!({ "ready": true, "uplink": uplink_at.to_string(), "http": http_at.to_string() }));
+    tracing::info!(uplink = %uplink_at, http = %http_at, complex = config.complex, "serving");
+
+    let mut pages = pages;
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        _ = &mut pages.task => Err(RunError::Ended("the HTTP side")),
+    };
+    tracing::info!(reason = ended.as_ref().map_or("failure", |signal| *signal), "ending");
+
+    let ending = async {
+        stop.cancel();
+        pages.end(DRAIN).await;
+        let _ = admin.await;
+        parts.access.finish().await;
+    };
+    let in_time = tokio::time::timeout(SHUTDOWN_DEADLINE, ending).await;
+    // The lock goes with `parts`; a socket without a service behind it would mislead.
+    let _ = std::fs::remove_file(&socket_path);
+    ended?;
+    in_time.map_err(|_| RunError::Deadline)
+}
+
+async fn listen(listen: &Listen) -> Result<TcpListener, RunError> {
+    let address = listen.address;
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+}
+
+fn local(listener: &TcpListener, listen: &Listen) -> Result<SocketAddr, RunError> {
+    listener.local_addr().map_err(|source| RunError::Listen { address: listen.address, source })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! How a command reaches the store: through the running service, or by itself.
+
+use super::{Parts, RunError, data_dir};
+use crate::admin::socket::{Client, NAME};
+use crate::admin::{Admin, Answer, Command, Refused};
+use crate::config::Config;
+
+/// A way in.
+pub struct Door(Way);
+
+enum Way {
+    Running(Client),
+    // The admin first: what it holds ends before the lock goes with the parts.
+    Own(Box<Admin>, Box<Parts>),
+}
+
+impl Door {
+    /// By itself when the lock on the data directory is free, else through the socket
+    /// of the process that holds it.
+    pub async fn open(config: &Config) -> Result<Self, RunError> {
+        if let Some(stores) = data_dir::open(config)? {
+            let parts = Parts::open(stores).await?;
+            return Ok(Self(Way::Own(Box::new(parts.admin(None)), Box::new(parts))));
+        }
+        match Client::connect(&config.data_dir.join(NAME)).await {
+            Ok(client) => Ok(Self(Way::Running(client))),
+            Err(error) => {
+                tracing::debug!(%error, "the admin socket does not answer");
+                Err(RunError::InUse(config.data_dir.clone()))
+            }
+        }
+    }
+
+    /// Has one command carried out.
+    pub async fn execute(&mut self, command: Command) -> Result<Answer, Refused> {
+        match &mut self.0 {
+            Way::Running(client) => client.execute(&command).await,
+            Way::Own(admin, _) => admin.execute(command).await,
+        }
+    }
+
+    /// Ends what was begun.
+    pub async fn close(self) {
+        if let Way::Own(_, parts) = self.0 {
+            parts.access.finish().await;
+        }
+    }
+}

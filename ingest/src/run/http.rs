@@ -1,0 +1,66 @@
+//! The HTTP port, plain or with TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::RunError;
+use crate::config::Tls;
+
+/// A connection that has not sent its first request by then is closed.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// The running port.
+pub(super) struct Pages {
+    pub(super) task: JoinHandle<std::io::Result<()>>,
+    handle: Handle<SocketAddr>,
+}
+
+impl Pages {
+    /// Takes no further connections, and waits for open ones for as long as `drain`.
+    pub(super) async fn end(self, drain: Duration) {
+        self.handle.graceful_shutdown(Some(drain));
+        if !self.task.is_finished() {
+            let _ = self.task.await;
+        }
+    }
+}
+
+pub(super) fn start(listener: TcpListener, tls: Option<&Tls>, router: Router) -> Result<Pages, RunError> {
+    let handle = Handle::new();
+    let server =
+        Server::from_listener(listener).handle(handle.clone()).http1_only().first_request_timeout(FIRST_REQUEST);
+    let pages = router.into_make_service();
+    let task = match tls {
+        None => tokio::spawn(server.serve(pages)),
+        Some(tls) => {
+            let config = RustlsConfig::from_config(Arc::new(server_config(tls)?));
+            tokio::spawn(server.acceptor(RustlsAcceptor::new(config)).serve(pages))
+        }
+    };
+    Ok(Pages { task, handle })
+}
+
+fn server_config(tls: &Tls) -> Result<ServerConfig, RunError> {
+    let refused = |reason: String| RunError::Tls { what: "http", reason };
+    let chain = CertificateDer::pem_file_iter(&tls.cert_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refused(format!("{}: {error}", tls.cert_file.display())))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key_file)
+        .map_err(|error| refused(format!("{}: {error}", tls.key_file.display())))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| refused(error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}

@@ -1,0 +1,3 @@
+//! Session: one gateway's stream, from its Hello to its Goodbye.
+
+pub mod admission;

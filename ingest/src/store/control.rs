@@ -1,0 +1,247 @@
+//! Who there is and what was agreed: firms, gateways, members, operators, consents,
+//! and the audit log, behind one trait.
+//!
+//! It promises that a change and its audit entry are durable together or not at all,
+//! and that a grantor's epoch moves in the same transaction as the consent that moves it.
+
+use async_trait::async_trait;
+use sandan_proto::id::{FirmId, GatewayId};
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Chain, Draft, Entry, Head, Kind};
+use crate::auth::{Principal, TokenHash};
+use crate::consent::{Consent, SharedForm, Snapshot, Terms};
+use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::time::rfc3339;
+
+/// A company.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firm {
+    /// `hanbit-mould`.
+    pub id: FirmId,
+    /// 한빛금형.
+    pub name_ko: String,
+    /// Hanbit Mould.
+    pub name_en: String,
+}
+
+/// A gateway that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayEntry {
+    /// `firm/name`.
+    pub id: GatewayId,
+    /// µs since 1970.
+    pub added_us: i64,
+    /// Its token is refused from this time on, µs since 1970.
+    pub revoked_us: Option<i64>,
+}
+
+/// A member that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberEntry {
+    /// Who.
+    pub id: MemberId,
+    /// For which firm.
+    pub firm: FirmId,
+    /// For people.
+    pub name: String,
+    /// µs since 1970.
+    pub added_us: i64,
+    /// The token is refused from this time on, µs since 1970.
+    pub revoked_us: Option<i64>,
+}
+
+/// An operator that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorEntry {
+    /// Who.
+    pub id: OperatorId,
+    /// For people.
+    pub name: String,
+    /// µs since 1970.
+    pub added_us: i64,
+    /// The token is refused from this time on, µs since 1970.
+    pub revoked_us: Option<i64>,
+}
+
+/// One change to the control data.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Change {
+    AddFirm(Firm),
+    AddGateway {
+        id: GatewayId,
+        token: TokenHash,
+    },
+    RevokeGateway(GatewayId),
+    /// The store of readings lets the gateway's next session begin; here it is only logged.
+    ReleaseGateway(GatewayId),
+    AddMember {
+        id: MemberId,
+        firm: FirmId,
+        name: String,
+        token: TokenHash,
+    },
+    RevokeMember {
+        id: MemberId,
+        firm: FirmId,
+    },
+    AddOperator {
+        id: OperatorId,
+        name: String,
+        token: TokenHash,
+    },
+    RevokeOperator(OperatorId),
+    Grant {
+        id: ConsentId,
+        grantor: FirmId,
+        grantee: FirmId,
+        terms: Terms,
+    },
+    Revoke {
+        id: ConsentId,
+        grantor: FirmId,
+        grantee: FirmId,
+    },
+}
+
+/// Who makes a change, and when.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// As the audit log names them.
+    pub actor: String,
+    /// µs since 1970.
+    pub now_us: i64,
+}
+
+/// Why control data could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It is there already.
+    #[error("{kind} `{id}` exists already")]
+    Exists {
+        /// `firm`, …
+        kind: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// It is not there.
+    #[error("there is no {kind} `{id}`")]
+    Missing {
+        /// `firm`, …
+        kind: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// It was revoked before.
+    #[error("{kind} `{id}` is revoked already")]
+    Revoked {
+        /// `gateway`, …
+        kind: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// The engine failed.
+    #[error("the control data could not be reached")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Change {
+    /// What the audit log says of it. `Missing` and the like were ruled out before.
+    pub fn drafts(&self, actor: &str) -> Vec<Draft> {
+        let firm = |firm: &FirmId, kind| Draft::new(Chain::Firm(firm.clone()), kind, actor);
+        match self {
+            Change::AddFirm(it) => vec![
+                firm(&it.id, Kind::FirmAdded).with("name_ko", it.name_ko.as_str()).with("name_en", it.name_en.as_str()),
+            ],
+            Change::AddGateway { id, .. } => vec![
+                firm(&id.firm(), Kind::GatewayAdded).with("gateway", id.as_str()),
+                firm(&id.firm(), Kind::TokenMinted).with("gateway", id.as_str()),
+            ],
+            Change::RevokeGateway(id) => vec![firm(&id.firm(), Kind::GatewayRevoked).with("gateway", id.as_str())],
+            Change::ReleaseGateway(id) => vec![firm(&id.firm(), Kind::GatewayReleased).with("gateway", id.as_str())],
+            Change::AddMember { id, firm: of, name, .. } => vec![
+                firm(of, Kind::MemberAdded).with("member", id.to_string()).with("name", name.as_str()),
+                firm(of, Kind::TokenMinted).with("member", id.to_string()),
+            ],
+            Change::RevokeMember { id, firm: of } => {
+                vec![firm(of, Kind::MemberRevoked).with("member", id.to_string())]
+            }
+            Change::AddOperator { id, name, .. } => {
+                let added = Draft::new(Chain::Complex, Kind::OperatorAdded, actor);
+                let minted = Draft::new(Chain::Complex, Kind::TokenMinted, actor);
+                vec![
+                    added.with("operator", id.to_string()).with("name", name.as_str()),
+                    minted.with("operator", id.to_string()),
+                ]
+            }
+            Change::RevokeOperator(id) => {
+                vec![Draft::new(Chain::Complex, Kind::OperatorRevoked, actor).with("operator", id.to_string())]
+            }
+            Change::Grant { id, grantor, grantee, terms } => {
+                vec![described(firm(grantor, Kind::ConsentGranted), *id, grantee, terms)]
+            }
+            Change::Revoke { id, grantor, grantee } => vec![
+                firm(grantor, Kind::ConsentRevoked).with("consent", id.to_string()).with("grantee", grantee.as_str()),
+            ],
+        }
+    }
+}
+
+fn described(draft: Draft, id: ConsentId, grantee: &FirmId, terms: &Terms) -> Draft {
+    let texts = |ids: &mut dyn Iterator<Item = String>| ids.collect::<Vec<_>>();
+    let mut draft = draft
+        .with("consent", id.to_string())
+        .with("grantee", grantee.as_str())
+        .with("assets", texts(&mut terms.assets.iter().map(ToString::to_string)))
+        .with("metrics", texts(&mut terms.metrics.iter().map(ToString::to_string)))
+        .with("not_before", rfc3339(terms.access.not_before_us))
+        .with("until", rfc3339(terms.access.until_us));
+    if let Some(from) = terms.event.from_us {
+        draft = draft.with("from", rfc3339(from));
+    }
+    if let Some(to) = terms.event.to_us {
+        draft = draft.with("to", rfc3339(to));
+    }
+    match &terms.form {
+        SharedForm::Raw => draft.with("form", "raw"),
+        SharedForm::Bucketed { floor_us, functions } => draft
+            .with("form", "bucketed")
+            .with("floor_us", *floor_us)
+            .with("functions", texts(&mut functions.iter().map(ToString::to_string))),
+    }
+}
+
+/// The control data.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Makes one change and writes its audit entries, durably and together.
+    async fn apply(&self, change: Change, by: Stamp) -> Result<(), ControlError>;
+
+    /// All firms, by id.
+    async fn firms(&self) -> Result<Vec<Firm>, ControlError>;
+    /// All gateways, by id, also revoked ones.
+    async fn gateways(&self) -> Result<Vec<GatewayEntry>, ControlError>;
+    /// All members, by firm and name, also revoked ones.
+    async fn members(&self) -> Result<Vec<MemberEntry>, ControlError>;
+    /// All operators, by name, also revoked ones.
+    async fn operators(&self) -> Result<Vec<OperatorEntry>, ControlError>;
+    /// Whom a token belongs to, with the stored hash; none when unknown or revoked.
+    async fn principal(&self, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError>;
+
+    /// All consents of all firms, oldest first.
+    async fn consents(&self) -> Result<Vec<Consent>, ControlError>;
+    /// The consents of one grantor and its epoch, of one moment.
+    async fn snapshot(&self, grantor: &FirmId) -> Result<Snapshot, ControlError>;
+    /// The epoch of one grantor.
+    async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError>;
+
+    /// Writes one audit entry durably.
+    async fn append(&self, draft: Draft, now_us: i64) -> Result<Entry, ControlError>;
+    /// Entries after a number, oldest first, at most `limit`.
+    async fn audit(&self, chain: &Chain, after: u64, limit: usize) -> Result<Vec<Entry>, ControlError>;
+    /// The head of a chain; [`Head::EMPTY`] when there is none.
+    async fn audit_head(&self, chain: &Chain) -> Result<Head, ControlError>;
+    /// The newest audit time of all chains, µs since 1970.
+    async fn newest_audit_us(&self) -> Result<i64, ControlError>;
+}

@@ -1,0 +1,454 @@
+//! The embedded engine: one shared inbox in front, one file per firm behind it.
+//!
+//! An admitted batch is one row of `inbox.db`, as it came, in the transaction that
+//! moves its lane's watermark; nothing else is written on the way to an
+//! acknowledgement. Compaction packs a firm's rows into `firms/<number>.db` later.
+//! The directory belongs to one process: whoever opens it has locked it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use sandan_proto::births::Births;
+use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, TimelineId};
+use tokio::sync::{Semaphore, oneshot};
+use uuid::Uuid;
+
+use super::delivery::Content;
+use super::{
+    Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Metrics, Opening, ReadCursor, Readings, Receipt,
+    RefusedSeries, Registered, SeriesInfo, SeriesNo, StoreError, Stored,
+};
+use crate::consent::Permit;
+use compact::Compactor;
+use file::failed;
+use heads::{Head, Heads};
+use inbox::{Inbox, Now};
+
+mod catalogue;
+mod compact;
+pub mod control;
+mod deliver;
+mod facts;
+mod file;
+mod firm_file;
+mod heads;
+mod inbox;
+mod pack;
+mod read;
+mod rows;
+mod run;
+
+pub use compact::Compaction;
+
+/// Reads that run at once. More would only share the same disk and cores with the
+/// writer.
+const READERS: usize = 4;
+
+/// How the engine is run.
+#[derive(Clone)]
+pub struct Options {
+    /// At most one commit begins in this time: what 2,000 gateways share one sync for.
+    pub commit_interval: Duration,
+    /// When firms are packed.
+    pub compaction: Compaction,
+    /// The store's clock, µs since 1970.
+    pub now: Now,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            commit_interval: Duration::from_millis(50),
+            compaction: Compaction::default(),
+            now: Arc::new(|| {
+                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+            }),
+        }
+    }
+}
+
+/// What the writer, the compactor and readers share.
+struct Shared {
+    dir: PathBuf,
+    uuid: Uuid,
+    timeline: TimelineId,
+    options: Options,
+    heads: Heads,
+    metrics: Arc<Metrics>,
+    idle: Mutex<Vec<Connection>>,
+    #[cfg(test)]
+    crash_at: Mutex<Option<&'static str>>,
+}
+
+/// Readings in SQLite files under one directory.
+pub struct SqliteReadings {
+    // In the order in which they have to go: the compactor writes through the inbox.
+    compactor: Compactor,
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    readers: Arc<Semaphore>,
+}
+
+impl SqliteReadings {
+    /// Opens or makes the files under `dir`, after deleting what a crash left of a
+    /// compaction. Blocks on the disk.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
+        let firms = dir.join("firms");
+        std::fs::create_dir_all(&firms)
+            .and_then(|()| std::fs::File::open(dir)?.sync_all())
+            .map_err(|source| StoreError::Io { path: firms, source })?;
+        let conn = file::open(&inbox_path(dir), &file::INBOX, |conn| {
+            conn.execute(
+                "INSERT INTO store (one, uuid, timeline) VALUES (1, ?1, ?2)",
+                params![Uuid::new_v4().as_bytes(), TimelineId::random().as_bytes()],
+            )
+            .map(drop)
+        })?;
+        let (uuid, timeline): (Vec<u8>, Vec<u8>) = conn
+            .query_row("SELECT uuid, timeline FROM store", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(failed("reading the inbox"))?;
+        let uuid = Uuid::from_slice(&uuid).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let timeline = TimelineId::from_bytes(&timeline).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        compact::recover(dir, uuid, &conn)?;
+        let heads = load_heads(&conn)?;
+        let metrics = Arc::new(Metrics::default());
+        let inbox =
+            Arc::new(Inbox::start(conn, options.commit_interval, Arc::clone(&options.now), Arc::clone(&metrics))?);
+        let shared = Arc::new(Shared {
+            dir: dir.into(),
+            uuid,
+            timeline,
+            options,
+            heads,
+            metrics,
+            idle: Mutex::default(),
+            #[cfg(test)]
+            crash_at: Mutex::default(),
+        });
+        let compactor = Compactor::start(Arc::clone(&shared), Arc::clone(&inbox))?;
+        Ok(Self { compactor, inbox, shared, readers: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// Runs a read of the inbox on a thread that may block, in one snapshot.
+    async fn reading<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let shared = Arc::clone(&self.shared);
+        let read = move || {
+            let _turn = turn;
+            let conn = shared.reader()?;
+            let result = pin(&conn).and_then(|()| run(&shared, &conn));
+            shared.give_back(conn);
+            result
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Engine { what: "a read", source: Box::new(error) }))
+    }
+}
+
+fn inbox_path(dir: &Path) -> PathBuf {
+    dir.join("inbox.db")
+}
+
+/// Begins a read whose view of the inbox stays as it is now.
+fn pin(conn: &Connection) -> Result<(), StoreError> {
+    let pin = || {
+        conn.execute_batch("BEGIN")?;
+        conn.prepare_cached("SELECT one FROM store")?.query_row([], |_| Ok(()))
+    };
+    pin().map_err(failed("reading the inbox"))
+}
+
+/// Row headers alone: payloads stay unread on their overflow pages.
+fn load_heads(conn: &Connection) -> Result<Heads, StoreError> {
+    let heads = Heads::default();
+    let load = || {
+        let mut select = conn.prepare(
+            "SELECT id, firm, first_us, last_us, received_us, readings, length(payload) FROM record ORDER BY id",
+        )?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let head = Head {
+                id: row.get(0)?,
+                first_us: row.get(2)?,
+                last_us: row.get(3)?,
+                received_us: row.get(4)?,
+                readings: row.get::<_, i64>(5)?.cast_unsigned(),
+                bytes: row.get::<_, i64>(6)?.cast_unsigned(),
+            };
+            heads.add(row.get(1)?, head, &[]);
+        }
+        Ok(())
+    };
+    load().map_err(failed("reading the inbox"))?;
+    Ok(heads)
+}
+
+impl Shared {
+    /// A connection that only reads the inbox.
+    fn reader(&self) -> Result<Connection, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(conn) = idle {
+            return Ok(conn);
+        }
+        let path = inbox_path(&self.dir);
+        file::open_to_read(&path, &file::INBOX)?
+            .ok_or_else(|| StoreError::Io { path, source: std::io::ErrorKind::NotFound.into() })
+    }
+
+    /// Takes a connection back, and lets go of what it had pinned.
+    fn give_back(&self, conn: Connection) {
+        if conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok() {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < READERS {
+                idle.push(conn);
+            }
+        }
+    }
+
+    /// Makes the heads know the latest observation time of each series of a firm. The
+    /// first call after a start looks through what the firm has; from then on commits
+    /// keep it.
+    fn learn_newest(&self, inbox: &Connection, firm: i64) -> Result<(), StoreError> {
+        if self.heads.knows_newest(firm) {
+            return Ok(());
+        }
+        self.heads.follow_newest(firm);
+        let mut found = HashMap::new();
+        let rows = self.heads.overlapping(firm, i64::MIN, i64::MAX);
+        let (file, mut rows) = read::open_file(self, firm, rows)?;
+        if let Some(file) = &file {
+            firm_file::newest(file, &mut found)?;
+        }
+        rows.sort_by_key(|head| std::cmp::Reverse(head.last_us));
+        let found = RefCell::new(found);
+        let mut places = rows::Places::default();
+        for head in rows {
+            let Some(record) = rows::record(inbox, head.id)? else { continue };
+            // A series that is known to be as new as the row's end needs no decoding.
+            let older = |series: SeriesNo| found.borrow().get(&series).is_none_or(|&time_us| time_us < head.last_us);
+            rows::columns(inbox, &mut places, &record, older, |series, group, _, offset_us, _| {
+                if let Some(&last) = group.times_us.last() {
+                    heads::raise(&mut found.borrow_mut(), series, last.saturating_add(offset_us));
+                }
+            })?;
+        }
+        self.heads.complete_newest(firm, &found.into_inner());
+        Ok(())
+    }
+
+    /// In tests, the point at which a process is made to stop.
+    #[cfg(test)]
+    fn crash_point(&self, here: &'static str) -> Result<(), StoreError> {
+        let crash = *self.crash_at.lock().unwrap_or_else(PoisonError::into_inner) == Some(here);
+        if crash { Err(StoreError::Closed) } else { Ok(()) }
+    }
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // as in tests
+    fn crash_point(&self, _here: &'static str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Readings for SqliteReadings {
+    fn timeline(&self) -> TimelineId {
+        self.shared.timeline
+    }
+
+    async fn open_session(
+        &self,
+        gateway: &GatewayId,
+        last_epoch: u64,
+        lanes: &[LaneId],
+    ) -> Result<Opening, StoreError> {
+        let (gateway, lanes) = (gateway.clone(), lanes.to_vec());
+        self.inbox
+            .write(move |conn, _| {
+                let numbers = catalogue::ensure_gateway(conn, &gateway)?;
+                let (granted, used): (i64, i64) = conn
+                    .prepare_cached("SELECT granted, used FROM gateway WHERE number = ?1")?
+                    .query_row([numbers.gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let used = used.cast_unsigned();
+                if last_epoch < used {
+                    return Ok(Opening::Fenced { used });
+                }
+                // A spool may know a later epoch than a store that was restored.
+                let epoch = granted.cast_unsigned().max(last_epoch) + 1;
+                conn.prepare_cached("UPDATE gateway SET granted = ?2 WHERE number = ?1")?
+                    .execute([numbers.gateway, epoch.cast_signed()])?;
+                let watermarks = lanes
+                    .into_iter()
+                    .map(|lane| Ok((lane, watermark(conn, &gateway, lane)?)))
+                    .collect::<rusqlite::Result<_>>()?;
+                Ok(Opening::Granted { epoch, watermarks })
+            })
+            .await
+    }
+
+    async fn release(&self, gateway: &GatewayId) -> Result<bool, StoreError> {
+        let gateway = gateway.clone();
+        self.inbox
+            .write(
+                move |conn, _| Ok(conn.execute("UPDATE gateway SET used = 0 WHERE id = ?1", [gateway.as_str()])? > 0),
+            )
+            .await
+    }
+
+    async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError> {
+        let gateway = gateway.clone();
+        self.reading(move |_, conn| watermark(conn, &gateway, lane).map_err(failed("reading a watermark"))).await
+    }
+
+    async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError> {
+        let gateway = gateway.clone();
+        self.inbox
+            .write(move |conn, group| catalogue::register(conn, group.now_us, &gateway, births).map(Arc::new))
+            .await
+    }
+
+    async fn registered(&self, gateway: &GatewayId, hash: BirthsHash) -> Result<Option<Arc<Registered>>, StoreError> {
+        let gateway = gateway.clone();
+        self.reading(move |_, conn| Ok(catalogue::registered(conn, &gateway, hash)?.map(Arc::new))).await
+    }
+
+    async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError> {
+        let gateway = gateway.clone();
+        self.inbox
+            .write(move |conn, _| {
+                let numbers = catalogue::ensure_gateway(conn, &gateway)?;
+                conn.prepare_cached(
+                    "INSERT INTO clock (gateway, boot, offset_us) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![numbers.gateway, boot.as_bytes(), offset_us])?;
+                Ok(clock(conn, &gateway, boot)?.unwrap_or(offset_us))
+            })
+            .await
+    }
+
+    async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<i64>, StoreError> {
+        let gateway = gateway.clone();
+        self.reading(move |_, conn| clock(conn, &gateway, boot).map_err(failed("reading a clock"))).await
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> Result<Receipt, StoreError> {
+        let (done, receipt) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let bytes = match &delivery.content {
+            Content::Batch { sealed, .. } => sealed.payload.len(),
+            Content::Dead { original, .. } => original.len(),
+            Content::Gap { .. } => 0,
+        };
+        let delivery = Arc::new(delivery);
+        let record = Arc::clone(&delivery);
+        let run = move |conn: &Connection, group: &mut inbox::Group| deliver::store(conn, group, &record);
+        let settle = move |result: Result<(Stored, Option<deliver::NewHead>), StoreError>| {
+            // Readable before it is acknowledged.
+            drop(done.send(result.map(|(stored, head)| settled(&shared, &delivery, stored, head))));
+        };
+        self.inbox.queue(bytes, run, settle).await?;
+        Ok(receipt)
+    }
+
+    async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError> {
+        let permit = permit.clone();
+        self.shared.metrics.reads.add(1);
+        self.reading(move |shared, conn| read::chunk(shared, conn, &permit, cursor, limit)).await
+    }
+
+    async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
+        let firm = firm.clone();
+        self.reading(move |shared, conn| {
+            let Some(number) = catalogue::firm_number(conn, &firm)? else { return Ok(Vec::new()) };
+            shared.learn_newest(conn, number)?;
+            catalogue::list(conn, &firm, number, &shared.heads)
+        })
+        .await
+    }
+
+    async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError> {
+        let gateway = gateway.clone();
+        self.reading(move |_, conn| facts::lanes(conn, &gateway)).await
+    }
+
+    async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError> {
+        let gateway = gateway.clone();
+        self.reading(move |_, conn| facts::dead_letters(conn, &gateway)).await
+    }
+
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
+        let firm = firm.clone();
+        self.reading(move |_, conn| facts::gaps(conn, &firm, limit)).await
+    }
+
+    async fn refused_series(&self, firm: &FirmId) -> Result<Vec<RefusedSeries>, StoreError> {
+        let firm = firm.clone();
+        self.reading(move |_, conn| {
+            catalogue::firm_number(conn, &firm)?
+                .map_or(Ok(Vec::new()), |number| catalogue::refused(conn, &firm, number))
+        })
+        .await
+    }
+
+    async fn compact(&self, firm: &FirmId) -> Result<(), StoreError> {
+        self.compactor.compact(firm).await
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}
+
+/// Counts what was synced and makes it readable.
+fn settled(shared: &Shared, delivery: &Delivery, stored: Stored, head: Option<deliver::NewHead>) -> Stored {
+    let metrics = &shared.metrics;
+    match &stored {
+        Stored::Done { stored, letters, .. } => {
+            metrics.records.add(1);
+            metrics.readings.add(*stored);
+            for letter in letters {
+                metrics.dead_lettered(letter.reason, letter.readings.unwrap_or(0));
+            }
+        }
+        Stored::Duplicate { .. } => metrics.duplicates.add(1),
+        Stored::Ahead { .. } | Stored::Superseded => {}
+    }
+    match (&delivery.content, head) {
+        (Content::Batch { newest, .. }, Some(new)) => {
+            metrics.bytes.add(new.head.bytes);
+            shared.heads.add(new.firm, new.head, newest);
+        }
+        (Content::Gap { .. }, _) if matches!(stored, Stored::Done { .. }) => metrics.gaps.add(1),
+        _ => {}
+    }
+    stored
+}
+
+fn watermark(conn: &Connection, gateway: &GatewayId, lane: LaneId) -> rusqlite::Result<u64> {
+    conn.prepare_cached(
+        "SELECT through FROM lane JOIN gateway ON gateway.number = lane.gateway WHERE gateway.id = ?1 AND lane = ?2",
+    )?
+    .query_row(params![gateway.as_str(), lane.as_bytes()], |row| row.get::<_, i64>(0))
+    .optional()
+    .map(|through| through.unwrap_or(0).cast_unsigned())
+}
+
+fn clock(conn: &Connection, gateway: &GatewayId, boot: BootId) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT offset_us FROM clock JOIN gateway ON gateway.number = clock.gateway WHERE gateway.id = ?1 AND boot = ?2",
+    )?
+    .query_row(params![gateway.as_str(), boot.as_bytes()], |row| row.get(0))
+    .optional()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,452 @@
+//! Control data in `control.db`: WAL, every commit synced (`synchronous = FULL`).
+//!
+//! One connection writes, one reads, so that a pull's epoch check does not wait for
+//! the sync of somebody's audit entry.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use sandan_proto::id::{FirmId, GatewayId};
+
+use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
+use crate::auth::{Member, Principal, TokenHash};
+use crate::consent::{Consent, Snapshot, Status, StoredTerms};
+use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, Stamp};
+
+/// The layout that this build writes, kept as `SQLite`'s `user_version`.
+pub const SCHEMA_VERSION: i64 = 1;
+/// How long a statement waits for the other connection's commit before it fails.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+const SCHEMA: &str = include_str!("control/schema.sql");
+const STATEMENTS: &str = include_str!("control/statements.sql");
+
+/// One statement of the file, found when the program is compiled.
+macro_rules! sql {
+    ($name:literal) => {{
+        const STATEMENT: &str = statement(STATEMENTS, concat!("-- name: ", $name, "\n"));
+        STATEMENT
+    }};
+}
+
+/// What follows `head` up to the next statement's head.
+const fn statement(file: &'static str, head: &str) -> &'static str {
+    let (bytes, head) = (file.as_bytes(), head.as_bytes());
+    let mut at = 0;
+    while at + head.len() <= bytes.len() {
+        if matches(bytes, at, head) {
+            let start = at + head.len();
+            let mut end = start;
+            while end < bytes.len() && !matches(bytes, end, b"-- name: ") {
+                end += 1;
+            }
+            return file.split_at(end).0.split_at(start).1;
+        }
+        at += 1;
+    }
+    panic!("no statement of this name in statements.sql")
+}
+
+const fn matches(bytes: &[u8], at: usize, wanted: &[u8]) -> bool {
+    let mut offset = 0;
+    while offset < wanted.len() {
+        if at + offset >= bytes.len() || bytes[at + offset] != wanted[offset] {
+            return false;
+        }
+        offset += 1;
+    }
+    true
+}
+
+/// A stored row that is not of its form.
+#[derive(Debug, thiserror::Error)]
+#[error("control.db holds a {0} that cannot be read")]
+struct BadRow(&'static str);
+
+fn engine(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ControlError {
+    ControlError::Engine(error.into())
+}
+
+impl From<rusqlite::Error> for ControlError {
+    fn from(error: rusqlite::Error) -> Self {
+        engine(error)
+    }
+}
+
+/// `control.db`.
+#[derive(Clone)]
+pub struct SqliteControl {
+    writer: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl SqliteControl {
+    /// Opens the file, and lays it out when it is new.
+    pub fn open(path: &Path) -> Result<Self, ControlError> {
+        let connect = || -> Result<Connection, ControlError> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let mut writer = connect()?;
+        let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        if version(&writer)? == 0_i64 {
+            let transaction = writer.transaction()?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()?;
+        }
+        let found: i64 = version(&writer)?;
+        if found != SCHEMA_VERSION {
+            return Err(engine(format!("control.db has layout {found}, this build knows {SCHEMA_VERSION}")));
+        }
+        let reader = connect()?;
+        reader.pragma_update(None, "query_only", true)?;
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let writer = self.writer.clone();
+        tokio::task::spawn_blocking(move || {
+            // A panic in an earlier closure rolled its transaction back; the connection is sound.
+            let mut connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+        .await
+        .map_err(engine)?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection.transaction()?;
+            work(&transaction)
+        })
+        .await
+        .map_err(engine)?
+    }
+}
+
+fn append(tx: &Transaction<'_>, draft: Draft, now_us: i64) -> Result<Entry, ControlError> {
+    let entry = Entry::after(&head(tx, &draft.chain)?, draft, now_us);
+    let chain = entry.chain.to_string();
+    tx.prepare_cached(sql!("add_audit"))?.execute(params![
+        chain,
+        signed(entry.number),
+        entry.time_us,
+        entry.kind.as_str(),
+        entry.actor,
+        entry.detail_json(),
+        entry.previous.as_bytes(),
+        entry.hash.as_bytes(),
+    ])?;
+    tx.prepare_cached(sql!("set_audit_head"))?.execute(params![
+        chain,
+        signed(entry.number),
+        entry.time_us,
+        entry.hash.as_bytes()
+    ])?;
+    Ok(entry)
+}
+
+fn head(tx: &Transaction<'_>, chain: &Chain) -> Result<Head, ControlError> {
+    let found = tx
+        .prepare_cached(sql!("audit_head"))?
+        .query_row([chain.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))
+        .optional()?;
+    let Some((number, time_us, hash)) = found else { return Ok(Head::EMPTY) };
+    let hash = Hash::from_bytes(&hash).ok_or_else(|| engine(BadRow("hash")))?;
+    Ok(Head { number: unsigned(number), time_us, hash })
+}
+
+/// `SQLite`'s integers are signed; numbers here count from 0 and never get near the limit.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Fails unless there is one row that is not revoked.
+fn in_force(
+    tx: &Transaction<'_>,
+    sql: &str,
+    args: impl rusqlite::Params,
+    kind: &'static str,
+    id: &impl ToString,
+) -> Result<(), ControlError> {
+    match tx.prepare_cached(sql)?.query_row(args, |row| row.get::<_, Option<i64>>(0)).optional()? {
+        None => Err(ControlError::Missing { kind, id: id.to_string() }),
+        Some(Some(_)) => Err(ControlError::Revoked { kind, id: id.to_string() }),
+        Some(None) => Ok(()),
+    }
+}
+
+fn firm_exists(tx: &Transaction<'_>, firm: &FirmId) -> Result<(), ControlError> {
+    if tx.prepare_cached(sql!("firm_exists"))?.exists([firm.as_str()])? {
+        Ok(())
+    } else {
+        Err(ControlError::Missing { kind: "firm", id: firm.to_string() })
+    }
+}
+
+/// Inserts; a row that is there already is said so.
+fn insert(
+    tx: &Transaction<'_>,
+    sql: &str,
+    args: impl rusqlite::Params,
+    kind: &'static str,
+    id: &impl ToString,
+) -> Result<(), ControlError> {
+    match tx.prepare_cached(sql)?.execute(args) {
+        Ok(_) => Ok(()),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+            Err(ControlError::Exists { kind, id: id.to_string() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), ControlError> {
+    let execute = |sql: &str, args: &[&dyn rusqlite::ToSql]| -> Result<(), ControlError> {
+        tx.prepare_cached(sql)?.execute(args)?;
+        Ok(())
+    };
+    match change {
+        Change::AddFirm(firm) => {
+            let args = params![firm.id.as_str(), firm.name_ko, firm.name_en, now_us];
+            insert(tx, sql!("add_firm"), args, "firm", &firm.id)
+        }
+        Change::AddGateway { id, token } => {
+            let firm = id.firm();
+            firm_exists(tx, &firm)?;
+            let args = params![id.as_str(), firm.as_str(), token.as_bytes(), now_us];
+            insert(tx, sql!("add_gateway"), args, "gateway", id)
+        }
+        Change::RevokeGateway(id) => {
+            in_force(tx, sql!("gateway_revoked"), [id.as_str()], "gateway", id)?;
+            execute(sql!("revoke_gateway"), &[&id.as_str(), &now_us])
+        }
+        Change::ReleaseGateway(id) => in_force(tx, sql!("gateway_revoked"), [id.as_str()], "gateway", id),
+        Change::AddMember { id, firm, name, token } => {
+            firm_exists(tx, firm)?;
+            let args = params![id.to_string(), firm.as_str(), name, token.as_bytes(), now_us];
+            insert(tx, sql!("add_member"), args, "member", id)
+        }
+        Change::RevokeMember { id, firm } => {
+            in_force(tx, sql!("member_revoked"), params![id.to_string(), firm.as_str()], "member", id)?;
+            execute(sql!("revoke_member"), &[&id.to_string(), &now_us])
+        }
+        Change::AddOperator { id, name, token } => {
+            let args = params![id.to_string(), name, token.as_bytes(), now_us];
+            insert(tx, sql!("add_operator"), args, "operator", id)
+        }
+        Change::RevokeOperator(id) => {
+            in_force(tx, sql!("operator_revoked"), [id.to_string()], "operator", id)?;
+            execute(sql!("revoke_operator"), &[&id.to_string(), &now_us])
+        }
+        Change::Grant { id, grantor, grantee, terms } => {
+            firm_exists(tx, grantor)?;
+            firm_exists(tx, grantee)?;
+            let terms = serde_json::to_string(terms).map_err(engine)?;
+            let args = params![id.to_string(), grantor.as_str(), grantee.as_str(), terms, now_us];
+            insert(tx, sql!("add_consent"), args, "consent", id)?;
+            execute(sql!("raise_epoch"), &[&grantor.as_str()])
+        }
+        Change::Revoke { id, grantor, .. } => {
+            in_force(tx, sql!("consent_revoked"), params![id.to_string(), grantor.as_str()], "consent", id)?;
+            execute(sql!("revoke_consent"), &[&id.to_string(), &now_us])?;
+            execute(sql!("raise_epoch"), &[&grantor.as_str()])
+        }
+    }
+}
+
+/// A text column as an id or other parsed value.
+fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize, kind: &'static str) -> Result<T, ControlError> {
+    row.get_ref(at)?.as_str().map_err(engine)?.parse().map_err(|_| engine(BadRow(kind)))
+}
+
+fn rows<T>(
+    tx: &Transaction<'_>,
+    sql: &str,
+    args: impl rusqlite::Params,
+    of: impl Fn(&Row<'_>) -> Result<T, ControlError>,
+) -> Result<Vec<T>, ControlError> {
+    let mut statement = tx.prepare_cached(sql)?;
+    let mut found = statement.query(args)?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        all.push(of(row)?);
+    }
+    Ok(all)
+}
+
+fn consent(row: &Row<'_>) -> Result<Consent, ControlError> {
+    Ok(Consent {
+        id: parsed(row, 0, "consent id")?,
+        grantor: parsed(row, 1, "firm id")?,
+        grantee: parsed(row, 2, "firm id")?,
+        terms: StoredTerms::parse(row.get_ref(3)?.as_str().map_err(engine)?),
+        status: match row.get(4)? {
+            None => Status::Active,
+            Some(at_us) => Status::Revoked { at_us },
+        },
+    })
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, ControlError> {
+    let hash = |at| -> Result<Hash, ControlError> {
+        Hash::from_bytes(&row.get::<_, Vec<u8>>(at)?).ok_or_else(|| engine(BadRow("hash")))
+    };
+    Ok(Entry {
+        chain: parsed(row, 0, "chain")?,
+        number: unsigned(row.get(1)?),
+        time_us: row.get(2)?,
+        kind: Kind::parse(row.get_ref(3)?.as_str().map_err(engine)?).ok_or_else(|| engine(BadRow("entry kind")))?,
+        actor: row.get(4)?,
+        detail: serde_json::from_str(row.get_ref(5)?.as_str().map_err(engine)?).map_err(engine)?,
+        previous: hash(6)?,
+        hash: hash(7)?,
+    })
+}
+
+fn epoch(tx: &Transaction<'_>, grantor: &FirmId) -> Result<u64, ControlError> {
+    let found = tx.prepare_cached(sql!("epoch"))?.query_row([grantor.as_str()], |row| row.get(0)).optional()?;
+    Ok(unsigned(found.unwrap_or(0)))
+}
+
+fn principal(tx: &Transaction<'_>, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {
+    let stored = |row: &Row<'_>| -> Result<TokenHash, ControlError> {
+        TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))
+    };
+    let of = |sql: &str, principal: &dyn Fn(&Row<'_>) -> Result<Principal, ControlError>| {
+        rows(tx, sql, [token.as_bytes()], |row| Ok((stored(row)?, principal(row)?)))
+    };
+    let gateway = |row: &Row<'_>| Ok(Principal::Gateway(parsed::<GatewayId>(row, 1, "gateway id")?));
+    let member = |row: &Row<'_>| {
+        let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
+        Ok(Principal::Member(Member { id, firm, name: row.get(3)? }))
+    };
+    let operator = |row: &Row<'_>| Ok(Principal::Operator(parsed(row, 1, "operator id")?));
+    let mut found = of(sql!("principal_gateway"), &gateway)?;
+    found.extend(of(sql!("principal_member"), &member)?);
+    found.extend(of(sql!("principal_operator"), &operator)?);
+    Ok(found.pop())
+}
+
+#[async_trait]
+impl Control for SqliteControl {
+    async fn apply(&self, it: Change, by: Stamp) -> Result<(), ControlError> {
+        self.write(move |tx| {
+            change(tx, &it, by.now_us)?;
+            for draft in it.drafts(&by.actor) {
+                append(tx, draft, by.now_us)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn firms(&self) -> Result<Vec<Firm>, ControlError> {
+        self.read(|tx| {
+            rows(tx, sql!("firms"), [], |row| {
+                Ok(Firm { id: parsed(row, 0, "firm id")?, name_ko: row.get(1)?, name_en: row.get(2)? })
+            })
+        })
+        .await
+    }
+
+    async fn gateways(&self) -> Result<Vec<GatewayEntry>, ControlError> {
+        self.read(|tx| {
+            rows(tx, sql!("gateways"), [], |row| {
+                Ok(GatewayEntry { id: parsed(row, 0, "gateway id")?, added_us: row.get(1)?, revoked_us: row.get(2)? })
+            })
+        })
+        .await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberEntry>, ControlError> {
+        self.read(|tx| {
+            rows(tx, sql!("members"), [], |row| {
+                let (id, firm) = (parsed(row, 0, "member id")?, parsed(row, 1, "firm id")?);
+                Ok(MemberEntry { id, firm, name: row.get(2)?, added_us: row.get(3)?, revoked_us: row.get(4)? })
+            })
+        })
+        .await
+    }
+
+    async fn operators(&self) -> Result<Vec<OperatorEntry>, ControlError> {
+        self.read(|tx| {
+            rows(tx, sql!("operators"), [], |row| {
+                let id = parsed(row, 0, "operator id")?;
+                Ok(OperatorEntry { id, name: row.get(1)?, added_us: row.get(2)?, revoked_us: row.get(3)? })
+            })
+        })
+        .await
+    }
+
+    async fn principal(&self, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {
+        let token = token.clone();
+        self.read(move |tx| principal(tx, &token)).await
+    }
+
+    async fn consents(&self) -> Result<Vec<Consent>, ControlError> {
+        self.read(|tx| rows(tx, sql!("consents"), [], consent)).await
+    }
+
+    async fn snapshot(&self, grantor: &FirmId) -> Result<Snapshot, ControlError> {
+        let grantor = grantor.clone();
+        self.read(move |tx| {
+            let consents = rows(tx, sql!("consents_of"), [grantor.as_str()], consent)?;
+            Ok(Snapshot { epoch: epoch(tx, &grantor)?, grantor, consents })
+        })
+        .await
+    }
+
+    async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {
+        let grantor = grantor.clone();
+        self.read(move |tx| epoch(tx, &grantor)).await
+    }
+
+    async fn append(&self, draft: Draft, now_us: i64) -> Result<Entry, ControlError> {
+        self.write(move |tx| append(tx, draft, now_us)).await
+    }
+
+    async fn audit(&self, chain: &Chain, after: u64, limit: usize) -> Result<Vec<Entry>, ControlError> {
+        let chain = chain.to_string();
+        let (after, limit) = (signed(after), signed(limit as u64));
+        self.read(move |tx| rows(tx, sql!("audit_after"), params![chain, after, limit], entry)).await
+    }
+
+    async fn audit_head(&self, chain: &Chain) -> Result<Head, ControlError> {
+        let chain = chain.clone();
+        self.read(move |tx| head(tx, &chain)).await
+    }
+
+    async fn newest_audit_us(&self) -> Result<i64, ControlError> {
+        self.read(|tx| {
+            let newest = tx.query_row(sql!("newest_audit"), [], |row| row.get::<_, Option<i64>>(0))?;
+            Ok(newest.unwrap_or(0))
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

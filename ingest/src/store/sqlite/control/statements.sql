@@ -1,0 +1,62 @@
+-- name: add_firm
+INSERT INTO firm (id, name_ko, name_en, added_us) VALUES (?1, ?2, ?3, ?4);
+-- name: add_gateway
+INSERT INTO gateway (id, firm, token_hash, added_us) VALUES (?1, ?2, ?3, ?4);
+-- name: add_member
+INSERT INTO member (id, firm, name, token_hash, added_us) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: add_operator
+INSERT INTO operator (id, name, token_hash, added_us) VALUES (?1, ?2, ?3, ?4);
+-- name: add_consent
+INSERT INTO consent (id, grantor, grantee, terms, granted_us) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: firm_exists
+SELECT 1 FROM firm WHERE id = ?1;
+-- name: gateway_revoked
+SELECT revoked_us FROM gateway WHERE id = ?1;
+-- name: member_revoked
+SELECT revoked_us FROM member WHERE id = ?1 AND firm = ?2;
+-- name: operator_revoked
+SELECT revoked_us FROM operator WHERE id = ?1;
+-- name: consent_revoked
+SELECT revoked_us FROM consent WHERE id = ?1 AND grantor = ?2;
+-- name: revoke_gateway
+UPDATE gateway SET revoked_us = ?2 WHERE id = ?1;
+-- name: revoke_member
+UPDATE member SET revoked_us = ?2 WHERE id = ?1;
+-- name: revoke_operator
+UPDATE operator SET revoked_us = ?2 WHERE id = ?1;
+-- name: revoke_consent
+UPDATE consent SET revoked_us = ?2 WHERE id = ?1;
+-- name: raise_epoch
+UPDATE firm SET epoch = epoch + 1 WHERE id = ?1;
+-- name: firms
+SELECT id, name_ko, name_en FROM firm ORDER BY id;
+-- name: gateways
+SELECT id, added_us, revoked_us FROM gateway ORDER BY id;
+-- name: members
+SELECT id, firm, name, added_us, revoked_us FROM member ORDER BY firm, name, id;
+-- name: operators
+SELECT id, name, added_us, revoked_us FROM operator ORDER BY name, id;
+-- name: principal_gateway
+SELECT token_hash, id FROM gateway WHERE token_hash = ?1 AND revoked_us IS NULL;
+-- name: principal_member
+SELECT token_hash, id, firm, name FROM member WHERE token_hash = ?1 AND revoked_us IS NULL;
+-- name: principal_operator
+SELECT token_hash, id FROM operator WHERE token_hash = ?1 AND revoked_us IS NULL;
+-- name: consents
+SELECT id, grantor, grantee, terms, revoked_us FROM consent ORDER BY number;
+-- name: consents_of
+SELECT id, grantor, grantee, terms, revoked_us FROM consent WHERE grantor = ?1 ORDER BY number;
+-- name: epoch
+SELECT epoch FROM firm WHERE id = ?1;
+-- name: audit_head
+SELECT number, time_us, hash FROM audit_head WHERE chain = ?1;
+-- name: add_audit
+INSERT INTO audit (chain, number, time_us, kind, actor, detail, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
+-- name: set_audit_head
+INSERT INTO audit_head (chain, number, time_us, hash) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (chain) DO UPDATE SET number = ?2, time_us = ?3, hash = ?4;
+-- name: audit_after
+SELECT chain, number, time_us, kind, actor, detail, previous, hash FROM audit
+WHERE chain = ?1 AND number > ?2 ORDER BY number LIMIT ?3;
+-- name: newest_audit
+SELECT max(time_us) FROM audit_head;

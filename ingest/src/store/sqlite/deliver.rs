@@ -1,0 +1,235 @@
+//! The storing of one record: epoch and watermark are read again, what does not fit
+//! is dropped, the rest is stored and the watermark moves, all in one transaction.
+
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::heads::Head;
+use super::inbox::{Group, is_about_data, savepoint};
+use crate::store::delivery::{Content, Delivery, Letter, Place, Stored, place};
+use sandan_proto::v1::DeadLetterReason;
+
+/// Bytes of dead letters that are kept for each gateway, so that one that sends
+/// nothing else cannot fill the disk. Beyond it they are only counted.
+const KEPT_DEAD_BYTES: i64 = 64 << 20;
+/// What one letter costs beside its record: its row and its sentence.
+const LETTER_BYTES: i64 = 160;
+
+/// What a stored record adds to the heads.
+pub(super) struct NewHead {
+    pub firm: i64,
+    pub head: Head,
+}
+
+struct Gateway {
+    number: i64,
+    firm: i64,
+    granted: u64,
+    used: u64,
+}
+
+struct Lane {
+    through: u64,
+    cumulative: u64,
+}
+
+/// Stores one delivery. A record that the engine refuses for what it holds is
+/// dead-lettered in its place, so that it never stops its lane or its neighbours.
+pub(super) fn store(
+    conn: &Connection,
+    group: &mut Group,
+    delivery: &Delivery,
+) -> rusqlite::Result<(Stored, Option<NewHead>)> {
+    let Some(gateway) = gateway(conn, delivery)? else { return Ok((Stored::Superseded, None)) };
+    if gateway.granted != delivery.epoch {
+        return Ok((Stored::Superseded, None));
+    }
+    let lane = lane(conn, gateway.number, delivery)?;
+    match place(lane.through, delivery.first, delivery.last) {
+        Place::Duplicate => return Ok((Stored::Duplicate { through: lane.through }, None)),
+        Place::Ahead => return Ok((Stored::Ahead { through: lane.through }, None)),
+        Place::Next => {}
+    }
+    if gateway.used != delivery.epoch {
+        conn.prepare_cached("UPDATE gateway SET used = ?2 WHERE number = ?1")?
+            .execute(params![gateway.number, delivery.epoch.cast_signed()])?;
+    }
+    let commit = group.commit_number(conn, gateway.firm)?;
+    let now_us = group.now_us;
+    match savepoint(conn, |conn| take(conn, now_us, commit, &gateway, &lane, delivery)) {
+        Err(error) if is_about_data(&error) => {
+            tracing::warn!(gateway = %delivery.gateway, sequence = delivery.last, %error, "dead-lettered a record that the engine refused");
+            let refused = refused(delivery);
+            savepoint(conn, |conn| take(conn, now_us, commit, &gateway, &lane, &refused))
+        }
+        result => result,
+    }
+}
+
+fn gateway(conn: &Connection, delivery: &Delivery) -> rusqlite::Result<Option<Gateway>> {
+    conn.prepare_cached("SELECT number, firm, granted, used FROM gateway WHERE id = ?1")?
+        .query_row([delivery.gateway.as_str()], |row| {
+            Ok(Gateway {
+                number: row.get(0)?,
+                firm: row.get(1)?,
+                granted: row.get::<_, i64>(2)?.cast_unsigned(),
+                used: row.get::<_, i64>(3)?.cast_unsigned(),
+            })
+        })
+        .optional()
+}
+
+fn lane(conn: &Connection, gateway: i64, delivery: &Delivery) -> rusqlite::Result<Lane> {
+    conn.prepare_cached("SELECT through, cumulative FROM lane WHERE gateway = ?1 AND lane = ?2")?
+        .query_row(params![gateway, delivery.lane.as_bytes()], |row| {
+            Ok(Lane {
+                through: row.get::<_, i64>(0)?.cast_unsigned(),
+                cumulative: row.get::<_, i64>(1)?.cast_unsigned(),
+            })
+        })
+        .optional()
+        .map(|lane| lane.unwrap_or(Lane { through: 0, cumulative: 0 }))
+}
+
+/// The same record as one that nothing but its bytes is kept of.
+fn refused(delivery: &Delivery) -> Delivery {
+    let original = match &delivery.content {
+        Content::Batch { sealed, .. } => sealed.to_wire().encode_to_vec().into(),
+        Content::Gap { gap, .. } => gap.to_wire().encode_to_vec().into(),
+        Content::Dead { original, .. } => original.clone(),
+    };
+    let letters = vec![Letter {
+        series: None,
+        reason: DeadLetterReason::Undecodable,
+        readings: None,
+        detail: "the store's engine refused the record".into(),
+    }];
+    Delivery { content: Content::Dead { original, letters }, ..delivery.clone() }
+}
+
+fn take(
+    conn: &Connection,
+    now_us: i64,
+    commit: i64,
+    gateway: &Gateway,
+    lane: &Lane,
+    delivery: &Delivery,
+) -> rusqlite::Result<(Stored, Option<NewHead>)> {
+    let cumulative = delivery.cumulative.unwrap_or(lane.cumulative).max(lane.cumulative);
+    // What the gateway counted since the last record: the size of a gap that was stored
+    // in part, and of a record that cannot be read.
+    let counted = cumulative - lane.cumulative;
+    let mut newest_us = None;
+    let mut stored = 0;
+    let mut head = None;
+    let mut noted = Vec::new();
+    match &delivery.content {
+        Content::Batch { sealed, births, offset_us, first_us, last_us, readings, dead_columns, letters, .. } => {
+            conn.prepare_cached(include_str!("sql/insert_record.sql"))?.execute(named_params! {
+                ":firm": gateway.firm,
+                ":gateway": gateway.number,
+                ":lane": delivery.lane.as_bytes(),
+                ":sequence": sealed.sequence.cast_signed(),
+                ":births": births,
+                ":boot": sealed.boot.as_bytes(),
+                ":offset_us": offset_us,
+                ":cumulative": sealed.cumulative_readings.cast_signed(),
+                ":commit_no": commit,
+                ":received_us": now_us,
+                ":first_us": first_us,
+                ":last_us": last_us,
+                ":readings": readings.cast_signed(),
+                ":dead_columns": dead_columns.iter().flat_map(|ordinal| ordinal.to_le_bytes()).collect::<Vec<u8>>(),
+                ":payload": sealed.payload.as_ref(),
+            })?;
+            let (id, bytes) = (conn.last_insert_rowid(), sealed.payload.len() as u64);
+            if !letters.is_empty() {
+                let original = sealed.to_wire().encode_to_vec();
+                noted = bury(conn, now_us, gateway.number, delivery, &original, letters, counted)?;
+            }
+            (stored, newest_us) = (*readings, Some(*last_us));
+            let (first_us, last_us) = (*first_us, *last_us);
+            head = Some(NewHead {
+                firm: gateway.firm,
+                head: Head { id, first_us, last_us, received_us: now_us, readings: *readings, bytes },
+            });
+        }
+        Content::Gap { gap, from_us, to_us } => {
+            conn.prepare_cached(include_str!("sql/insert_gap.sql"))?.execute(named_params! {
+                ":firm": gateway.firm,
+                ":gateway": gateway.number,
+                ":lane": delivery.lane.as_bytes(),
+                ":first_sequence": lane.through.cast_signed() + 1,
+                ":last_sequence": gap.last_sequence.cast_signed(),
+                ":cause": i32::from(gap.cause),
+                ":from_us": from_us,
+                ":to_us": to_us,
+                ":readings": gap.readings().min(counted).cast_signed(),
+                ":received_us": now_us,
+            })?;
+        }
+        Content::Dead { original, letters } => {
+            noted = bury(conn, now_us, gateway.number, delivery, original, letters, counted)?;
+        }
+    }
+    conn.prepare_cached(include_str!("sql/move_watermark.sql"))?.execute(named_params! {
+        ":gateway": gateway.number,
+        ":lane": delivery.lane.as_bytes(),
+        ":through": delivery.last.cast_signed(),
+        ":cumulative": cumulative.cast_signed(),
+        ":readings": stored.cast_signed(),
+        ":newest_us": newest_us,
+        ":now_us": now_us,
+    })?;
+    Ok((Stored::Done { through: delivery.last, stored, letters: noted, newest_us }, head))
+}
+
+/// Counts dead letters, and keeps them with the record's bytes while there is room.
+fn bury(
+    conn: &Connection,
+    now_us: i64,
+    gateway: i64,
+    delivery: &Delivery,
+    original: &[u8],
+    letters: &[Letter],
+    counted: u64,
+) -> rusqlite::Result<Vec<Letter>> {
+    if letters.is_empty() {
+        return Ok(Vec::new());
+    }
+    let letters: Vec<Letter> = letters
+        .iter()
+        .map(|letter| Letter { readings: Some(letter.readings.unwrap_or(counted)), ..letter.clone() })
+        .collect();
+    let size = original.len() as i64 + LETTER_BYTES * letters.len() as i64;
+    let kept = conn
+        .prepare_cached("UPDATE gateway SET dead_bytes = dead_bytes + ?2 WHERE number = ?1 AND dead_bytes + ?2 <= ?3")?
+        .execute(params![gateway, size, KEPT_DEAD_BYTES])?
+        > 0;
+    let record = if kept {
+        conn.prepare_cached(
+            "INSERT INTO dead_record (gateway, lane, sequence, received_us, original) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![gateway, delivery.lane.as_bytes(), delivery.last.cast_signed(), now_us, original])?;
+        Some(conn.last_insert_rowid())
+    } else {
+        None
+    };
+    for (ordinal, letter) in letters.iter().enumerate() {
+        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0).cast_signed());
+        if record.is_some() {
+            conn.prepare_cached(
+                "INSERT INTO dead_letter (record, ordinal, series, reason, readings, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![record, ordinal as i64, letter.series, reason, readings, letter.detail])?;
+        }
+        conn.prepare_cached(include_str!("sql/count_dead_letter.sql"))?.execute(params![
+            gateway,
+            reason,
+            readings,
+            now_us,
+            letter.detail
+        ])?;
+    }
+    Ok(letters)
+}

@@ -1,0 +1,174 @@
+//! A firm's own file: packed blocks, and the mark up to which the inbox is in it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+use sandan_proto::id::FirmId;
+use uuid::Uuid;
+
+use super::file::{self, failed};
+use super::run::Run;
+use super::{heads, pack};
+use crate::store::{SeriesNo, StoreError};
+
+/// Where the file of a firm is.
+pub(super) fn path(dir: &Path, firm: i64) -> PathBuf {
+    dir.join("firms").join(format!("{firm}.db"))
+}
+
+/// Opens the file for packing, making it where there is none.
+pub(super) fn open(dir: &Path, firm: i64, id: &FirmId, inbox: Uuid) -> Result<Connection, StoreError> {
+    file::open(&path(dir, firm), &file::FIRM, |conn| {
+        conn.execute(
+            "INSERT INTO mark (one, inbox, id, firm) VALUES (1, ?1, 0, ?2)",
+            params![inbox.as_bytes(), id.as_str()],
+        )
+        .map(drop)
+    })
+}
+
+/// Opens the file for reading; none while nothing was packed.
+pub(super) fn open_to_read(dir: &Path, firm: i64) -> Result<Option<Connection>, StoreError> {
+    file::open_to_read(&path(dir, firm), &file::FIRM)
+}
+
+/// Inbox rows up to this id are in the file.
+pub(super) fn mark(conn: &Connection, inbox: Uuid) -> Result<i64, StoreError> {
+    let find = || {
+        conn.query_row("SELECT inbox, id FROM mark WHERE one = 1", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+        })
+    };
+    let (of, id) = find().map_err(failed("reading a firm file"))?;
+    if of != inbox.as_bytes() {
+        return Err(StoreError::Foreign {
+            path: conn.path().unwrap_or_default().into(),
+            expected: "a firm file of this inbox; it was copied from another store",
+        });
+    }
+    Ok(id)
+}
+
+/// Packs runs, each of one series and in the order of time, and moves the mark; all
+/// of it synced when this returns.
+pub(super) fn append(conn: &mut Connection, mark: i64, runs: HashMap<SeriesNo, Run>) -> Result<(), StoreError> {
+    let failed = failed("writing a firm file");
+    let tx = conn.transaction().map_err(&failed)?;
+    for ((times, commits), columns) in grouped(runs) {
+        let (times_packed, commits_packed) = (pack::pack_ascending(&times)?, pack::pack_ascending(&commits)?);
+        tx.prepare_cached("INSERT INTO block (rows, times, commits) VALUES (?1, ?2, ?3)")
+            .and_then(|mut insert| insert.execute(params![times.len() as i64, times_packed, commits_packed]))
+            .map_err(&failed)?;
+        let block = tx.last_insert_rowid();
+        let (Some(&first_us), Some(&last_us)) = (times.first(), times.last()) else { continue };
+        for (series, run) in columns {
+            let (quality, data) = (pack::pack_quality(&run.quality)?, pack::pack_values(&run.values)?);
+            let insert = || {
+                tx.prepare_cached(
+                    "INSERT INTO packed (series, block, first_us, last_us, quality, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![series.0, block, first_us, last_us, quality, data])?;
+                tx.prepare_cached(include_str!("sql/raise_newest.sql"))?.execute(params![
+                    series.0,
+                    last_us,
+                    times.len() as i64
+                ])
+            };
+            insert().map_err(&failed)?;
+        }
+    }
+    tx.execute("UPDATE mark SET id = ?1 WHERE one = 1", [mark]).map_err(&failed)?;
+    tx.commit().map_err(&failed)
+}
+
+/// Most readings of a series in one block: bounds what a read decodes to reach one
+/// reading. Compression gains little beyond.
+const BLOCK_ROWS: usize = 8_192;
+
+type Shared = (Vec<i64>, Vec<i64>);
+
+/// Cuts runs into blocks and puts those of equal times and commits together.
+fn grouped(runs: HashMap<SeriesNo, Run>) -> Vec<(Shared, Vec<(SeriesNo, Run)>)> {
+    let mut runs: Vec<_> = runs.into_iter().collect();
+    runs.sort_by_key(|&(series, _)| series);
+    let mut groups: Vec<(Shared, Vec<(SeriesNo, Run)>)> = Vec::new();
+    let mut known = HashMap::<Shared, usize>::new();
+    for (series, run) in runs {
+        for start in (0..run.len()).step_by(BLOCK_ROWS) {
+            let mut piece = run.slice(start..run.len().min(start + BLOCK_ROWS));
+            let shared = (std::mem::take(&mut piece.times), std::mem::take(&mut piece.commits));
+            if let Some(&group) = known.get(&shared) {
+                groups[group].1.push((series, piece));
+            } else {
+                known.insert(shared.clone(), groups.len());
+                groups.push((shared, vec![(series, piece)]));
+            }
+        }
+    }
+    groups
+}
+
+/// One packed column, not read yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed {
+    pub id: i64,
+    pub block: i64,
+    pub first_us: i64,
+}
+
+/// The packed columns of a series that may hold times in [from, to).
+pub(super) fn packed(conn: &Connection, series: SeriesNo, from_us: i64, to_us: i64) -> Result<Vec<Packed>, StoreError> {
+    let find = || {
+        conn.prepare_cached(
+            "SELECT id, block, first_us FROM packed WHERE series = ?1 AND first_us < ?3 AND last_us >= ?2",
+        )?
+        .query_map(params![series.0, from_us, to_us], |row| {
+            Ok(Packed { id: row.get(0)?, block: row.get(1)?, first_us: row.get(2)? })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()
+    };
+    find().map_err(failed("reading a firm file"))
+}
+
+/// Unpacks a column.
+pub(super) fn unpack(conn: &Connection, packed: Packed) -> Result<Run, StoreError> {
+    let find = || {
+        let (times, commits): (Vec<u8>, Vec<u8>) = conn
+            .prepare_cached("SELECT times, commits FROM block WHERE id = ?1")?
+            .query_row([packed.block], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (quality, data): (Vec<u8>, Vec<u8>) = conn
+            .prepare_cached("SELECT quality, data FROM packed WHERE id = ?1")?
+            .query_row([packed.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((times, commits, quality, data))
+    };
+    let (times, commits, quality, data) = find().map_err(failed("reading a firm file"))?;
+    let run = Run {
+        times: pack::unpack_ascending(&times)?,
+        commits: pack::unpack_ascending(&commits)?,
+        quality: pack::unpack_quality(&quality)?,
+        values: pack::unpack_values(&data)?,
+    };
+    let rows = run.times.len();
+    let fits = run.commits.len() == rows
+        && run.values.len() == rows
+        && (run.quality.is_empty() || run.quality.len() == rows)
+        && run.times.is_sorted();
+    if !fits {
+        return Err(StoreError::Damaged(format!("block {} has columns of different lengths", packed.block)));
+    }
+    Ok(run)
+}
+
+/// Latest time of each series in the file.
+pub(super) fn newest(conn: &Connection, into: &mut HashMap<SeriesNo, i64>) -> Result<(), StoreError> {
+    let mut find = || {
+        let mut select = conn.prepare_cached("SELECT series, newest_us FROM newest")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            heads::raise(into, SeriesNo(row.get(0)?), row.get(1)?);
+        }
+        Ok(())
+    };
+    find().map_err(failed("reading a firm file"))
+}

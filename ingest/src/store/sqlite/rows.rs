@@ -1,0 +1,155 @@
+//! Inbox rows decoded into runs, without decoding the columns that nobody asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension};
+use sandan_proto::batch::{self, Group};
+
+use super::catalogue;
+use super::file::failed;
+use super::run::Run;
+use crate::store::{SeriesNo, StoreError};
+
+/// One row of the inbox.
+pub(super) struct Record {
+    births: u32,
+    offset_us: i64,
+    commit: i64,
+    dead_columns: Vec<u32>,
+    payload: Bytes,
+}
+
+/// A row by its id; none where it is not in the connection's snapshot.
+pub(super) fn record(conn: &Connection, id: i64) -> Result<Option<Record>, StoreError> {
+    let find = || {
+        conn.prepare_cached("SELECT births, offset_us, commit_no, dead_columns, payload FROM record WHERE id = ?1")?
+            .query_row([id], |row| {
+                let dead: Vec<u8> = row.get(3)?;
+                Ok(Record {
+                    births: row.get(0)?,
+                    offset_us: row.get(1)?,
+                    commit: row.get(2)?,
+                    dead_columns: dead.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+                    payload: row.get::<_, Vec<u8>>(4)?.into(),
+                })
+            })
+            .optional()
+    };
+    find().map_err(failed("reading the inbox"))
+}
+
+/// Places of births, looked up once.
+#[derive(Default)]
+pub(super) struct Places(HashMap<u32, Arc<[Option<SeriesNo>]>>);
+
+impl Places {
+    fn of(&mut self, conn: &Connection, births: u32) -> Result<Arc<[Option<SeriesNo>]>, StoreError> {
+        if let Some(places) = self.0.get(&births) {
+            return Ok(Arc::clone(places));
+        }
+        let places: Arc<[_]> = catalogue::places_of(conn, births)?.into();
+        self.0.insert(births, Arc::clone(&places));
+        Ok(places)
+    }
+}
+
+/// Calls `each` with the stored columns of a record that `wanted` names.
+pub(super) fn columns(
+    conn: &Connection,
+    places: &mut Places,
+    record: &Record,
+    wanted: impl Fn(SeriesNo) -> bool,
+    mut each: impl FnMut(SeriesNo, &Group, &batch::Column, i64, i64),
+) -> Result<(), StoreError> {
+    let places = places.of(conn, record.births)?;
+    let place = |series: u32| places.get(series as usize).copied().flatten();
+    let groups = narrow(&record.payload, |ordinal, series| {
+        place(series).is_some_and(&wanted) && record.dead_columns.binary_search(&ordinal).is_err()
+    })?;
+    for group in &groups {
+        for column in &group.columns {
+            if let Some(series) = place(column.series) {
+                each(series, group, column, record.offset_us, record.commit);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The readings of some versions of one series in a record, ordered by time. One run
+/// for each type that occurs.
+pub(super) fn runs(
+    conn: &Connection,
+    places: &mut Places,
+    record: &Record,
+    versions: &[SeriesNo],
+) -> Result<Vec<Run>, StoreError> {
+    let mut runs: Vec<Run> = Vec::new();
+    columns(
+        conn,
+        places,
+        record,
+        |series| versions.contains(&series),
+        |_, group, column, offset_us, commit| {
+            if !runs.iter_mut().any(|run| run.extend(group, column, offset_us, commit)) {
+                let mut run = Run::new(column.values.value_type());
+                run.extend(group, column, offset_us, commit);
+                runs.push(run);
+            }
+        },
+    )?;
+    runs.iter_mut().for_each(Run::sort);
+    Ok(runs)
+}
+
+/// As `v1::Batch`, but with its groups and columns left encoded.
+#[derive(Clone, PartialEq, Message)]
+struct RawBatch {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    groups: Vec<Bytes>,
+}
+#[derive(Clone, PartialEq, Message)]
+struct RawGroup {
+    #[prost(sint64, repeated, tag = "1")]
+    time_deltas_us: Vec<i64>,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    columns: Vec<Bytes>,
+}
+#[derive(Clone, PartialEq, Message)]
+struct RawColumn {
+    #[prost(uint32, tag = "1")]
+    series: u32,
+}
+
+/// Decodes only the columns that `keep` wants, given their ordinal over all groups and
+/// their series index.
+fn narrow(payload: &Bytes, keep: impl Fn(u32, u32) -> bool) -> Result<Vec<Group>, StoreError> {
+    let damaged = |what: &dyn std::fmt::Display| StoreError::Damaged(format!("a batch of the inbox: {what}"));
+    let mut narrowed = RawBatch { groups: Vec::new() };
+    let mut ordinal = 0;
+    for group in RawBatch::decode(payload.clone()).map_err(|error| damaged(&error))?.groups {
+        let mut group = RawGroup::decode(group).map_err(|error| damaged(&error))?;
+        let mut broken = None;
+        group.columns.retain(|column| {
+            let here = ordinal;
+            ordinal += 1;
+            match RawColumn::decode(column.clone()) {
+                Ok(column) => keep(here, column.series),
+                Err(error) => {
+                    broken = Some(error);
+                    false
+                }
+            }
+        });
+        if let Some(error) = broken {
+            return Err(damaged(&error));
+        }
+        if !group.columns.is_empty() {
+            narrowed.groups.push(group.encode_to_vec().into());
+        }
+    }
+    batch::decode(&narrowed.encode_to_vec()).map_err(|error| damaged(&error))
+}

@@ -1,0 +1,4 @@
+INSERT INTO gap
+    (firm, gateway, lane, first_sequence, last_sequence, cause, from_us, to_us, readings, received_us)
+VALUES
+    (:firm, :gateway, :lane, :first_sequence, :last_sequence, :cause, :from_us, :to_us, :readings, :received_us)
