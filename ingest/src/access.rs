@@ -27,15 +27,18 @@ use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
 use crate::metrics::Metrics;
-pub use crate::store::control::Firm;
-use crate::store::control::{Change, Control, ControlError, Stamp};
-pub use crate::store::{Bucket, ReadCursor, Rows, SeriesInfo, StoredReading};
+use crate::store::control::{Change, Control, Stamp};
+pub use crate::store::control::{ControlError, Firm};
+pub use crate::store::{Bucket, GapFact, ReadCursor, Rows, SeriesInfo, StoredReading};
 use crate::store::{Chunk, Readings, StoreError};
 use crate::time::Clock;
 
 /// Reads that one firm may have open. A member whose programs hang, or who never
 /// takes the bytes, uses up only this.
 const MAX_READS_PER_FIRM: u32 = 8;
+/// Most gaps that are told at once. A gateway declares one a restart; whoever has more
+/// than this wants the newest.
+pub const MAX_GAPS: usize = 1_000;
 /// Most entries of an audit page.
 pub const MAX_AUDIT_PAGE: usize = 1_000;
 
@@ -46,6 +49,8 @@ pub trait Source: Send + Sync {
     async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError>;
     /// Every series of a firm.
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
+    /// The newest declared gaps of a firm, newest first.
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError>;
 }
 
 #[async_trait]
@@ -55,6 +60,9 @@ impl<T: Readings + ?Sized> Source for T {
     }
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
         Readings::series(self, firm).await
+    }
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
+        Readings::gaps(self, firm, limit).await
     }
 }
 
@@ -68,7 +76,7 @@ pub enum AccessError {
     #[error("no consent covers this request")]
     Denied(Vec<Reason>),
     /// The log is another firm's.
-    #[error("a firm's audit log is read by its own members")]
+    #[error("a firm's audit log and gaps are read by its own members")]
     OtherFirmsLog,
     /// The consent was withdrawn or ended while the answer was on its way.
     #[error("the consent no longer holds: the answer ends here and is not complete")]
@@ -212,6 +220,15 @@ impl Access {
         }
         let chain = Chain::Firm(firm.clone());
         Ok(self.control.audit(&chain, after, limit.min(MAX_AUDIT_PAGE)).await?)
+    }
+
+    /// What a firm's gateways declared as lost, newest first; a firm's own members only.
+    pub async fn gaps(&self, asker: &Member, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, AccessError> {
+        if asker.firm != *firm {
+            // The same answer whether or not there is such a firm.
+            return Err(AccessError::OtherFirmsLog);
+        }
+        Ok(self.readings.gaps(firm, limit.min(MAX_GAPS)).await?)
     }
 
     /// Every gateway and its links, what is worst first, and the time it is. Never a value.

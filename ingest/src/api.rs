@@ -22,19 +22,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
+use sandan_proto::record::GapCause;
 use serde_json::json;
 
 pub use self::limits::limited;
 pub use self::problem::Problem;
-use crate::access::{Access, Entry};
+use crate::access::{Access, Entry, GapFact};
 use crate::auth::route::{Guard, Route};
 use crate::auth::{Auth, Member};
 use crate::time::rfc3339;
 
 /// Every route of this module. The router is built from this table alone.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 6] = [
     Route { path: "/v1/series", method: "GET", guard: Guard::Member },
     Route { path: "/v1/readings", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/gaps", method: "GET", guard: Guard::Member },
     Route { path: "/v1/audit", method: "GET", guard: Guard::Member },
     Route { path: "/healthz", method: "GET", guard: Guard::Public },
     Route { path: "/metrics", method: "GET", guard: Guard::Public },
@@ -57,6 +59,7 @@ pub fn router(api: Arc<Api>) -> Router {
         let handler: MethodRouter<Arc<Api>> = match route.path {
             "/v1/series" => get(series::list),
             "/v1/readings" => get(readings::pull),
+            "/v1/gaps" => get(gaps),
             "/v1/audit" => get(audit),
             "/healthz" => get(healthz),
             "/metrics" => get(metrics),
@@ -104,6 +107,39 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// What the firm's gateways declared as lost, newest first.
+async fn gaps(
+    State(api): State<Arc<Api>>,
+    Extension(member): Extension<Member>,
+    query: Result<Query<query::Gaps>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let query = query?.0;
+    let limit = query::page_limit(query.limit, crate::access::MAX_GAPS)?;
+    let firm = query.firm.as_ref().unwrap_or(&member.firm);
+    let gaps = api.access.gaps(&member, firm, limit).await?;
+    let shown = |gap: &GapFact| {
+        json!({
+            "gateway": gap.gateway,
+            "from": gap.from_us.map(rfc3339),
+            "to": gap.to_us.map(rfc3339),
+            "cause": cause(gap.cause),
+            "readings": gap.readings,
+        })
+    };
+    Ok(Json(json!({ "firm": firm, "gaps": gaps.iter().map(shown).collect::<Vec<_>>() })).into_response())
+}
+
+fn cause(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::Unspecified => "unknown",
+        GapCause::Restart => "restart",
+        GapCause::SpoolFull => "spool_full",
+        GapCause::DiskFull => "disk_full",
+        GapCause::Damaged => "damaged",
+        GapCause::ReplayWindow => "replay_window",
     }
 }
 

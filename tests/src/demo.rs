@@ -6,14 +6,17 @@
 //! drain, and what was served is compared with what was stored and pulled, value by
 //! value. It ends 0 only when they agree.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use serde_json::Value as Json;
+use tokio::signal::unix::{SignalKind, signal};
 
 mod tell;
 
@@ -30,6 +33,8 @@ use crate::plcsim::{ModbusDevice, ModbusEndpoint, MqttDevice, Plant, Scenario};
 /// Width of the buckets that firm B is allowed, s. Short, so that a demo of half a
 /// minute has some; a real consent says a minute or an hour.
 const BUCKET_S: i64 = 2;
+/// Exit code of a program that Ctrl-C ended, by the shells' convention.
+const INTERRUPTED: i32 = 130;
 /// How often the counts are told while it runs on.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -85,9 +90,9 @@ impl Firm {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let interrupted = interrupts()?;
     let tell = Tell::new();
     let dir = tempfile::Builder::new().prefix("sandan-demo-").tempdir()?;
+    let interrupts = Interrupts::listen(dir.path().to_owned())?;
     line("산단 데모 · sandan demo — 가상의 기업 세 곳, 한 대의 컴퓨터 · three fictitious firms on one machine\n");
 
     let broker = Broker::start().context("the broker cannot start")?;
@@ -105,7 +110,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let pulled = consent_story(&tell, &ingest, &firms[0], &firms[1])?;
     try_it(&ingest, &firms)?;
 
-    run_on(&tell, args.seconds, &interrupted, &plant, &firms)?;
+    run_on(&tell, args.seconds, &interrupts, &plant, &firms)?;
     tell.step("정지", "stopping", "plant stops, spools drain, gateways end");
     settle(&plant, &firms)?;
     for firm in &mut firms {
@@ -116,27 +121,45 @@ fn run(args: &Args) -> anyhow::Result<()> {
     agreed
 }
 
-/// Ctrl-C and SIGTERM, as messages.
-fn interrupts() -> anyhow::Result<Receiver<()>> {
-    let (sender, receiver) = channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
-                    _ = term.recv() => {}
+/// Ctrl-C and SIGTERM. Before the demo runs on, and the second time in any case, one
+/// ends it at once: its children end with it, and only the directory is left to remove.
+struct Interrupts {
+    received: Receiver<()>,
+    patient: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    fn listen(dir: PathBuf) -> anyhow::Result<Self> {
+        let (sender, received) = channel();
+        let patient = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&patient);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+                loop {
+                    tokio::select! {
+                        _ = tokio::signal::ctrl_c() => {}
+                        _ = term.recv() => {}
+                    }
+                    if !waits.swap(false, Ordering::Relaxed) || sender.send(()).is_err() {
+                        let _ = std::fs::remove_dir_all(&dir);
+                        std::process::exit(INTERRUPTED);
+                    }
                 }
-                if sender.send(()).is_err() {
-                    return;
-                }
-            }
+            });
         });
-    });
-    Ok(receiver)
+        Ok(Self { received, patient })
+    }
+    /// Waits so long; says whether an interrupt came.
+    fn wait(&self, at_most: Duration) -> anyhow::Result<bool> {
+        self.patient.store(true, Ordering::Relaxed);
+        match self.received.recv_timeout(at_most) {
+            Ok(()) => Ok(true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => bail!("nobody listens for Ctrl-C"),
+        }
+    }
 }
 
 fn scenario(seed: u64, broker: &Broker) -> Scenario {
@@ -364,7 +387,7 @@ fn now_us() -> i64 {
 fn run_on(
     tell: &Tell,
     seconds: Option<u64>,
-    interrupted: &Receiver<()>,
+    interrupts: &Interrupts,
     plant: &Plant,
     firms: &[Firm],
 ) -> anyhow::Result<()> {
@@ -380,10 +403,8 @@ fn run_on(
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(());
         }
-        match interrupted.recv_timeout(left.map_or(TELL_EVERY, |left| left.min(TELL_EVERY))) {
-            Ok(()) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("nobody listens for Ctrl-C"),
+        if interrupts.wait(left.map_or(TELL_EVERY, |left| left.min(TELL_EVERY)))? {
+            return Ok(());
         }
         let mut stored = Vec::new();
         for firm in firms {

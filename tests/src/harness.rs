@@ -146,7 +146,7 @@ pub fn become_program(args: impl IntoIterator<Item = std::ffi::OsString>) -> Opt
     let program = args.peek()?.to_string_lossy().into_owned();
     Some(match program.as_str() {
         "sandan-gateway" => sandan_gateway::cli::main(args),
-        //"sandan-ingest" => sandan_ingest::cli::main(args),
+        "sandan-ingest" => sandan_ingest::cli::main(args),
         "plcsim" => crate::plcsim::cli::main(args),
         other => {
             eprintln!("error: there is no program called {other}");

@@ -5,9 +5,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::access::AccessError;
+use crate::access::{AccessError, ControlError};
 use crate::consent::Reason;
-use crate::store::control::ControlError;
+
 use crate::time::TimeError;
 
 /// Longest part of a query that a problem repeats.
