@@ -135,12 +135,40 @@ impl Parts {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Where a service that is ready listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// gRPC.
+    pub uplink: SocketAddr,
+    /// API and console.
+    pub http: SocketAddr,
+}
+
+/// Serves until SIGTERM or SIGINT; says on standard output when it is ready.
 pub async fn serve(config: &Config) -> Result<(), RunError> {
-    // Whoever brought another provider in was first, and has its reasons.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
+    let ending = async {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    // Addresses hold nothing that JSON would have to escape.
+    let ready = |Ready { uplink, http }| {
+        println!("{{\"ready\":true,\"uplink\":\"{uplink}\",\"http\":\"{http}\"}}");
+    };
+    serve_until(config, ending, ready).await
+}
+
+/// Serves until `ending` says why to end.
+async fn serve_until(
+    config: &Config,
+    ending: impl Future<Output = &'static str>,
+    ready: impl FnOnce(Ready),
+) -> Result<(), RunError> {
+    // Whoever brought another provider in was first, and has its reasons.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 
     let stores = data_dir::open(config)?.ok_or_else(|| RunError::InUse(config.data_dir.clone()))?;
     let parts = Parts::open(stores).await?;
@@ -191,20 +219,18 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
     let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
 
-    // Addresses hold nothing that JSON would have to escape.
-    println!("{{\"ready\":true,\"uplink\":\"{uplink_at}\",\"http\":\"{http_at}\"}}");
+    ready(Ready { uplink: uplink_at, http: http_at });
     tracing::info!(uplink = %uplink_at, http = %http_at, complex = config.complex, "serving");
 
     let mut pages = pages;
     let ended = tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+        why = ending => Ok(why),
         _ = &mut sessions => Err(RunError::Ended("the uplink")),
         _ = &mut pages.task => Err(RunError::Ended("the HTTP side")),
     };
     tracing::info!(reason = ended.as_ref().map_or("failure", |signal| *signal), "ending");
 
-    let ending = async {
+    let drained = async {
         stop.cancel();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
         let goodbyes = async {
@@ -216,7 +242,7 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
         let _ = admin.await;
         parts.access.finish().await;
     };
-    let in_time = tokio::time::timeout(SHUTDOWN_DEADLINE, ending).await;
+    let in_time = tokio::time::timeout(SHUTDOWN_DEADLINE, drained).await;
     // The lock goes with `parts`; a socket without a service behind it would mislead.
     let _ = std::fs::remove_file(&socket_path);
     ended?;

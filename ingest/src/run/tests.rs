@@ -4,6 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use sandan_proto::id::FirmId;
+use sandan_proto::v1::{self, gateway_frame, ingest_frame, uplink_client::UplinkClient};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -11,6 +15,8 @@ use crate::admin::{Answer, Command, Grant};
 use crate::audit::{Chain, Verifier};
 use crate::consent::{EventWindow, SharedForm, Status};
 use crate::store::control::Firm;
+use crate::store::fixture::{Plant, pressure};
+use crate::time::{SECOND_US, system_clock};
 
 fn config(dir: &std::path::Path) -> Config {
     let text = "complex = \"c\"\ndata_dir = \"data\"\n";
@@ -136,4 +142,134 @@ async fn looking_before_the_first_start_makes_nothing() {
     let report = check(&config).await.unwrap();
     assert!(!report.in_use && report.files.is_empty() && report.counts.is_empty());
     assert!(!config.data_dir.exists());
+}
+
+/// One request on a connection of its own; status and body.
+async fn get(http: SocketAddr, target: &str, header: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n{header}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// A gateway's side of a session.
+struct Wire {
+    frames: mpsc::Sender<v1::GatewayFrame>,
+    answers: tonic::Streaming<v1::IngestFrame>,
+}
+
+impl Wire {
+    async fn open(uplink: SocketAddr, token: &str) -> Self {
+        let mut client = UplinkClient::connect(format!("http://{uplink}")).await.unwrap();
+        let (frames, queue) = mpsc::channel(16);
+        let mut request = tonic::Request::new(ReceiverStream::new(queue));
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let answers = client.session(request).await.unwrap().into_inner();
+        Self { frames, answers }
+    }
+    async fn send(&self, frame: gateway_frame::Frame) {
+        self.frames.send(v1::GatewayFrame { frame: Some(frame) }).await.unwrap();
+    }
+    async fn answer(&mut self) -> Option<ingest_frame::Frame> {
+        self.answers.message().await.unwrap().and_then(|frame| frame.frame)
+    }
+}
+
+/// Gateway → session → store → access → API and console, and an orderly end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_from_its_start_over_a_pull_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let text =
+        "complex = \"c\"\ndata_dir = \"data\"\n[uplink]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+    let config = Arc::new(Config::parse(&dir.path().join("ingest.toml"), text).unwrap());
+    let (end, ended) = oneshot::channel();
+    let (say, ready) = oneshot::channel();
+    let serving = {
+        let config = config.clone();
+        tokio::spawn(async move {
+            let ending = async { ended.await.unwrap_or("dropped") };
+            serve_until(&config, ending, |ready| say.send(ready).unwrap()).await
+        })
+    };
+    let Ready { uplink, http } = ready.await.unwrap();
+    assert_eq!(get(http, "/healthz", "").await, (200, "ok".to_owned()));
+
+    let mut door = Door::open(&config).await.unwrap();
+    let line = async |door: &mut Door, command| match door.execute(command).await.unwrap() {
+        Answer::Line(line) => line,
+        other => panic!("{other:?}"),
+    };
+    door.execute(add("hanbit")).await.unwrap();
+    let gateway = "hanbit/press-hall".parse().unwrap();
+    let token = line(&mut door, Command::GatewayAdd { id: Clone::clone(&gateway) }).await;
+    let member = line(&mut door, Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into() }).await;
+
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = Wire::open(uplink, &token).await;
+    let hello = v1::Hello {
+        gateway: plant.gateway.to_string(),
+        boot_id: plant.boot.to_vec(),
+        protocol_version: sandan_proto::PROTOCOL_VERSION,
+        lanes: vec![v1::LaneState { lane: plant.lane.to_vec(), ..Default::default() }],
+        ..Default::default()
+    };
+    wire.send(gateway_frame::Frame::Hello(hello)).await;
+    assert!(matches!(wire.answer().await, Some(ingest_frame::Frame::Welcome(_))));
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    let offset_us = system_clock()() - 100 * SECOND_US;
+    let clock = v1::ClockOffset { boot_id: plant.boot.to_vec(), offset_us, source: 1 };
+    wire.send(gateway_frame::Frame::Clock(clock)).await;
+    let readings: Vec<_> = (0..20).map(|at| pressure(at * SECOND_US, 8_675_309.5 + at as f64)).collect();
+    wire.send(gateway_frame::Frame::Sealed(plant.seal(&readings).to_wire())).await;
+    match wire.answer().await {
+        Some(ingest_frame::Frame::Ack(ack)) => assert_eq!((ack.stored, ack.dead_lettered), (20, 0)),
+        other => panic!("no ack but {other:?}"),
+    }
+
+    let bearer = format!("Authorization: Bearer {member}");
+    let pull = "/v1/readings?firm=hanbit&asset=press-1&metric=pressure&from=now-1h";
+    let (status, page) = get(http, pull, &bearer).await;
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(
+        (status, page["readings"].as_array().unwrap().len(), &page["next"]),
+        (200, 20, &serde_json::Value::Null)
+    );
+    let (status, csv) = get(http, &format!("{pull}&format=csv"), &bearer).await;
+    assert_eq!((status, csv.matches(",press-1,pressure,MPa,86753").count()), (200, 20), "{csv}");
+
+    let link = line(&mut door, Command::OperatorLink).await;
+    let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
+    let target = link.strip_prefix(&format!("http://{http}")).unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let cookie = answer.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap();
+    let (status, console) = get(http, "/?lang=en", &format!("Cookie: {cookie}")).await;
+    assert_eq!(status, 200);
+    assert!(
+        console.contains("hanbit/press-hall") && console.contains("online") && !console.contains("86753"),
+        "{console}"
+    );
+
+    // A gateway whose token is revoked is told to go, and is gone from the page.
+    door.execute(Command::GatewayRevoke { id: gateway }).await.unwrap();
+    let goodbye = wire.answer().await;
+    assert!(
+        matches!(&goodbye, Some(ingest_frame::Frame::Goodbye(it)) if it.reason() == v1::goodbye::Reason::Revoked),
+        "{goodbye:?}"
+    );
+    assert!(!get(http, "/?lang=en", &format!("Cookie: {cookie}")).await.1.contains("hanbit/press-hall"));
+
+    end.send("the test is over").unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(!config.data_dir.join(socket::NAME).exists());
+    assert!(
+        matches!(door.execute(Command::FirmList).await, Err(refused) if refused.message.contains("did not answer"))
+    );
+    // Nothing holds the directory any more.
+    let mut door = Door::open(&config).await.unwrap();
+    assert!(matches!(door.execute(Command::FirmList).await, Ok(Answer::Firms(firms)) if firms.len() == 1));
 }
