@@ -5,5 +5,7 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure.
 
 pub mod consent;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod session;
 pub mod store;
