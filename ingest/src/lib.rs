@@ -5,6 +5,9 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure;
 //! `run` is the one file that opens ports and spawns tasks.
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 pub mod session;
 pub mod store;
 
