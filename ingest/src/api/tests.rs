@@ -64,6 +64,7 @@ async fn every_route_has_an_authorisation_case() {
             "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
             "/v1/audit" => ("/v1/audit?firm=saesol".to_owned(), 401, 401, 200),
+            "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
             "/healthz" | "/metrics" => (route.path.to_owned(), 200, 200, 200),
             path => panic!("{path} has no authorisation case"),
         };
@@ -75,6 +76,9 @@ async fn every_route_has_an_authorisation_case() {
             let status = get(&pages, &target, token).await.status().as_u16();
             assert_eq!(status, wanted, "{} with `{token}`", route.path);
         }
+    }
+    for of_another in ["/v1/audit?firm=saesol", "/v1/gaps?firm=saesol"] {
+        assert_eq!(get(&pages, of_another, &complex.owner.1).await.status(), 403, "{of_another}");
     }
     assert_eq!(get(&pages, "/v1/nothing", &complex.owner.1).await.status(), 404);
 }
@@ -258,7 +262,7 @@ async fn bad_queries_are_told_what_is_wrong() {
         (format!("{base}&from=now-1h&cursor=5.0"), "the cursor does not belong"),
         (format!("{base}&from=now-1h&format=csv&limit=5"), "of JSON pages"),
         (format!("{base}&from=now-1h&format=xml"), "unknown variant `xml`"),
-        (base.replace("hanbit", "Han%20bit") + "&from=now-1h", "is not a firm id"),
+        (base.replace("hanbit", "Han%20bit") + "&from=now-1h", "is no firm id"),
     ] {
         let (status, problem) = json_of(&pages, &target, &complex.owner.1).await;
         assert_eq!(status, 400, "{target}: {problem}");
