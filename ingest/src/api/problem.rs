@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::access::AccessError;
+use crate::auth::LookupError;
 use crate::consent::Reason;
-use crate::store::control::ControlError;
 use crate::time::TimeError;
 
 /// Longest part of a query that a problem repeats.
@@ -94,8 +94,8 @@ impl From<TimeError> for Problem {
     }
 }
 
-impl From<ControlError> for Problem {
-    fn from(error: ControlError) -> Self {
+impl From<LookupError> for Problem {
+    fn from(error: LookupError) -> Self {
         Self::internal(&error)
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn store(
     let commit = group.commit_number(conn, gateway.firm)?;
     let now_us = group.now_us;
     match savepoint(conn, |conn| take(conn, now_us, commit, &gateway, &lane, delivery)) {
-        Err(error) if is_about_data(&error) => {
+        // A transaction that the engine rolled back is the group's failure, not the record's.
+        Err(error) if is_about_data(&error) && !conn.is_autocommit() => {
             tracing::warn!(gateway = %delivery.gateway, sequence = delivery.last, %error, "dead-lettered a record that the engine refused");
             let refused = refused(delivery);
             savepoint(conn, |conn| take(conn, now_us, commit, &gateway, &lane, &refused))

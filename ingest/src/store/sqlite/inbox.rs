@@ -93,13 +93,14 @@ impl Inbox {
         self.sender()?.send(job(room, run, settle)).await.map_err(|_| StoreError::Closed)
     }
 
-    /// Runs a job of no size and waits until it is synced.
+    /// Runs a job and waits until it is synced.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        bytes: usize,
         run: impl FnOnce(&Connection, &mut Group) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (done, receipt) = oneshot::channel();
-        self.queue(0, run, move |result| drop(done.send(result))).await?;
+        self.queue(bytes, run, move |result| drop(done.send(result))).await?;
         receipt.await.unwrap_or(Err(StoreError::Closed))
     }
 

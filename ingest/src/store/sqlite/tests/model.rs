@@ -1,0 +1,217 @@
+//! The engine against a model: a list of everything that was delivered.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a store goes through.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A gateway delivers a record: which of two, and for each reading its series, second,
+    /// number and quality code.
+    Deliver(bool, Vec<(u32, i64, i32, u32)>),
+    /// The last record of a gateway comes again.
+    Repeat(bool),
+    /// The firm is packed.
+    Compact,
+    /// The firm is packed, and the process stops before the inbox is cleared.
+    CrashPacking,
+    /// The process stops and starts.
+    Restart,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let reading = (0u32..6, 0i64..40, any::<i32>(), prop_oneof![4 => Just(0u32), 1 => Just(65), 1 => Just(130)]);
+    prop_oneof![
+        8 => (any::<bool>(), prop::collection::vec(reading, 1..12)).prop_map(|(which, readings)| Step::Deliver(which, readings)),
+        2 => any::<bool>().prop_map(Step::Repeat),
+        2 => Just(Step::Compact),
+        1 => Just(Step::CrashPacking),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn value(series: u32, number: i32) -> Value {
+    match series {
+        1 => Value::I64(i64::from(number) << 20),
+        2 => Value::Bool(number % 2 == 0),
+        3 => Value::Text((number % 5).to_string()),
+        _ if number % 7 == 0 => Value::F64(f64::NAN),
+        _ => Value::F64(f64::from(number) / 10.0),
+    }
+}
+
+/// Plant, series, time, value, quality; in the order of delivery.
+type Known = Vec<(usize, u32, i64, Value, Quality)>;
+
+fn expected_raw(known: &Known, plant: usize, from_us: i64, to_us: i64) -> Vec<(usize, i64, String, Quality)> {
+    let mut rows: Vec<_> = known
+        .iter()
+        .filter(|row| row.0 == plant && (from_us..to_us).contains(&row.2))
+        .map(|(_, series, time_us, value, quality)| {
+            let not_a_number = matches!(value, Value::F64(value) if !value.is_finite());
+            let quality = if !quality.is_bad() && not_a_number { Quality::BAD_OUT_OF_RANGE } else { *quality };
+            let value = (!quality.is_bad()).then_some(value);
+            (*series as usize, *time_us, format!("{value:?}"), quality)
+        })
+        .collect();
+    rows.sort_by_key(|row| (row.0, row.1));
+    rows
+}
+
+fn expected_buckets(known: &Known, plant: usize, from_us: i64, to_us: i64, width_us: i64) -> Vec<Bucket> {
+    let mut rows: Vec<_> = known
+        .iter()
+        .filter(|row| row.0 == plant && (from_us..to_us).contains(&row.2) && !row.4.is_bad())
+        .filter_map(|row| row.3.as_f64().filter(|value| value.is_finite()).map(|value| (row.1 as usize, row.2, value)))
+        .collect();
+    rows.sort_by_key(|row| (row.0, row.1));
+    let mut buckets: Vec<Bucket> = Vec::new();
+    for (series, time_us, value) in rows {
+        let start_us = time_us - time_us.rem_euclid(width_us);
+        match buckets.last_mut().filter(|bucket| (bucket.series, bucket.start_us) == (series, start_us)) {
+            Some(bucket) => {
+                bucket.count += 1;
+                bucket.sum += value;
+                bucket.min = bucket.min.min(value);
+                bucket.max = bucket.max.max(value);
+                bucket.last = value;
+            }
+            None => {
+                buckets.push(Bucket { series, start_us, count: 1, sum: value, min: value, max: value, last: value });
+            }
+        }
+    }
+    buckets
+}
+
+async fn read_raw(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<(usize, i64, String, Quality)> {
+    let (mut all, mut cursor, mut commit) = (Vec::new(), None, (0, 0, 0));
+    loop {
+        let chunk = store.read(permit, cursor, limit).await.unwrap();
+        let Rows::Raw(rows) = chunk.rows else { panic!("not raw") };
+        assert!(rows.len() <= limit);
+        for row in rows {
+            let next = (row.series, row.time_us, row.commit);
+            assert!(commit <= next, "commits of one time are in order");
+            commit = next;
+            all.push((row.series, row.time_us, format!("{:?}", row.value.as_ref()), row.quality));
+        }
+        cursor = chunk.next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+async fn read_buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<Bucket> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let chunk = store.read(permit, cursor, limit).await.unwrap();
+        let Rows::Buckets(rows) = chunk.rows else { panic!("not buckets") };
+        assert!(rows.len() <= limit);
+        all.extend(rows);
+        cursor = chunk.next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+async fn check(steps: Vec<Step>, limit: usize, window: (i64, i64)) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir);
+    let mut plants = [Plant::new("hanbit/press-hall", "press-1"), Plant::new("hanbit/annex", "press-2")];
+    let firm = plants[0].firm();
+    let mut known = Known::new();
+    let mut last = [None, None];
+    for plant in &mut plants {
+        plant.connect(&store).await;
+    }
+    for step in steps {
+        match step {
+            Step::Deliver(which, mut readings) => {
+                readings.sort_by_key(|reading| reading.1);
+                let which = usize::from(which);
+                let plant = &mut plants[which];
+                let readings: Vec<Reading> = readings
+                    .into_iter()
+                    .map(|(series, second, number, code)| {
+                        let quality = Quality::from_code(code).unwrap();
+                        (series, second * SECOND, value(series, number), quality)
+                    })
+                    .collect();
+                known.extend(readings.iter().map(|(series, at_us, value, quality)| {
+                    (which, *series, BOOTED_US + at_us, value.clone(), *quality)
+                }));
+                let registered = store.registered(&plant.gateway, plant.births.hash()).await.unwrap().unwrap();
+                let sealed = plant.seal(&readings);
+                let delivery = plant.admitted(&sealed, &registered);
+                let stored = store.deliver(delivery.clone()).await.unwrap().await.unwrap().unwrap();
+                assert_eq!(done(&stored), readings.len() as u64);
+                last[which] = Some(delivery);
+            }
+            Step::Repeat(which) => {
+                let plant = &plants[usize::from(which)];
+                if let Some(delivery) = last[usize::from(which)].clone() {
+                    let delivery = Delivery { epoch: plant.epoch, ..delivery };
+                    let stored = store.deliver(delivery).await.unwrap().await.unwrap().unwrap();
+                    assert_eq!(stored, Stored::Duplicate { through: plant.sequence });
+                }
+            }
+            Step::Compact => store.compact(&firm).await.unwrap(),
+            Step::CrashPacking => {
+                *store.shared.crash_at.lock().unwrap() = Some("packed");
+                // Fails at the crash point, unless there was nothing to pack.
+                let _ = store.compact(&firm).await;
+                drop(store);
+                store = open(&dir);
+                for plant in &mut plants {
+                    plant.connect(&store).await;
+                }
+            }
+            Step::Restart => {
+                drop(store);
+                store = open(&dir);
+                for plant in &mut plants {
+                    plant.connect(&store).await;
+                }
+            }
+        }
+    }
+    let (from_us, to_us) = (BOOTED_US + window.0 * SECOND, BOOTED_US + window.1 * SECOND);
+    for (index, plant) in plants.iter().enumerate() {
+        let permit = Permit::for_test(plant.keys(), Form::Raw, from_us, to_us);
+        assert_eq!(read_raw(&store, &permit, limit).await, expected_raw(&known, index, from_us, to_us));
+        let width_us = 5 * SECOND;
+        let permit = Permit::for_test(plant.keys(), Form::Bucketed { width_us }, from_us, to_us);
+        let expected = expected_buckets(&known, index, from_us, to_us, width_us);
+        assert_eq!(read_buckets(&store, &permit, limit).await, expected);
+        let newest: Vec<_> = store.series(&firm).await.unwrap();
+        for (series, key) in plant.keys().into_iter().enumerate() {
+            let latest = known.iter().filter(|row| (row.0, row.1 as usize) == (index, series)).map(|row| row.2).max();
+            let info = newest.iter().find(|info| info.key == key).unwrap();
+            assert_eq!(info.newest_us, latest, "{key}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reads_give_what_was_delivered(
+        steps in prop::collection::vec(any_step(), 1..30),
+        limit in 1usize..20,
+        first in 0i64..4,
+        width in 1i64..9,
+    ) {
+        let window = (first * 5, (first + width) * 5);
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(check(steps, limit, window));
+    }
+}
