@@ -29,7 +29,7 @@ pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
 use crate::metrics::Metrics;
 pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
-pub use crate::store::{Bucket, ReadCursor, Rows, SeriesInfo, StoredReading};
+pub use crate::store::{Bucket, GapFact, ReadCursor, Rows, SeriesInfo, StoredReading};
 use crate::store::{Chunk, Readings, StoreError};
 use crate::time::Clock;
 
@@ -38,6 +38,8 @@ use crate::time::Clock;
 const MAX_READS_PER_FIRM: u32 = 8;
 /// Most entries of an audit page.
 pub const MAX_AUDIT_PAGE: usize = 1_000;
+/// Most gaps of one answer: a year of three restarts a day.
+pub const MAX_GAPS: usize = 1_000;
 
 /// The part of the store that this door opens.
 #[async_trait]
@@ -46,6 +48,8 @@ pub trait Source: Send + Sync {
     async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError>;
     /// Every series of a firm.
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
+    /// The newest declared gaps of a firm, newest first.
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError>;
 }
 
 #[async_trait]
@@ -55,6 +59,9 @@ impl<T: Readings + ?Sized> Source for T {
     }
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
         Readings::series(self, firm).await
+    }
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
+        Readings::gaps(self, firm, limit).await
     }
 }
 
@@ -67,9 +74,9 @@ pub enum AccessError {
     /// A consent names the series and does not cover the request.
     #[error("no consent covers this request")]
     Denied(Vec<Reason>),
-    /// The log is another firm's.
-    #[error("a firm's audit log is read by its own members")]
-    OtherFirmsLog,
+    /// The log or the gaps are another firm's.
+    #[error("this is read by the firm's own members")]
+    OtherFirm,
     /// The consent was withdrawn or ended while the answer was on its way.
     #[error("the consent no longer holds: the answer ends here and is not complete")]
     Withdrawn,
@@ -208,10 +215,18 @@ impl Access {
     ) -> Result<Vec<Entry>, AccessError> {
         if asker.firm != *firm {
             // The same answer whether or not there is such a firm.
-            return Err(AccessError::OtherFirmsLog);
+            return Err(AccessError::OtherFirm);
         }
         let chain = Chain::Firm(firm.clone());
         Ok(self.control.audit(&chain, after, limit.min(MAX_AUDIT_PAGE)).await?)
+    }
+
+    /// What a firm's gateways declared gone, newest first.
+    pub async fn gaps(&self, asker: &Member, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, AccessError> {
+        if asker.firm != *firm {
+            return Err(AccessError::OtherFirm);
+        }
+        Ok(self.readings.gaps(firm, limit.min(MAX_GAPS)).await?)
     }
 
     /// Every gateway and its links, what is worst first, and the time it is. Never a value.

@@ -26,15 +26,16 @@ use serde_json::json;
 
 pub use self::limits::limited;
 pub use self::problem::Problem;
-use crate::access::{Access, Entry};
+use crate::access::{Access, Entry, GapFact};
 use crate::auth::route::{Guard, Route};
 use crate::auth::{Auth, Member};
 use crate::time::rfc3339;
 
 /// Every route of this module. The router is built from this table alone.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 6] = [
     Route { path: "/v1/series", method: "GET", guard: Guard::Member },
     Route { path: "/v1/readings", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/gaps", method: "GET", guard: Guard::Member },
     Route { path: "/v1/audit", method: "GET", guard: Guard::Member },
     Route { path: "/healthz", method: "GET", guard: Guard::Public },
     Route { path: "/metrics", method: "GET", guard: Guard::Public },
@@ -57,6 +58,7 @@ pub fn router(api: Arc<Api>) -> Router {
         let handler: MethodRouter<Arc<Api>> = match route.path {
             "/v1/series" => get(series::list),
             "/v1/readings" => get(readings::pull),
+            "/v1/gaps" => get(gaps),
             "/v1/audit" => get(audit),
             "/healthz" => get(healthz),
             "/metrics" => get(metrics),
@@ -105,6 +107,28 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+async fn gaps(
+    State(api): State<Arc<Api>>,
+    Extension(member): Extension<Member>,
+    query: Result<Query<query::Gaps>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let query = query?.0;
+    let limit = query::page_limit(query.limit, crate::access::MAX_GAPS)?;
+    let firm = query.firm.as_ref().unwrap_or(&member.firm);
+    let gaps = api.access.gaps(&member, firm, limit).await?;
+    let shown = |gap: &GapFact| {
+        json!({
+            "gateway": gap.gateway,
+            "from": gap.from_us.map(rfc3339),
+            "to": gap.to_us.map(rfc3339),
+            "cause": gap.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_lowercase(),
+            "readings": gap.readings,
+        })
+    };
+    let gaps: Vec<_> = gaps.iter().map(shown).collect();
+    Ok(Json(json!({ "firm": firm, "gaps": gaps })).into_response())
 }
 
 async fn audit(

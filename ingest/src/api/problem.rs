@@ -108,9 +108,7 @@ impl From<AccessError> for Problem {
                 let detail = "a consent names this series for your firm and does not cover this request";
                 Self { reasons, ..Self::new(StatusCode::FORBIDDEN, "not_covered", "Not covered by a consent", detail) }
             }
-            AccessError::OtherFirmsLog => {
-                Self::new(StatusCode::FORBIDDEN, "other_firms_log", "Another firm's log", &error)
-            }
+            AccessError::OtherFirm => Self::new(StatusCode::FORBIDDEN, "other_firm", "Another firm's", &error),
             AccessError::Withdrawn => Self::new(StatusCode::FORBIDDEN, "withdrawn", "The consent ended", &error),
             AccessError::TooManyReads => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_reads", "Too many reads at once", &error)

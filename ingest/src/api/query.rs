@@ -27,6 +27,13 @@ pub(super) struct Series {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Gaps {
+    pub(super) firm: Option<FirmId>,
+    pub(super) limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Audit {
     pub(super) firm: Option<FirmId>,
     pub(super) after: Option<u64>,

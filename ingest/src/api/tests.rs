@@ -63,6 +63,7 @@ async fn every_route_has_an_authorisation_case() {
         let (target, nobody, other, member) = match route.path {
             "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
+            "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
             "/v1/audit" => ("/v1/audit?firm=saesol".to_owned(), 401, 401, 200),
             "/healthz" | "/metrics" => (route.path.to_owned(), 200, 200, 200),
             path => panic!("{path} has no authorisation case"),
@@ -233,8 +234,19 @@ async fn a_firm_reads_its_own_log_by_pages() {
     assert_eq!(rest["entries"][0]["kind"], "consent_granted");
     for other in ["hanbit", "nobody"] {
         let (status, problem) = json_of(&pages, &format!("/v1/audit?firm={other}"), &complex.partner.1).await;
-        assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firms_log")));
+        assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firm")));
+        assert_eq!(get(&pages, &format!("/v1/gaps?firm={other}"), &complex.partner.1).await.status(), 403);
     }
+}
+
+#[tokio::test]
+async fn a_firm_sees_what_its_gateways_declared_gone() {
+    let complex = Complex::new().await;
+    let (_, answer) = json_of(&pages(&complex), "/v1/gaps", &complex.owner.1).await;
+    let gap = json!({
+        "gateway": "hanbit/gw", "from": null, "to": "2026-03-02T00:00:00Z", "cause": "spool_full", "readings": 12,
+    });
+    assert_eq!(answer, json!({ "firm": "hanbit", "gaps": [gap] }));
 }
 
 #[tokio::test]
