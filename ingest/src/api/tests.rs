@@ -191,6 +191,12 @@ async fn a_csv_that_a_revocation_ends_breaks_off() {
     let end = body.frame().await.unwrap();
     assert!(end.is_err(), "the body must not end as if it were whole");
     assert!(body.frame().await.is_none());
+    // Who could not tell the difference gets nothing.
+    let request = Request::get(pull("&format=csv", 0, 10))
+        .version(axum::http::Version::HTTP_10)
+        .header(header::AUTHORIZATION, format!("Bearer {}", complex.owner.1));
+    let refused = pages.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(refused.status(), 505);
     // Revoked before the first byte was taken: not even that one leaves.
     let consent = complex.grant_raw().await;
     let mut body = get(&pages, &pull("&format=csv", 0, 3_000), &complex.partner.1).await.into_body();
