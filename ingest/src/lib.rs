@@ -5,9 +5,6 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure;
 //! `run` is the one file that opens ports and spawns tasks.
 
-#[cfg(test)]
-pub(crate) mod fixture;
-
 pub mod session;
 pub mod store;
 
@@ -28,3 +25,6 @@ pub mod run;
 pub mod id;
 pub mod metrics;
 pub mod time;
+
+#[cfg(test)]
+pub(crate) mod fixture;
