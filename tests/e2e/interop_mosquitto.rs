@@ -71,6 +71,7 @@ fn a_killed_gateway_loses_no_message_and_stores_none_twice() {
         topic: "plant/welder-1/state".into(),
         machine: Make::Welder,
         interval_ms: 20,
+        fault: Fault::None,
     };
     let plant = plant(Vec::new(), vec![welder]);
     let welder = used(&plant, "welder", "welder-1");

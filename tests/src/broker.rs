@@ -64,6 +64,11 @@ impl Broker {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+    /// Whether a session wants what is published to this topic.
+    pub fn hears(&self, topic: &str) -> bool {
+        let state = self.state.lock();
+        state.sessions.values().any(|session| session.filters.iter().any(|(filter, _)| matches(topic, filter)))
+    }
     /// Messages that wait for a session, sent or not: 0 once its client has
     /// acknowledged everything.
     pub fn owed_to(&self, client_id: &str) -> usize {

@@ -33,6 +33,8 @@ use crate::plcsim::{ModbusDevice, ModbusEndpoint, MqttDevice, Plant, Scenario};
 /// Width of the buckets that firm B is allowed, s. Short, so that a demo of half a
 /// minute has some; a real consent says a minute or an hour.
 const BUCKET_S: i64 = 2;
+/// Where the welder publishes.
+const WELDER_TOPIC: &str = "plant/welder-1/state";
 /// Exit code of a program that Ctrl-C ended, by the shells' convention.
 const INTERRUPTED: i32 = 130;
 /// How often the counts are told while it runs on.
@@ -105,6 +107,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     for firm in &mut firms {
         firm.gateway.start()?;
     }
+    wait_for("the welder's topic to be subscribed to", PATIENCE, || broker.hears(WELDER_TOPIC).then_some(()))?;
+    plant.fault("welder", Fault::None)?;
     links_up(&tell, &firms)?;
     first_counts(&tell, &plant, &firms)?;
     let pulled = consent_story(&tell, &ingest, &firms[0], &firms[1])?;
@@ -180,9 +184,11 @@ fn scenario(seed: u64, broker: &Broker) -> Scenario {
         mqtt: vec![MqttDevice {
             name: "welder".into(),
             broker: broker.address(),
-            topic: "plant/welder-1/state".into(),
+            topic: WELDER_TOPIC.into(),
             machine: Make::Welder,
             interval_ms: 500,
+            // A broker keeps nothing for a gateway that never subscribed: not a word before that.
+            fault: Fault::Silent,
         }],
     }
 }
@@ -269,9 +275,10 @@ fn counts(plant: &Plant, firm: &Firm) -> anyhow::Result<String> {
     let served: usize = accounts.iter().map(|account| account.served.len()).sum();
     let stored: usize = accounts.iter().map(|account| account.stored.len()).sum();
     Ok(format!(
-        "{}served {served:>6} · stored {stored:>6} · {} series (the rest is on its way)",
+        "{}served {served:>6} · stored {stored:>6} · {} series{}",
         pad(&firm.name(), 26),
-        accounts.len()
+        accounts.len(),
+        if served == stored { "" } else { " (the rest is on its way)" }
     ))
 }
 

@@ -98,6 +98,9 @@ pub struct MqttDevice {
     /// Time between two messages, ms.
     #[serde(default = "every_second")]
     pub interval_ms: u64,
+    /// What is wrong with it from the start; anything but `none` keeps it silent.
+    #[serde(default)]
+    pub fault: Fault,
 }
 
 fn every_second() -> u64 {
@@ -236,7 +239,7 @@ impl Plant {
             byte_order: ByteOrder::Abcd,
             points: machine.points().to_vec(),
         });
-        let paused = Arc::new(AtomicBool::new(false));
+        let paused = Arc::new(AtomicBool::new(device.fault != Fault::None));
         self.publishers.insert(device.name.clone(), Arc::clone(&paused));
         let publisher = mqtt::Publisher {
             name: device.name.as_str().into(),

@@ -111,7 +111,7 @@ fn a_newer_connection_takes_the_session_over() {
 
 #[test]
 fn the_plant_marks_what_the_broker_took() {
-    use crate::plcsim::{MqttDevice, Plant, Scenario, machine::Make};
+    use crate::plcsim::{MqttDevice, Plant, Scenario, fault::Fault, machine::Make};
     let broker = Broker::start().unwrap();
     let welder = MqttDevice {
         name: "welder".into(),
@@ -119,6 +119,7 @@ fn the_plant_marks_what_the_broker_took() {
         topic: "plant/welder/state".into(),
         machine: Make::Welder,
         interval_ms: 5,
+        fault: Fault::None,
     };
     let plant = Plant::start(&Scenario { seed: 7, speed: 1.0, modbus: Vec::new(), mqtt: vec![welder] }).unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;

@@ -106,6 +106,7 @@ fn built_in(args: &Args) -> Scenario {
         topic: "plant/welder/state".into(),
         machine: Make::Welder,
         interval_ms: super::every_second(),
+        fault: Fault::None,
     };
     Scenario {
         seed: args.seed,
