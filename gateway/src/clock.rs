@@ -20,6 +20,13 @@ pub fn wall_us() -> i64 {
     now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
 }
 
+/// What has to be added to monotonic time to give wall time, rounded to 1 ms like the
+/// times of replies, so that stored times have no digits that mean nothing.
+pub fn offset_us() -> i64 {
+    let exact = wall_us() - monotonic_us();
+    (exact + 500).div_euclid(1_000) * 1_000
+}
+
 /// The id of this boot.
 pub fn boot_id() -> std::io::Result<BootId> {
     std::fs::read_to_string(BOOT_ID)?

@@ -48,7 +48,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let boot = clock::boot_id().context("cannot learn the boot id of this machine")?;
     let clock_offset = v1::ClockOffset {
         boot_id: boot.to_vec(),
-        offset_us: clock::wall_us() - clock::monotonic_us(),
+        offset_us: clock::offset_us(),
         source: v1::clock_offset::Source::System.into(),
     };
     let options = Options { dir: config.state_dir.join("spool"), max_bytes: config.spool.max_bytes };

@@ -27,8 +27,8 @@ use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
 use crate::metrics::Metrics;
-use crate::store::control::{Change, Control, Stamp};
-pub use crate::store::control::{ControlError, Firm};
+pub use crate::store::control::Firm;
+use crate::store::control::{Change, Control, ControlError, Stamp};
 pub use crate::store::{Bucket, GapFact, ReadCursor, Rows, SeriesInfo, StoredReading};
 use crate::store::{Chunk, Readings, StoreError};
 use crate::time::Clock;
@@ -36,11 +36,10 @@ use crate::time::Clock;
 /// Reads that one firm may have open. A member whose programs hang, or who never
 /// takes the bytes, uses up only this.
 const MAX_READS_PER_FIRM: u32 = 8;
-/// Most gaps that are told at once. A gateway declares one a restart; whoever has more
-/// than this wants the newest.
-pub const MAX_GAPS: usize = 1_000;
 /// Most entries of an audit page.
 pub const MAX_AUDIT_PAGE: usize = 1_000;
+/// Most gaps of one answer: a year of three restarts a day.
+pub const MAX_GAPS: usize = 1_000;
 
 /// The part of the store that this door opens.
 #[async_trait]
@@ -75,9 +74,9 @@ pub enum AccessError {
     /// A consent names the series and does not cover the request.
     #[error("no consent covers this request")]
     Denied(Vec<Reason>),
-    /// The log is another firm's.
-    #[error("a firm's audit log and gaps are read by its own members")]
-    OtherFirmsLog,
+    /// The log or the gaps are another firm's.
+    #[error("this is read by the firm's own members")]
+    OtherFirm,
     /// The consent was withdrawn or ended while the answer was on its way.
     #[error("the consent no longer holds: the answer ends here and is not complete")]
     Withdrawn,
@@ -216,17 +215,16 @@ impl Access {
     ) -> Result<Vec<Entry>, AccessError> {
         if asker.firm != *firm {
             // The same answer whether or not there is such a firm.
-            return Err(AccessError::OtherFirmsLog);
+            return Err(AccessError::OtherFirm);
         }
         let chain = Chain::Firm(firm.clone());
         Ok(self.control.audit(&chain, after, limit.min(MAX_AUDIT_PAGE)).await?)
     }
 
-    /// What a firm's gateways declared as lost, newest first; a firm's own members only.
+    /// What a firm's gateways declared gone, newest first.
     pub async fn gaps(&self, asker: &Member, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, AccessError> {
         if asker.firm != *firm {
-            // The same answer whether or not there is such a firm.
-            return Err(AccessError::OtherFirmsLog);
+            return Err(AccessError::OtherFirm);
         }
         Ok(self.readings.gaps(firm, limit.min(MAX_GAPS)).await?)
     }

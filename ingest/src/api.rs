@@ -22,7 +22,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
-use sandan_proto::record::GapCause;
 use serde_json::json;
 
 pub use self::limits::limited;
@@ -110,7 +109,6 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-/// What the firm's gateways declared as lost, newest first.
 async fn gaps(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
@@ -125,22 +123,12 @@ async fn gaps(
             "gateway": gap.gateway,
             "from": gap.from_us.map(rfc3339),
             "to": gap.to_us.map(rfc3339),
-            "cause": cause(gap.cause),
+            "cause": gap.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_lowercase(),
             "readings": gap.readings,
         })
     };
-    Ok(Json(json!({ "firm": firm, "gaps": gaps.iter().map(shown).collect::<Vec<_>>() })).into_response())
-}
-
-fn cause(cause: GapCause) -> &'static str {
-    match cause {
-        GapCause::Unspecified => "unknown",
-        GapCause::Restart => "restart",
-        GapCause::SpoolFull => "spool_full",
-        GapCause::DiskFull => "disk_full",
-        GapCause::Damaged => "damaged",
-        GapCause::ReplayWindow => "replay_window",
-    }
+    let gaps: Vec<_> = gaps.iter().map(shown).collect();
+    Ok(Json(json!({ "firm": firm, "gaps": gaps })).into_response())
 }
 
 async fn audit(

@@ -15,7 +15,9 @@ use sandan_proto::id::{FirmId, GatewayId};
 pub use self::session::{LINK_LIFE_US, Sessions};
 pub use self::token::{Secret, TokenHash, TokenKind};
 use crate::id::{MemberId, OperatorId};
-use crate::store::control::{Control, ControlError};
+use crate::store::control::Control;
+/// Why a token could not be looked up.
+pub use crate::store::control::ControlError as LookupError;
 
 /// Whom a token belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Auth {
         Self { control }
     }
 
-    async fn principal(&self, kind: TokenKind, bearer: &str) -> Result<Option<Principal>, ControlError> {
+    async fn principal(&self, kind: TokenKind, bearer: &str) -> Result<Option<Principal>, LookupError> {
         if !kind.shapes(bearer) {
             return Ok(None);
         }
@@ -69,7 +71,7 @@ impl Auth {
     }
 
     /// The gateway that `bearer` belongs to.
-    pub async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, ControlError> {
+    pub async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, LookupError> {
         Ok(match self.principal(TokenKind::Gateway, bearer).await? {
             Some(Principal::Gateway(id)) => Some(id),
             _ => None,
@@ -77,7 +79,7 @@ impl Auth {
     }
 
     /// The member that `bearer` belongs to.
-    pub async fn member(&self, bearer: &str) -> Result<Option<Member>, ControlError> {
+    pub async fn member(&self, bearer: &str) -> Result<Option<Member>, LookupError> {
         Ok(match self.principal(TokenKind::Member, bearer).await? {
             Some(Principal::Member(member)) => Some(member),
             _ => None,
@@ -85,7 +87,7 @@ impl Auth {
     }
 
     /// The operator that `bearer` belongs to.
-    pub async fn operator(&self, bearer: &str) -> Result<Option<OperatorId>, ControlError> {
+    pub async fn operator(&self, bearer: &str) -> Result<Option<OperatorId>, LookupError> {
         Ok(match self.principal(TokenKind::Operator, bearer).await? {
             Some(Principal::Operator(id)) => Some(id),
             _ => None,

@@ -9,6 +9,7 @@ mod fault;
 mod table;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sandan_proto::id::FirmId;
@@ -23,6 +24,8 @@ use crate::time::{DAY_US, parse_duration, show_duration};
 const MIN_RETENTION_US: i64 = 4 * DAY_US;
 /// The longest: 20 years.
 const MAX_RETENTION_US: i64 = 7_305 * DAY_US;
+/// What a private key must not allow to users who are neither its owner nor of its group.
+const OTHERS: u32 = 0o007;
 /// Where gateways connect unless it is said otherwise.
 const UPLINK_PORT: u16 = 7443;
 /// Where the API and the console are unless it is said otherwise.
@@ -165,7 +168,12 @@ fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>)
         let file = |key, hint| {
             let given = tls.required(key, hint)?;
             let path = home.join(given.value);
-            match std::fs::File::open(&path) {
+            match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+                Ok(file) if key == "key_file" && file.permissions().mode() & OTHERS != 0 => {
+                    let what = format!("`{key}`: {} can be read by every user of this machine", path.display());
+                    tls.fault(given.at, what, "run chmod o-rwx on it");
+                    None
+                }
                 Ok(_) => Some(path),
                 Err(error) => {
                     tls.fault(

@@ -25,3 +25,6 @@ pub mod run;
 pub mod id;
 pub mod metrics;
 pub mod time;
+
+#[cfg(test)]
+pub(crate) mod fixture;

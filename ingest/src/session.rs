@@ -68,7 +68,7 @@ pub trait FleetEvents: Send + Sync + 'static {
 pub enum Closed {
     /// The gateway said goodbye.
     #[error("the gateway said goodbye: {0}")]
-    Goodbye(String),
+    Goodbye(&'static str),
     /// The connection broke.
     #[error("the connection was lost")]
     Lost,

@@ -16,8 +16,6 @@ use crate::consent::Permit;
 pub mod control;
 pub mod delivery;
 pub mod facts;
-#[cfg(test)]
-pub(crate) mod fixture;
 pub mod metrics;
 pub mod sqlite;
 

@@ -26,7 +26,7 @@ pub fn system_clock() -> Clock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
     /// Not a time.
-    #[error("`{0}` is not a time: RFC 3339 such as 2026-03-02T09:00:00+09:00, or now, now-1h")]
+    #[error("`{0}` is not a time: RFC 3339 such as 2026-03-02T09:00:00+09:00, or now, now-1h, now+30d")]
     Time(String),
     /// Not a duration.
     #[error("`{0}` is not a duration: a whole number and ms, s, m, h or d, such as 60s")]
@@ -44,17 +44,20 @@ pub fn rfc3339(us: i64) -> String {
         .to_string()
 }
 
-/// RFC 3339 with any offset, `now`, or `now-1h`; µs since 1970.
+/// RFC 3339 with any offset, `now`, `now-1h` or `now+30d`; µs since 1970.
 ///
 /// A blank where the sign of the offset belongs is taken for `+`: that is what an
 /// unescaped `+` in a query string turns into.
 pub fn parse_time(text: &str, now_us: i64) -> Result<i64, TimeError> {
     let refused = || TimeError::Time(shown(text));
     if let Some(rest) = text.strip_prefix("now") {
-        return match rest.strip_prefix('-') {
-            None if rest.is_empty() => Ok(now_us),
-            None => Err(refused()),
-            Some(ago) => Ok(now_us.saturating_sub(parse_duration(ago).map_err(|_| refused())?)),
+        let span = |text: &str| parse_duration(text).map_err(|_| refused());
+        // A blank is a `+` that was not escaped, as below.
+        return match rest.as_bytes().first() {
+            None => Ok(now_us),
+            Some(b'-') => Ok(now_us.saturating_sub(span(&rest[1..])?)),
+            Some(b'+' | b' ') => Ok(now_us.saturating_add(span(&rest[1..])?)),
+            Some(_) => Err(refused()),
         };
     }
     let mended = match text.rfind(' ') {
@@ -101,9 +104,10 @@ mod tests {
         assert_eq!(rfc3339(nine), "2026-03-02T00:00:00Z");
         assert_eq!(parse_time("2026-03-02T09:00:00 09:00", 0).unwrap(), nine);
         assert_eq!(parse_time("now-1h", nine).unwrap(), nine - 3_600 * SECOND_US);
+        assert_eq!(parse_time("now+30d", nine).unwrap(), nine + 30 * 86_400 * SECOND_US);
         assert_eq!(parse_time("now", nine).unwrap(), nine);
         assert_eq!(rfc3339(nine + 1_500), "2026-03-02T00:00:00.0015Z");
-        for bad in ["", "yesterday", "now+1h", "now-", "2026-03-02", "9", "한국 09:00"] {
+        for bad in ["", "yesterday", "now+", "nowish", "now-", "2026-03-02", "9", "한국 09:00"] {
             assert!(parse_time(bad, 0).is_err(), "{bad:?} was taken");
         }
     }

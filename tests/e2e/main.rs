@@ -9,6 +9,7 @@ mod interop_modbus;
 mod interop_mosquitto;
 mod outage;
 mod plc_faults;
+mod readme;
 mod refusals;
 mod storm;
 mod tidy;

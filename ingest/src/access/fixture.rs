@@ -85,6 +85,17 @@ impl Source for Memory {
         Ok(Chunk { rows, next })
     }
 
+    async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
+        let gap = GapFact {
+            gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
+            from_us: None,
+            to_us: Some(BEGIN),
+            cause: sandan_proto::v1::GapCause::SpoolFull,
+            readings: 12,
+        };
+        Ok([gap].into_iter().take(limit).collect())
+    }
+
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
         let series = self.series.lock().unwrap();
         let info = |(key, rows): (&SeriesKey, &Vec<(i64, f64)>)| SeriesInfo {

@@ -5,9 +5,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::access::{AccessError, ControlError};
+use crate::access::AccessError;
+use crate::auth::LookupError;
 use crate::consent::Reason;
-
 use crate::time::TimeError;
 
 /// Longest part of a query that a problem repeats.
@@ -94,8 +94,8 @@ impl From<TimeError> for Problem {
     }
 }
 
-impl From<ControlError> for Problem {
-    fn from(error: ControlError) -> Self {
+impl From<LookupError> for Problem {
+    fn from(error: LookupError) -> Self {
         Self::internal(&error)
     }
 }
@@ -108,9 +108,7 @@ impl From<AccessError> for Problem {
                 let detail = "a consent names this series for your firm and does not cover this request";
                 Self { reasons, ..Self::new(StatusCode::FORBIDDEN, "not_covered", "Not covered by a consent", detail) }
             }
-            AccessError::OtherFirmsLog => {
-                Self::new(StatusCode::FORBIDDEN, "other_firms_log", "Another firm's log", &error)
-            }
+            AccessError::OtherFirm => Self::new(StatusCode::FORBIDDEN, "other_firm", "Another firm's", &error),
             AccessError::Withdrawn => Self::new(StatusCode::FORBIDDEN, "withdrawn", "The consent ended", &error),
             AccessError::TooManyReads => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_reads", "Too many reads at once", &error)

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as JsonValue, json};
 
@@ -21,10 +21,16 @@ use crate::time::rfc3339;
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
+    version: Version,
     headers: HeaderMap,
     query: Result<Query<query::Readings>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let pull = query?.0.check(&headers, api.access.now_us())?;
+    if pull.format == Format::Csv && version < Version::HTTP_11 {
+        // Without chunks an answer that a revocation ends looks like a whole one.
+        let detail = "a CSV stream needs HTTP/1.1; behind nginx set `proxy_http_version 1.1`";
+        return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "needs_http_1_1", "HTTP/1.1 needed", detail));
+    }
     let request = Request {
         asker: member.firm.clone(),
         series: pull.series,

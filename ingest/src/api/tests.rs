@@ -63,6 +63,7 @@ async fn every_route_has_an_authorisation_case() {
         let (target, nobody, other, member) = match route.path {
             "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
+            "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
             "/v1/audit" => ("/v1/audit?firm=saesol".to_owned(), 401, 401, 200),
             "/healthz" | "/metrics" => (route.path.to_owned(), 200, 200, 200),
             path => panic!("{path} has no authorisation case"),
@@ -190,6 +191,12 @@ async fn a_csv_that_a_revocation_ends_breaks_off() {
     let end = body.frame().await.unwrap();
     assert!(end.is_err(), "the body must not end as if it were whole");
     assert!(body.frame().await.is_none());
+    // Who could not tell the difference gets nothing.
+    let request = Request::get(pull("&format=csv", 0, 10))
+        .version(axum::http::Version::HTTP_10)
+        .header(header::AUTHORIZATION, format!("Bearer {}", complex.owner.1));
+    let refused = pages.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(refused.status(), 505);
     // Revoked before the first byte was taken: not even that one leaves.
     let consent = complex.grant_raw().await;
     let mut body = get(&pages, &pull("&format=csv", 0, 3_000), &complex.partner.1).await.into_body();
@@ -233,8 +240,19 @@ async fn a_firm_reads_its_own_log_by_pages() {
     assert_eq!(rest["entries"][0]["kind"], "consent_granted");
     for other in ["hanbit", "nobody"] {
         let (status, problem) = json_of(&pages, &format!("/v1/audit?firm={other}"), &complex.partner.1).await;
-        assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firms_log")));
+        assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firm")));
+        assert_eq!(get(&pages, &format!("/v1/gaps?firm={other}"), &complex.partner.1).await.status(), 403);
     }
+}
+
+#[tokio::test]
+async fn a_firm_sees_what_its_gateways_declared_gone() {
+    let complex = Complex::new().await;
+    let (_, answer) = json_of(&pages(&complex), "/v1/gaps", &complex.owner.1).await;
+    let gap = json!({
+        "gateway": "hanbit/gw", "from": null, "to": "2026-03-02T00:00:00Z", "cause": "spool_full", "readings": 12,
+    });
+    assert_eq!(answer, json!({ "firm": "hanbit", "gaps": [gap] }));
 }
 
 #[tokio::test]
@@ -258,7 +276,7 @@ async fn bad_queries_are_told_what_is_wrong() {
         (format!("{base}&from=now-1h&cursor=5.0"), "the cursor does not belong"),
         (format!("{base}&from=now-1h&format=csv&limit=5"), "of JSON pages"),
         (format!("{base}&from=now-1h&format=xml"), "unknown variant `xml`"),
-        (base.replace("hanbit", "Han%20bit") + "&from=now-1h", "is not a firm id"),
+        (base.replace("hanbit", "Han%20bit") + "&from=now-1h", "is no firm id"),
     ] {
         let (status, problem) = json_of(&pages, &target, &complex.owner.1).await;
         assert_eq!(status, 400, "{target}: {problem}");

@@ -46,3 +46,20 @@ fn a_proxy_lets_http_leave_loopback_and_the_uplink_not() {
     assert!(parse("[http]\nlisten = \"0.0.0.0:80\"\n").is_err());
     assert!(parse("[uplink]\nlisten = \"0.0.0.0:7443\"\n").is_err());
 }
+
+#[test]
+fn a_key_that_every_user_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("k.pem");
+    std::fs::write(&key, "").unwrap();
+    std::fs::write(dir.path().join("c.pem"), "").unwrap();
+    let text = "complex = \"c\"\ndata_dir = \"d\"\n[uplink]\ntls = { cert_file = \"c.pem\", key_file = \"k.pem\" }\n";
+    let parse = |mode| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        Config::parse(&dir.path().join("ingest.toml"), text)
+    };
+    assert!(parse(0o640).is_ok());
+    let faults = parse(0o644).unwrap_err();
+    assert!(faults.list[0].what.ends_with("can be read by every user of this machine"), "{faults}");
+}

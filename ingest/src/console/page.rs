@@ -144,7 +144,8 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup 
                 dd { (spool(lang, view.spool)) }
             }
             @if view.contact_us.is_some() {
-                h3 { (say(lang, &Sentence::Links)) }
+                @let in_contact = matches!(view.state, State::Online | State::CatchingUp);
+                h3 { (say(lang, &if in_contact { Sentence::Links } else { Sentence::LinksThen })) }
                 @if view.links.is_empty() {
                     p.none { (say(lang, &Sentence::NoLinks)) }
                 } @else {
@@ -188,7 +189,7 @@ fn moment(lang: Lang, us: Option<i64>, now_us: i64) -> Markup {
         None => html! { (say(lang, &Sentence::Never)) },
         Some(us) => html! {
             time datetime=(rfc3339(us)) { (korean_time(us, now_us)) }
-            " (" (say(lang, &Sentence::Ago(now_us - us))) ")"
+            " " span.ago { "(" (say(lang, &Sentence::Ago(now_us - us))) ")" }
         },
     }
 }

@@ -172,11 +172,11 @@ async fn a_page_tells_state_and_fault_in_words_and_never_a_value() {
         "연결됨",
         "한빛금형",
         "1,234건",
-        "2026-03-02 09:00:00 KST</time> (1일 전)",
+        "2026-03-02 09:00:00 KST</time> <span class=\"ago\">(1일 전)",
     ] {
         assert!(ko.contains(wanted), "{wanted}: {ko}");
     }
-    for wanted in ["press-plc has not answered for 3 min", "online", "All is well", "(1 day ago)"] {
+    for wanted in ["press-plc has not answered for 3\u{a0}min", "online", "All is well", "(1\u{a0}day ago)"] {
         assert!(en.contains(wanted), "{wanted}: {en}");
     }
     assert!(ko.contains(r#"<html lang="ko">"#) && en.contains(r#"<html lang="en">"#));

@@ -76,6 +76,8 @@ pub(super) enum Sentence<'a> {
     LastContact,
     Spool,
     Links,
+    /// Devices of a gateway that is not in contact.
+    LinksThen,
     Never,
     Unknown,
     NoLinks,
@@ -105,7 +107,8 @@ fn span(us: i64, lang: Lang) -> String {
     };
     match lang {
         Lang::Ko => format!("{count}{ko}"),
-        Lang::En => format!("{count} {en}"),
+        // A number keeps its unit on its line.
+        Lang::En => format!("{count}\u{a0}{en}"),
     }
 }
 
@@ -177,6 +180,7 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
         Sentence::LastContact => ("마지막 통신".into(), "Last contact".into()),
         Sentence::Spool => ("전송 대기".into(), "Waiting to be sent".into()),
         Sentence::Links => ("장치".into(), "Devices".into()),
+        Sentence::LinksThen => ("장치 (마지막 보고)".into(), "Devices (as last reported)".into()),
         Sentence::Never => ("없음".into(), "never".into()),
         Sentence::Unknown => ("알 수 없음".into(), "not known".into()),
         Sentence::NoLinks => ("보고된 장치가 없습니다.".into(), "No device was reported.".into()),
@@ -206,15 +210,15 @@ fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
     match fault {
         Fault::Offline { contact_us: Some(us) } => {
             let (ko, en) = since(*us);
-            (format!("게이트웨이 연결이 끊겼습니다 ({ko}째)"), format!("the gateway has been offline for {en}"))
+            (format!("게이트웨이 연결이 끊겼습니다 ({ko}째)"), format!("The gateway has been offline for {en}"))
         }
         Fault::Offline { contact_us: None } => (
             "서버가 시작된 뒤로 게이트웨이가 연결하지 않았습니다".into(),
-            "the gateway has not connected since the service started".into(),
+            "The gateway has not connected since the service started".into(),
         ),
         Fault::Silent { contact_us } => {
             let (ko, en) = since(*contact_us);
-            (format!("게이트웨이에서 소식이 없습니다 ({ko}째)"), format!("the gateway has said nothing for {en}"))
+            (format!("게이트웨이에서 소식이 없습니다 ({ko}째)"), format!("The gateway has said nothing for {en}"))
         }
         Fault::LinkDown { device, last_good_us, others } => {
             let (mut ko, mut en) = match last_good_us {
@@ -250,16 +254,16 @@ fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
             )
         }
         Fault::SpoolFull { percent } => {
-            (format!("게이트웨이 저장 공간이 {percent}% 찼습니다"), format!("the gateway's spool is {percent} % full"))
+            (format!("게이트웨이 저장 공간이 {percent}% 찼습니다"), format!("The gateway's spool is {percent} % full"))
         }
         Fault::CatchingUp { oldest_ms } => {
             let oldest = ms(*oldest_ms);
             (
                 format!("밀린 데이터를 보내고 있습니다 (가장 오래된 것 {} 전)", span(oldest, Lang::Ko)),
-                format!("it is sending what it kept, the oldest {} old", span(oldest, Lang::En)),
+                format!("It is sending what it kept, the oldest {} old", span(oldest, Lang::En)),
             )
         }
-        Fault::NeverSeen => ("아직 한 번도 연결하지 않았습니다".into(), "it has never connected".into()),
+        Fault::NeverSeen => ("아직 한 번도 연결하지 않았습니다".into(), "It has never connected".into()),
     }
 }
 

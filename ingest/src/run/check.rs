@@ -44,6 +44,11 @@ pub struct FileReport {
 
 /// Looks at the configuration and at what is there.
 pub async fn check(config: &Config) -> Result<Report, RunError> {
+    for (what, listen) in [("uplink", &config.uplink), ("http", &config.http.listen)] {
+        if let Some(tls) = &listen.tls {
+            super::http::server_config(what, tls)?;
+        }
+    }
     let dir = &config.data_dir;
     let mut report = Report {
         complex: config.complex.clone(),

@@ -43,21 +43,25 @@ pub(super) fn start(listener: TcpListener, tls: Option<&Tls>, router: Router) ->
     let task = match tls {
         None => tokio::spawn(server.serve(pages)),
         Some(tls) => {
-            let config = RustlsConfig::from_config(Arc::new(server_config(tls)?));
+            let config = RustlsConfig::from_config(Arc::new(server_config("http", tls)?));
             tokio::spawn(server.acceptor(RustlsAcceptor::new(config)).serve(pages))
         }
     };
     Ok(Pages { task, handle })
 }
 
-fn server_config(tls: &Tls) -> Result<ServerConfig, RunError> {
-    let refused = |reason: String| RunError::Tls { what: "http", reason };
+/// Certificate and key as rustls takes them; `what` for the message.
+pub(super) fn server_config(what: &'static str, tls: &Tls) -> Result<ServerConfig, RunError> {
+    let refused = |reason: String| RunError::Tls { what, reason };
     let chain = CertificateDer::pem_file_iter(&tls.cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| refused(format!("{}: {error}", tls.cert_file.display())))?;
     let key = PrivateKeyDer::from_pem_file(&tls.key_file)
         .map_err(|error| refused(format!("{}: {error}", tls.key_file.display())))?;
-    let mut config = ServerConfig::builder()
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| refused(error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| refused(error.to_string()))?;

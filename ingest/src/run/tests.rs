@@ -14,8 +14,8 @@ use super::*;
 use crate::admin::{Answer, Command, Grant};
 use crate::audit::{Chain, Verifier};
 use crate::consent::{EventWindow, SharedForm, Status};
+use crate::fixture::{Plant, pressure};
 use crate::store::control::Firm;
-use crate::store::fixture::{Plant, pressure};
 use crate::time::{SECOND_US, system_clock};
 
 fn config(dir: &std::path::Path) -> Config {
@@ -198,14 +198,14 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     assert_eq!(get(http, "/healthz", "").await, (200, "ok".to_owned()));
 
     let mut door = Door::open(&config).await.unwrap();
-    let line = async |door: &mut Door, command| match door.execute(command).await.unwrap() {
+    let said = async |door: &mut Door, command| match door.execute(command).await.unwrap() {
         Answer::Line(line) => line,
         other => panic!("{other:?}"),
     };
     door.execute(add("hanbit")).await.unwrap();
     let gateway = "hanbit/press-hall".parse().unwrap();
-    let token = line(&mut door, Command::GatewayAdd { id: Clone::clone(&gateway) }).await;
-    let member = line(&mut door, Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into() }).await;
+    let token = said(&mut door, Command::GatewayAdd { id: Clone::clone(&gateway) }).await;
+    let member = said(&mut door, Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into() }).await;
 
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     let mut wire = Wire::open(uplink, &token).await;
@@ -240,7 +240,7 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     let (status, csv) = get(http, &format!("{pull}&format=csv"), &bearer).await;
     assert_eq!((status, csv.matches(",press-1,pressure,MPa,86753").count()), (200, 20), "{csv}");
 
-    let link = line(&mut door, Command::OperatorLink).await;
+    let link = said(&mut door, Command::OperatorLink).await;
     let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
     let target = link.strip_prefix(&format!("http://{http}")).unwrap();
     stream.write_all(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();

@@ -14,7 +14,7 @@ use sandan_proto::v1::{self, DeadLetterReason, ingest_frame};
 
 use super::admission::{self, Bounds};
 use super::sequence::{Lane, Verdict};
-use super::stream::{End, InFlight, Known, Session, credits, protocol, watermark};
+use super::stream::{End, InFlight, Known, Session, credits, in_words, protocol, watermark};
 use super::{Closed, admission::admit};
 use crate::store::{Content, Delivery, Letter, Receipt, StoreError, Stored};
 
@@ -308,7 +308,10 @@ impl Session<'_> {
                 return Err(StoreError::Damaged(detail).into());
             }
             Stored::Superseded => {
-                return Err(End::Goodbye(v1::goodbye::Reason::Replaced, Closed::Ended("replaced")));
+                return Err(End::Goodbye(
+                    v1::goodbye::Reason::Replaced,
+                    Closed::Ended(in_words(v1::goodbye::Reason::Replaced)),
+                ));
             }
         };
         if self.lanes.get_mut(&done.lane).is_some_and(|lane| lane.synced(through)) {

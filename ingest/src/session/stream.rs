@@ -141,11 +141,23 @@ async fn open(service: &Service, gateway: &GatewayId, frames: &mut Streaming<v1:
             let entered = service.sessions.enter(&service.fleet, gateway, epoch, &hello).ok_or_else(|| {
                 End::Status(
                     Status::aborted("replaced: a newer session of this gateway is open"),
-                    Closed::Ended("replaced"),
+                    Closed::Ended(in_words(goodbye::Reason::Replaced)),
                 )
             })?;
             Ok((entered, welcome, watermarks))
         }
+    }
+}
+
+/// A reason for people.
+pub(super) fn in_words(reason: goodbye::Reason) -> &'static str {
+    match reason {
+        goodbye::Reason::Shutdown => "shutting down",
+        goodbye::Reason::Reload => "the configuration is read again",
+        goodbye::Reason::Replaced => "a newer session of the gateway took over",
+        goodbye::Reason::Revoked => "the gateway's token was revoked",
+        goodbye::Reason::ProtocolError => "the protocol was broken",
+        goodbye::Reason::Unspecified => "no reason was given",
     }
 }
 
@@ -236,10 +248,10 @@ impl<'a> Session<'a> {
                 biased;
                 reason = &mut entered.close => {
                     let reason = reason.unwrap_or(goodbye::Reason::Replaced);
-                    return End::Goodbye(reason, Closed::Ended(reason.as_str_name()));
+                    return End::Goodbye(reason, Closed::Ended(in_words(reason)));
                 }
                 () = shutdown.cancelled() => {
-                    return End::Goodbye(goodbye::Reason::Shutdown, Closed::Ended("shutdown"));
+                    return End::Goodbye(goodbye::Reason::Shutdown, Closed::Ended(in_words(goodbye::Reason::Shutdown)));
                 }
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     silent_until = Instant::now() + self.idle();
@@ -304,9 +316,7 @@ impl<'a> Session<'a> {
                 self.service.fleet.health(&self.gateway, health);
                 Ok(())
             }
-            Some(Frame::Goodbye(goodbye)) => {
-                Err(End::Gone(Closed::Goodbye(goodbye.reason().as_str_name().to_lowercase())))
-            }
+            Some(Frame::Goodbye(goodbye)) => Err(End::Gone(Closed::Goodbye(in_words(goodbye.reason())))),
             // A frame of a later version that asks for no answer.
             None => Ok(()),
         }

@@ -11,8 +11,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 
 use super::*;
+use crate::fixture::{BOOTED_US, Plant, births, options, pressure, values};
 use crate::store::SqliteReadings;
-use crate::store::fixture::{BOOTED_US, Plant, births, options, pressure, values};
 
 mod records;
 
@@ -221,7 +221,7 @@ async fn a_record_is_stored_and_acknowledged() {
     assert_eq!(events.first().unwrap(), "opened hanbit/press-hall 0");
     assert!(events.contains(&"stored hanbit/press-hall 4000000 1".to_owned()), "{events:?}");
     assert!(events.contains(&"health hanbit/press-hall 1".to_owned()));
-    rig.fleet.wait_for("closed hanbit/press-hall the gateway said goodbye: reason_shutdown").await;
+    rig.fleet.wait_for("closed hanbit/press-hall the gateway said goodbye: shutting down").await;
     assert_eq!(rig.store.metrics().sessions_open.get(), 0);
 }
 

@@ -218,11 +218,15 @@ impl Shared {
     /// Makes the heads know the latest observation time of each series of a firm. The
     /// first call after a start looks through what the firm has; from then on commits
     /// keep it.
-    fn learn_newest(&self, inbox: &Connection, firm: i64) -> Result<(), StoreError> {
+    fn learn_newest(&self, firm: i64) -> Result<(), StoreError> {
         if self.heads.knows_newest(firm) {
             return Ok(());
         }
         self.heads.follow_newest(firm);
+        // A view that is newer than the beginning of the following, so that nothing falls
+        // between the two.
+        let inbox = self.reader()?;
+        pin(&inbox)?;
         let mut found = HashMap::new();
         let rows = self.heads.overlapping(firm, i64::MIN, i64::MAX);
         let (file, mut rows) = read::open_file(self, firm, rows)?;
@@ -233,15 +237,16 @@ impl Shared {
         let found = RefCell::new(found);
         let mut places = rows::Places::default();
         for head in rows {
-            let Some(record) = rows::record(inbox, head.id)? else { continue };
+            let Some(record) = rows::record(&inbox, head.id)? else { continue };
             // A series that is known to be as new as the row's end needs no decoding.
             let older = |series: SeriesNo| found.borrow().get(&series).is_none_or(|&time_us| time_us < head.last_us);
-            rows::columns(inbox, &mut places, &record, older, |series, group, _, offset_us, _| {
+            rows::columns(&inbox, &mut places, &record, older, |series, group, _, offset_us, _| {
                 if let Some(&last) = group.times_us.last() {
                     heads::raise(&mut found.borrow_mut(), series, last.saturating_add(offset_us));
                 }
             })?;
         }
+        self.give_back(inbox);
         self.heads.complete_newest(firm, &found.into_inner());
         Ok(())
     }
@@ -370,7 +375,7 @@ impl Readings for SqliteReadings {
         let firm = firm.clone();
         self.reading(move |shared, conn| {
             let Some(number) = catalogue::firm_number(conn, &firm)? else { return Ok(Vec::new()) };
-            shared.learn_newest(conn, number)?;
+            shared.learn_newest(number)?;
             catalogue::list(conn, &firm, number, &shared.heads)
         })
         .await

@@ -18,6 +18,7 @@ fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
         Sentence::LastContact,
         Sentence::Spool,
         Sentence::Links,
+        Sentence::LinksThen,
         Sentence::Never,
         Sentence::Unknown,
         Sentence::NoLinks,
@@ -67,9 +68,9 @@ fn a_fault_is_one_sentence_with_its_time() {
     let fault = Fault::LinkDown { device: "press-plc".into(), last_good_us: Some(0), others: 0 };
     let at = Sentence::Fault(&fault, 3 * MINUTE_US);
     assert_eq!(say(Lang::Ko, &at), "press-plc 장치가 응답하지 않습니다 (3분째)");
-    assert_eq!(say(Lang::En, &at), "press-plc has not answered for 3 min");
+    assert_eq!(say(Lang::En, &at), "press-plc has not answered for 3\u{a0}min");
     let holds = Sentence::SpoolHolds { readings: 1_234_567, percent: 3, oldest_ms: 86_400_000 };
-    assert_eq!(say(Lang::En, &holds), "1,234,567 readings, the oldest 1 day old (spool 3 % full)");
+    assert_eq!(say(Lang::En, &holds), "1,234,567 readings, the oldest 1\u{a0}day old (spool 3 % full)");
 }
 
 #[test]

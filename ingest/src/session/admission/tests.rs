@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use sandan_proto::reading::{Quality, Value, ValueType};
 
 use super::*;
-use crate::store::fixture::{BOOTED_US, METRICS, Plant, Reading, letters, pressure};
+use crate::fixture::{BOOTED_US, METRICS, Plant, Reading, letters, pressure};
 
 const SECOND: i64 = 1_000_000;
 const BOUNDS: Bounds = Bounds { oldest_us: BOOTED_US, newest_us: BOOTED_US + 100 * SECOND };

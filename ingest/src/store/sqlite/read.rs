@@ -55,7 +55,7 @@ pub(super) fn chunk(
         };
         return Ok(Chunk { rows, next: None });
     };
-    shared.learn_newest(inbox, firm)?;
+    shared.learn_newest(firm)?;
     let rows = shared.heads.overlapping(firm, permit.from_us(), permit.to_us());
     let (file, rows) = open_file(shared, firm, rows)?;
     let view = View { inbox, file, firm, rows, heads: &shared.heads };

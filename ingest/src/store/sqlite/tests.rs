@@ -5,7 +5,7 @@ use sandan_proto::v1::DeadLetterReason;
 
 use super::*;
 use crate::consent::Form;
-use crate::store::fixture::{BOOTED_US, Plant, Reading, births, options, pressure, read_all, values, whole_day};
+use crate::fixture::{BOOTED_US, Plant, Reading, births, options, pressure, read_all, values, whole_day};
 use crate::store::{Bucket, Placement, Rows};
 
 mod model;

@@ -7,9 +7,10 @@ use sandan_proto::reading::{Quality, Value, ValueType};
 use sandan_proto::record::Sealed;
 use sandan_proto::v1;
 
-use super::{Content, Delivery, Opening, Options, Readings, Registered, SqliteReadings, Stored};
 use crate::consent::{Form, Permit};
 use crate::session::admission::{self, Bounds};
+use crate::store::sqlite::Compaction;
+use crate::store::{Content, Delivery, Letter, Opening, Options, Readings, Registered, Rows, SqliteReadings, Stored};
 
 /// The wall time of every test's boot, 2026-11-23T00:00:00Z.
 pub(crate) const BOOTED_US: i64 = 1_795_392_000_000_000;
@@ -29,7 +30,7 @@ pub(crate) const METRICS: [(&str, ValueType); 6] = [
 
 /// Options under which nothing happens by itself.
 pub(crate) fn options() -> Options {
-    let compaction = super::sqlite::Compaction { check: None, ..Default::default() };
+    let compaction = Compaction { check: None, ..Default::default() };
     Options {
         commit_interval: std::time::Duration::ZERO,
         compaction,
@@ -169,11 +170,11 @@ pub(crate) async fn read_all(store: &dyn Readings, permit: &Permit, limit: usize
     loop {
         let chunk = store.read(permit, cursor, limit).await.unwrap();
         match chunk.rows {
-            super::Rows::Raw(rows) => {
+            Rows::Raw(rows) => {
                 assert!(rows.len() <= limit);
                 all.extend(rows.into_iter().map(|row| format!("{row:?}")));
             }
-            super::Rows::Buckets(rows) => {
+            Rows::Buckets(rows) => {
                 assert!(rows.len() <= limit);
                 all.extend(rows.into_iter().map(|row| format!("{row:?}")));
             }
@@ -189,12 +190,12 @@ pub(crate) async fn read_all(store: &dyn Readings, permit: &Permit, limit: usize
 pub(crate) async fn values(store: &dyn Readings, key: SeriesKey) -> Vec<f64> {
     let chunk = store.read(&whole_day(vec![key]), None, 10_000).await.unwrap();
     assert_eq!(chunk.next, None);
-    let super::Rows::Raw(rows) = chunk.rows else { panic!("not raw") };
+    let Rows::Raw(rows) = chunk.rows else { panic!("not raw") };
     rows.iter().filter_map(|row| row.value.as_ref().and_then(Value::as_f64)).collect()
 }
 
 /// The content's letters.
-pub(crate) fn letters(content: &Content) -> &[super::Letter] {
+pub(crate) fn letters(content: &Content) -> &[Letter] {
     match content {
         Content::Batch { letters, .. } | Content::Dead { letters, .. } => letters,
         Content::Gap { .. } => &[],

@@ -1,0 +1,187 @@
+//! The binary as people use it: every command, its output and its exit code.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sandan-ingest");
+
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+/// What a command did: exit code, standard output, standard error.
+struct Done(i32, String, String);
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "complex = \"saesol\"\ndata_dir = \"data\"\n[uplink]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+        std::fs::write(dir.path().join("ingest.toml"), text).unwrap();
+        Self { dir }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(args).env("SANDAN_INGEST_CONFIG", self.dir.path().join("ingest.toml")).env_remove("RUST_LOG");
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        let output = self.command(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Done(output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// The output of a command that must work and must not talk.
+    fn ok(&self, args: &[&str]) -> String {
+        let Done(code, out, talk) = self.run(args);
+        assert_eq!((code, talk.as_str()), (0, ""), "{args:?}: {out}");
+        out
+    }
+
+    /// The one line of such a command.
+    fn line(&self, args: &[&str]) -> String {
+        let out = self.ok(args);
+        assert_eq!(out.lines().count(), 1, "{args:?}: {out}");
+        out.trim_end().to_owned()
+    }
+
+    fn json(&self, args: &[&str]) -> Vec<Value> {
+        let args = [args, &["--json"]].concat();
+        self.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+const GRANT: [&str; 16] = [
+    "consent",
+    "grant",
+    "--grantor",
+    "hanbit",
+    "--grantee",
+    "daeyang",
+    "--asset",
+    "press-1",
+    "--metric",
+    "press_force",
+    "--form",
+    "bucketed",
+    "--floor",
+    "60s",
+    "--function",
+    "mean",
+];
+
+#[allow(clippy::similar_names)]
+fn every_command(it: &Bench) {
+    assert_eq!(it.ok(&["firm", "add", "hanbit", "--name-ko", "한빛금형", "--name-en", "Hanbit Mould"]), "");
+    it.ok(&["firm", "add", "daeyang", "--name-ko", "대양정밀", "--name-en", "Daeyang"]);
+    let firms = it.ok(&["firm", "list"]);
+    assert_eq!(firms, "FIRM     KOREAN    ENGLISH\ndaeyang  대양정밀  Daeyang\nhanbit   한빛금형  Hanbit Mould\n");
+    assert_eq!(it.json(&["firm", "list"])[1]["name_ko"], "한빛금형");
+    let Done(code, out, talk) = it.run(&["firm", "add", "hanbit", "--name-ko", "x", "--name-en", "x"]);
+    assert_eq!((code, out.as_str(), talk.as_str()), (1, "", "error: firm `hanbit` exists already\n"));
+
+    assert!(it.line(&["gateway", "add", "hanbit/press-hall"]).starts_with("sgw_"));
+    assert_eq!(it.ok(&["gateway", "release", "hanbit/press-hall"]), "");
+    assert_eq!(it.ok(&["gateway", "revoke", "hanbit/press-hall"]), "");
+    assert!(it.json(&["gateway", "list"])[0]["revoked_us"].is_number());
+    let Done(code, _, talk) = it.run(&["gateway", "add", "nobody/gw"]);
+    assert_eq!((code, talk.as_str()), (1, "error: there is no firm `nobody`\n  hint: `list` shows what there is\n"));
+
+    assert!(it.line(&["member", "add", "daeyang", "--name", "김하늘"]).starts_with("smb_"));
+    assert!(it.ok(&["member", "list"]).contains("김하늘"));
+    let member = it.json(&["member", "list"])[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(it.ok(&["member", "revoke", &member]), "");
+
+    assert!(it.line(&["operator", "add", "--name", "관제실"]).starts_with("sop_"));
+    let operator = it.json(&["operator", "list"])[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(it.ok(&["operator", "revoke", &operator]), "");
+
+    let consent = it.line(&[&GRANT[..], &["--until", "2999-01-01T00:00:00Z"]].concat());
+    assert!(it.ok(&["consent", "list"]).contains("press-1 × press_force, mean of 1m and more"));
+    assert!(it.ok(&["consent", "show", &consent]).contains("state      active"));
+    assert_eq!(it.json(&["consent", "show", &consent])[0]["terms"]["known"]["version"], 1);
+    assert_eq!(it.ok(&["consent", "revoke", &consent]), "");
+    assert!(it.ok(&["consent", "show", &consent]).contains("state      revoked at "));
+    assert_eq!(it.run(&["consent", "revoke", &consent]).0, 1);
+
+    let log = it.json(&["audit", "export", "hanbit"]);
+    let kinds: Vec<_> = log.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
+    let wanted = [
+        "firm_added",
+        "gateway_added",
+        "token_minted",
+        "gateway_released",
+        "gateway_revoked",
+        "consent_granted",
+        "consent_revoked",
+    ];
+    assert_eq!(kinds, wanted);
+    assert!(it.line(&["audit", "verify", "hanbit"]).starts_with("7 entries, none changed; head "));
+    assert_eq!(it.json(&["audit", "export", "@complex"]).len(), 3);
+    let everything: String = ["daeyang", "hanbit", "@complex"].map(|chain| it.ok(&["audit", "export", chain])).concat();
+    for prefix in ["sgw_", "smb_", "sop_"] {
+        assert!(!everything.contains(prefix), "a token stands in the log");
+    }
+    assert_eq!(it.run(&["audit", "verify", "nobody"]).0, 1);
+}
+
+#[test]
+fn every_command_without_a_service() {
+    let it = Bench::new();
+    assert!(
+        it.ok(&["check"]).starts_with("complex    saesol\nuplink     127.0.0.1:0 (plain text, this machine only)\n")
+    );
+    every_command(&it);
+    let Done(code, _, talk) = it.run(&["operator", "link"]);
+    assert_eq!(code, 1);
+    assert!(talk.contains("hint: start `sandan-ingest serve` first"), "{talk}");
+    assert_eq!(it.json(&["check"])[0]["in_use"], false);
+}
+
+#[test]
+fn every_command_beside_a_running_service_which_ends_on_sigterm() {
+    let it = Bench::new();
+    let mut serving = it.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
+    let ready: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(ready["ready"], true);
+    every_command(&it);
+    let link = it.line(&["operator", "link"]);
+    assert!(link.starts_with(&format!("http://{}/sign-in?link=sln_", ready["http"].as_str().unwrap())), "{link}");
+    assert_eq!(it.json(&["check"])[0]["in_use"], true);
+    // A second one does not take the directory away.
+    let Done(code, out, talk) = it.run(&["serve"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(talk.contains("is in use by"), "{talk}");
+
+    let id = rustix::process::Pid::from_child(&serving);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let ended = serving.wait_with_output().unwrap();
+    let log = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{log}");
+    assert!(lines.next().is_none(), "one line on standard output is all");
+    for word in ["WARN", "ERROR", "sgw_", "smb_", "sop_", "sln_"] {
+        assert!(!log.contains(word), "{log}");
+    }
+}
+
+#[test]
+fn wrong_usage_and_configuration_exit_with_2() {
+    let it = Bench::new();
+    for args in [&["frob"][..], &["firm", "add"], &["firm", "add", "Han", "--name-ko", "x", "--name-en", "x"], &GRANT] {
+        let Done(code, out, talk) = it.run(args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {talk}");
+    }
+    let bad = it.dir.path().join("bad.toml");
+    std::fs::write(&bad, "complex = 1\n").unwrap();
+    let Done(code, _, talk) = it.run(&["serve", "--config", bad.to_str().unwrap()]);
+    assert_eq!((code, talk.matches("  hint: ").count()), (2, 2), "{talk}");
+    let output = Command::new(PROGRAM).arg("check").env_remove("SANDAN_INGEST_CONFIG").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(it.run(&["--version"]).0, 0);
+    assert!(!Path::new(&it.dir.path().join("data")).exists());
+}

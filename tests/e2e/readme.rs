@@ -1,0 +1,121 @@
+//! The README, in both languages: the same sections, the same commands, and the
+//! commands of the ten-minute walk do what they say.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sandan_tests::harness::lasting_port;
+use sandan_tests::plcsim::machine::Make;
+use sandan_tests::plcsim::{ModbusDevice, Plant};
+
+use crate::world::plant;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// The level of each heading, outside code.
+fn headings(text: &str) -> Vec<usize> {
+    let mut in_code = false;
+    let mut levels = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        } else if !in_code && line.starts_with('#') {
+            levels.push(line.bytes().take_while(|byte| *byte == b'#').count());
+        }
+    }
+    levels
+}
+
+/// Fenced blocks of a language, below the section whose heading holds `section`.
+fn blocks(text: &str, section: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}");
+    let mut blocks = Vec::new();
+    let (mut here, mut open) = (section.is_empty(), None::<String>);
+    for line in text.lines() {
+        match &mut open {
+            Some(_) if line == "```" => blocks.extend(open.take()),
+            Some(block) => writeln!(block, "{line}").unwrap(),
+            None if line.starts_with("## ") => here = section.is_empty() || line.contains(section),
+            None if here && line == fence => open = Some(String::new()),
+            None => {}
+        }
+    }
+    blocks
+}
+
+/// Without what follows a `#`: comments are for the reader's language.
+fn commands(block: &str) -> Vec<&str> {
+    block.lines().map(|line| line.split("  #").next().unwrap().trim_end()).collect()
+}
+
+#[test]
+fn both_languages_have_the_same_sections_and_commands() {
+    let (english, korean) = (read("README.md"), read("README.ko.md"));
+    assert_eq!(headings(&english), headings(&korean), "the sections differ");
+    let (ours, theirs) = (blocks(&english, "", "sh"), blocks(&korean, "", "sh"));
+    assert!(ours.len() > 4, "the blocks were not found");
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(commands(ours), commands(theirs));
+    }
+}
+
+#[test]
+fn the_files_that_the_readme_names_are_there() {
+    for name in ["README.md", "README.ko.md", "docs/architecture.md", "docs/known-gaps.md"] {
+        let text = read(name);
+        let beside = root().join(name);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("http") && !target.starts_with('#') {
+                assert!(beside.parent().unwrap().join(target).exists(), "{name} links to {target}");
+            }
+        }
+    }
+}
+
+/// The walk as it stands in the README, but for the address of the PLC, the ports, and
+/// how the programs are built.
+#[test]
+fn the_ten_minute_walk_ends_with_a_csv() {
+    let plant: Plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let address = plant.device("press").address.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let demo = env!("CARGO_BIN_EXE_demo");
+    for program in ["sandan-gateway", "sandan-ingest"] {
+        let path = dir.path().join(program);
+        std::fs::write(&path, format!("#!/bin/sh\nexec '{demo}' --as {program} \"$@\"\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let walk = blocks(&read("README.md"), "Ten minutes", "sh");
+    assert!(walk[0].contains("cargo build"), "the first step builds");
+    let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n".to_owned();
+    for block in &walk[1..] {
+        script.push_str(block);
+    }
+    for port in ["7443", "7080", "7480"] {
+        assert!(script.contains(port), "port {port} is not in the walk");
+        script = script.replace(port, &lasting_port().unwrap().to_string());
+    }
+    assert!(script.contains("tcp://192.168.0.10:502"));
+    let script = script.replace("tcp://192.168.0.10:502", &address);
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let walked = Command::new("bash").args(["-c", &script]).current_dir(dir.path()).env("PATH", path).output().unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&walked.stdout), String::from_utf8_lossy(&walked.stderr));
+    assert!(walked.status.success(), "{said}\n{complained}");
+    let csv = std::fs::read_to_string(dir.path().join("press_force.csv")).unwrap();
+    let rows: Vec<&str> = csv.lines().collect();
+    assert_eq!(rows[0].trim_end(), "time,firm,asset,metric,unit,value,quality");
+    assert!(rows.len() > 3, "{csv}");
+    assert!(rows[1].contains("hanbit-mould,press-1,press_force,kN,"), "{csv}");
+    for expected in ["press-plc", "good", "is up", "start,firm,asset,metric,unit,mean", "read_started", "sign-in?link="]
+    {
+        assert!(said.contains(expected), "{expected} is not in\n{said}\n{complained}");
+    }
+}
