@@ -137,6 +137,7 @@ struct Shared {
     dir: PathBuf,
     max_bytes: u64,
     index: Mutex<Index>,
+    saving: Mutex<()>,
     /// Bumped by every sync and every acknowledgement.
     changed: watch::Sender<u64>,
     /// Held for the life of the process.
@@ -152,8 +153,9 @@ impl Spool {
         boot: BootId,
     ) -> Result<(Writer, Spool, Recovery), SpoolError> {
         let dir = options.dir.clone();
-        std::fs::create_dir_all(&dir).map_err(SpoolError::io("create", &dir))?;
+        create_dir(&dir)?;
         let lock = lock(&dir)?;
+        state::keep_reserve(&dir);
         let state = State::load(&dir)?;
         let (mut index, recovery) = scan::scan(&dir, state)?;
         let lane = LaneId::random();
@@ -163,6 +165,7 @@ impl Spool {
                 dir,
                 max_bytes: options.max_bytes,
                 index: Mutex::new(index),
+                saving: Mutex::new(()),
                 changed: watch::Sender::new(0),
                 _lock: lock,
             }),
@@ -178,35 +181,40 @@ impl Spool {
 
     /// Takes the ingest's word on how far a lane is durable. Removes segments that
     /// nobody needs any more.
-    pub fn acked(&self, lane: LaneId, through: u64) -> Result<(), SpoolError> {
+    pub fn acked(&self, lane: LaneId, through: u64) {
         let removed = {
             let mut index = self.index();
             index.acked(lane, through);
-            let removed = index.take_removable();
-            if !removed.is_empty() {
-                index.state().save(&self.shared.dir)?;
-            }
-            removed
+            index.take_removable()
         };
-        for path in &removed {
-            std::fs::remove_file(path).map_err(SpoolError::io("remove", path))?;
+        if !removed.is_empty() {
+            for path in &removed {
+                remove_file(path);
+            }
+            state::keep_reserve(&self.shared.dir);
+            // The positions are a hint; the ingest tells them again.
+            if let Err(error) = self.save_state() {
+                tracing::warn!(error = %chain(&error), "cannot write the spool's state");
+            }
         }
         self.notify();
-        Ok(())
     }
 
     /// Remembers the epoch that the ingest granted, synced before it returns: no frame
     /// may be sent under an epoch that a power cut could make us forget.
     pub fn save_session(&self, epoch: u64, timeline: &[u8]) -> Result<(), SpoolError> {
-        let mut index = self.index();
-        index.set_session(epoch, timeline);
-        index.state().save(&self.shared.dir)
+        self.index().set_session(epoch, timeline);
+        self.save_state()
     }
 
     /// Writes the acknowledged positions down, so that a restart shows the right depth
     /// before it reaches the ingest.
     pub fn save_state(&self) -> Result<(), SpoolError> {
-        self.index().state().save(&self.shared.dir)
+        // Held over the write, so that an older state never replaces a newer one; the
+        // index is not, so that a slow card does not hold up the writer.
+        let _saving = self.shared.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
+        state.save(&self.shared.dir)
     }
 
     /// Epoch, timeline and acknowledged positions.
@@ -263,6 +271,34 @@ fn lock(dir: &Path) -> Result<std::fs::File, SpoolError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Locked(dir.to_owned())),
         Err(error) => Err(SpoolError::io("lock", &path)(error.into())),
     }
+}
+
+/// Makes a directory and those above it, so that a power cut does not take them back.
+fn create_dir(dir: &Path) -> Result<(), SpoolError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_dir(parent)?;
+        std::fs::create_dir(dir).map_err(SpoolError::io("create", dir))?;
+        return sync_dir(parent);
+    }
+    std::fs::create_dir(dir).map_err(SpoolError::io("create", dir))
+}
+
+/// A file that stays takes room until the next start; nothing else depends on it.
+fn remove_file(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a spool segment");
+        }
+        _ => {}
+    }
+}
+
+fn chain(error: &SpoolError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 fn sync_dir(dir: &Path) -> Result<(), SpoolError> {

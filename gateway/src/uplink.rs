@@ -67,6 +67,8 @@ pub struct Status {
     pub epoch: u64,
     /// Sessions that were welcomed since the start.
     pub sessions_total: u64,
+    /// Acknowledgements since the start.
+    pub acks_total: u64,
     /// Readings stored, as the ingest acknowledged them since the start.
     pub stored_total: u64,
     /// Readings sent again that the ingest already had.
@@ -94,6 +96,8 @@ enum SessionError {
     },
     #[error("the ingest refused: {}", .0.message())]
     Refused(Box<tonic::Status>),
+    #[error("the connection to the ingest was lost")]
+    Lost(#[source] Box<tonic::Status>),
     #[error("the ingest did not answer for {} s", .0.as_secs())]
     Silent(Duration),
     #[error("the ingest ended the session: {0}")]
@@ -121,10 +125,13 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut backoff = BACKOFF_MIN;
+    status.send_modify(|status| status.since_us = clock::monotonic_us());
     loop {
-        let sessions = status.borrow().sessions_total;
+        let acks = status.borrow().acks_total;
         let ended = connect_and_run(&settings, &identity, &spool, &health, &status, &stop).await;
-        if status.borrow().sessions_total > sessions {
+        // A session that moved nothing is no reason to knock more often: each one costs an
+        // epoch on both sides' disks.
+        if status.borrow().acks_total > acks {
             backoff = BACKOFF_MIN;
         }
         let fault = ended.as_ref().err().map(sentence);
@@ -134,7 +141,7 @@ pub async fn run(
             tracing::warn!(fault, "uplink is down");
         }
         status.send_modify(|status| {
-            if std::mem::take(&mut status.connected) || status.since_us == 0 {
+            if std::mem::take(&mut status.connected) {
                 status.since_us = clock::monotonic_us();
             }
             status.fault = fault;

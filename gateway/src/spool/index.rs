@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use sandan_proto::id::{BootId, LaneId};
-use sandan_proto::record::{Gap, Moment};
+use sandan_proto::record::{Gap, GapCause, Moment};
 use sandan_proto::v1;
 
 use super::state::State;
@@ -99,6 +99,10 @@ pub(super) struct Index {
     clocks: HashMap<Vec<u8>, v1::ClockOffset>,
     state: State,
     pub(super) damaged_records: u64,
+    /// Segments that were put aside, which take room too.
+    pub(super) quarantined_bytes: u64,
+    /// No segment, also none that was put aside or removed, has a higher number.
+    pub(super) highest_number: u64,
 }
 
 impl Index {
@@ -146,7 +150,9 @@ impl Index {
         let Some(segment) = self.segments.back_mut() else { return };
         if segment.sequences.is_none() {
             segment.cumulative_before = mark.cumulative_before;
+            self.cut_before(mark);
         }
+        let Some(segment) = self.segments.back_mut() else { return };
         let first = segment.sequences.map_or(mark.sequence, |(first, _)| first);
         segment.sequences = Some((first, last_sequence));
         segment.cumulative_after = cumulative;
@@ -160,6 +166,22 @@ impl Index {
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.last_sealed = lane.last_sealed.max(last_sequence);
             lane.cumulative = lane.cumulative.max(cumulative);
+        }
+    }
+
+    /// After a write that failed, the same records were written again into the newest
+    /// segment: what an older one holds of them, whole or torn, does not count.
+    fn cut_before(&mut self, begin: Mark) {
+        let Some(lane) = self.segments.back().map(|segment| segment.lane) else { return };
+        for older in self.segments.iter_mut().rev().skip(1).take_while(|segment| segment.lane == lane) {
+            if older.sequences.is_some_and(|(_, last)| last >= begin.sequence) {
+                older.marks.retain(|mark| mark.sequence < begin.sequence);
+                older.sequences = older.sequences.and_then(|(first, _)| {
+                    let last = begin.sequence - 1;
+                    (first <= last).then_some((first, last))
+                });
+                older.cumulative_after = begin.cumulative_before;
+            }
         }
     }
 
@@ -216,6 +238,12 @@ impl Index {
         gaps.range(..=sequence).next_back().map(|(_, gap)| gap).filter(|gap| gap.last_sequence >= sequence)
     }
 
+    /// Why a record that no segment holds is gone.
+    pub(super) fn cause_of_hole(&self, lane: LaneId, sequence: u64) -> GapCause {
+        // It was acknowledged once and removed; the ingest forgot it since.
+        if self.is_unacked(lane, sequence) { GapCause::Damaged } else { GapCause::ReplayWindow }
+    }
+
     /// The segment that holds a sequence of a lane, or else the first behind it.
     pub(super) fn segment_from(&self, lane: LaneId, sequence: u64) -> Option<&Segment> {
         self.segments
@@ -261,23 +289,32 @@ impl Index {
         removed
     }
 
-    /// Takes out the oldest segment to make room, if it is not the only one.
-    pub(super) fn take_oldest(&mut self) -> Option<Segment> {
-        (self.segments.len() > 1).then(|| self.segments.pop_front()).flatten()
+    /// Takes a segment out to make room, with the gaps that take its place, at once for
+    /// every reader. False when an acknowledgement has removed it meanwhile.
+    pub(super) fn replace_oldest(&mut self, number: u64, gaps: Vec<Gap>) -> bool {
+        let is_there = self.segments.front().is_some_and(|front| front.number == number);
+        if is_there {
+            self.segments.pop_front();
+            for gap in gaps {
+                self.add_displaced(gap);
+            }
+            self.forget_empty_lanes();
+        }
+        is_there
     }
 
     fn is_done(&self, segment: &Segment) -> bool {
-        let acked = |lane: LaneId| self.lanes.get(&lane).map_or(0, |lane| lane.acked);
-        segment.sequences.is_none_or(|(_, last)| acked(segment.lane) >= last)
-            && segment.displaced.iter().all(|gap| acked(gap.lane) >= gap.last_sequence)
+        segment.sequences.is_none_or(|(_, last)| !self.is_unacked(segment.lane, last))
+            && segment.displaced.iter().all(|gap| !self.is_unacked(gap.lane, gap.last_sequence))
     }
 
-    /// Whether a gap still has to be told to the ingest.
+    /// Whether a record still has to be told to the ingest. A lane that was forgotten
+    /// was acknowledged to its end.
     pub(super) fn is_unacked(&self, lane: LaneId, sequence: u64) -> bool {
-        self.lanes.get(&lane).is_none_or(|lane| lane.acked < sequence)
+        self.lanes.get(&lane).is_some_and(|lane| lane.acked < sequence)
     }
 
-    pub(super) fn forget_empty_lanes(&mut self) {
+    fn forget_empty_lanes(&mut self) {
         let current = self.order.last().copied();
         let segments = &self.segments;
         let lanes = &self.lanes;
@@ -323,7 +360,7 @@ impl Index {
     }
 
     pub(super) fn file_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.file_bytes).sum()
+        self.quarantined_bytes + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
     }
 
     pub(super) fn depth(&self, bytes_cap: u64) -> Depth {

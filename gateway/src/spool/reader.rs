@@ -2,7 +2,7 @@
 //! damaged. Sees only what is synced.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 use prost::Message;
@@ -80,22 +80,25 @@ impl Reader {
             if let Some((first, _)) = segment.sequences
                 && first > self.next
             {
-                let hole = self.hole(first - 1, segment.cumulative_before);
+                let cause = self.spool.index().cause_of_hole(self.lane, self.next);
+                let hole = self.hole(first - 1, segment.cumulative_before, cause);
                 return Ok(Some(self.take_gap(&hole)));
             }
-            match self.read_segment(&segment) {
+            let read = self.read_segment(&segment);
+            let is_gone = matches!(&read, Err(SpoolError::Io { source, .. }) if source.kind() == ErrorKind::NotFound);
+            match read {
                 Ok(Some(item)) => return Ok(Some(item)),
-                // The end of the segment is damaged: what it held is a hole.
-                Ok(None) => {
-                    let last = segment.sequences.map_or(self.next, |(_, last)| last);
-                    let hole = self.hole(last, segment.cumulative_after);
-                    return Ok(Some(self.take_gap(&hole)));
-                }
+                Err(error) if !is_gone => return Err(error),
                 // Dropped or removed between the look and the read.
-                Err(SpoolError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(_) if !self.spool.index().segments.iter().any(|known| known.number == segment.number) => {
                     self.open = None;
                 }
-                Err(error) => return Err(error),
+                // Its end is damaged, or somebody took its file: what it held is a hole.
+                Ok(None) | Err(_) => {
+                    let last = segment.sequences.map_or(self.next, |(_, last)| last);
+                    let hole = self.hole(last, segment.cumulative_after, GapCause::Damaged);
+                    return Ok(Some(self.take_gap(&hole)));
+                }
             }
         }
     }
@@ -112,12 +115,12 @@ impl Reader {
         Item::Gap(gap.to_wire())
     }
 
-    fn hole(&self, last_sequence: u64, cumulative_after: u64) -> Gap {
+    fn hole(&self, last_sequence: u64, cumulative_after: u64, cause: GapCause) -> Gap {
         Gap {
             lane: self.lane,
             first_sequence: self.next,
             last_sequence,
-            cause: GapCause::Damaged,
+            cause,
             from: None,
             to: None,
             cumulative_before: self.cumulative.min(cumulative_after),
@@ -133,7 +136,7 @@ impl Reader {
             self.open = Some((segment.number, file));
         }
         loop {
-            match self.step(segment)? {
+            match self.step(segment) {
                 Step::Took(item) => return Ok(Some(item)),
                 Step::Passed => {}
                 Step::End => return Ok(None),
@@ -141,27 +144,25 @@ impl Reader {
         }
     }
 
-    fn step(&mut self, segment: &View) -> Result<Step, SpoolError> {
-        let Some((_, file)) = &self.open else { return Ok(Step::End) };
-        let read = |from: u64, len: u64| -> Result<Vec<u8>, SpoolError> {
+    fn step(&mut self, segment: &View) -> Step {
+        let Some((_, file)) = &self.open else { return Step::End };
+        let read = |from: u64, len: u64| {
             let len = len.min(segment.synced_bytes.saturating_sub(from));
-            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-            file.read_exact_at(&mut bytes, from).map_err(SpoolError::io("read", &segment.path))?;
-            Ok(bytes)
+            scan::read_range(file, from, usize::try_from(len).unwrap_or(0))
         };
-        let head = read(self.offset, FRAME_LEN as u64)?;
+        let head = read(self.offset, FRAME_LEN as u64);
         if head.len() < FRAME_LEN {
-            return Ok(Step::End);
+            return Step::End;
         }
         let body = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
-        let bytes = read(self.offset, FRAME_LEN as u64 + body)?;
+        let bytes = read(self.offset, FRAME_LEN as u64 + body);
         let (kind, body, len) = match format::decode_record(&bytes) {
             Frame::Record { kind, body, len } => (kind, Bytes::copy_from_slice(body), len as u64),
             Frame::End | Frame::Damaged => {
-                let rest = read(self.offset, u64::MAX)?;
-                let Some(skipped) = format::resync(&rest) else { return Ok(Step::End) };
+                let rest = read(self.offset, u64::MAX);
+                let Some(skipped) = format::resync(&rest) else { return Step::End };
                 self.offset += skipped as u64;
-                return Ok(Step::Passed);
+                return Step::Passed;
             }
         };
         let item = match kind {
@@ -169,29 +170,38 @@ impl Reader {
             Kind::Batch => v1::Sealed::decode(body).ok().map(Item::Batch),
             Kind::Gap => v1::Gap::decode(body).ok().map(Item::Gap),
         };
-        let Some(item) = item.filter(|item| item.last_sequence() >= self.next) else {
+        let Some(item) = item else {
             self.offset += len;
-            return Ok(Step::Passed);
+            return Step::Passed;
         };
         let (first, after) = match &item {
             Item::Gap(gap) => (gap.first_sequence, gap.cumulative_after),
             Item::Batch(sealed) => (sealed.sequence, sealed.cumulative_readings),
         };
+        if item.last_sequence() < self.next {
+            self.offset += len;
+            self.cumulative = after;
+            return Step::Passed;
+        }
+        // Records that a later segment holds again.
+        if segment.sequences.is_none_or(|(_, last)| item.last_sequence() > last) {
+            return Step::End;
+        }
         if first > self.next {
             // Damaged records stood here. The one in hand is read again behind their gap.
             let before = match &item {
                 Item::Gap(gap) => gap.cumulative_before,
                 Item::Batch(sealed) => Sealed::from_wire(sealed.clone()).map_or(after, |sealed| scan::before(&sealed)),
             };
-            let hole = self.hole(first - 1, before);
+            let hole = self.hole(first - 1, before, GapCause::Damaged);
             let (open, offset) = (self.open.take(), self.offset);
             let item = self.take_gap(&hole);
             (self.open, self.offset) = (open, offset);
-            return Ok(Step::Took(item));
+            return Step::Took(item);
         }
         self.offset += len;
         self.next = item.last_sequence() + 1;
         self.cumulative = after;
-        Ok(Step::Took(item))
+        Step::Took(item)
     }
 }

@@ -12,6 +12,27 @@ use super::format::VERSION;
 use super::{SpoolError, sync_dir};
 
 const FILE: &str = "state.json";
+/// Room that is kept for the state on a disk that somebody else fills.
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES: u64 = 64 << 10;
+
+/// Takes the reserve, or takes it again. Best effort: a disk that is full already has
+/// nothing to give.
+pub(super) fn keep_reserve(dir: &Path) {
+    let path = dir.join(RESERVE);
+    if !path.exists() {
+        let taken = std::fs::File::create(&path)
+            .and_then(|file| Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)?));
+        if taken.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u16,
+}
 
 /// What must survive a restart and is not a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +64,13 @@ impl State {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(SpoolError::io("read", &path)(error)),
         };
+        // A later version may have fields that this one does not know.
+        if let Ok(Versioned { version: found }) = serde_json::from_slice(&text)
+            && found > VERSION
+        {
+            return Err(SpoolError::Newer { path, found, known: VERSION });
+        }
         match serde_json::from_slice::<Self>(&text) {
-            Ok(state) if state.version > VERSION => {
-                Err(SpoolError::Newer { path, found: state.version, known: VERSION })
-            }
             Ok(state) => Ok(state),
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "spool state is damaged; put aside as state.json.damaged");
@@ -57,7 +81,21 @@ impl State {
         }
     }
 
+    /// Writes the file. On a full disk the reserve is given up for it, once: a session
+    /// has to open before the spool can drain and free the disk.
     pub(super) fn save(&self, dir: &Path) -> Result<(), SpoolError> {
+        match self.write(dir) {
+            Err(SpoolError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull
+                    && std::fs::remove_file(dir.join(RESERVE)).is_ok() =>
+            {
+                self.write(dir)
+            }
+            written => written,
+        }
+    }
+
+    fn write(&self, dir: &Path) -> Result<(), SpoolError> {
         let path = dir.join(FILE);
         let temporary = dir.join("state.json.new");
         let text = serde_json::to_vec(self).map_err(|error| SpoolError::io("encode", &path)(error.into()))?;

@@ -19,11 +19,14 @@ use sandan_proto::v1;
 use super::format::{self, Header, Kind};
 use super::index::{Mark, Segment};
 use super::scan::segment_path;
-use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, Spool, SpoolError, sync_dir};
+use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, Spool, SpoolError, remove_file, sync_dir};
 
 /// What may wait for a disk that fails. Beyond it the newest readings are lost and
 /// declared; polling goes on.
 const UNSYNCED_BYTES_MAX: usize = 4 << 20;
+
+/// A segment is at least so many times what stands at its head.
+const HEADS_PER_SEGMENT: u64 = 4;
 
 /// A batch that is not sealed yet.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub struct Writer {
     clock: v1::ClockOffset,
     open: Option<Open>,
     next_number: u64,
+    /// What stands at the head of each segment.
+    head_bytes: u64,
     next_sequence: u64,
     cumulative: u64,
     /// The last reading of the process before, until its gap is written.
@@ -90,7 +95,7 @@ impl Writer {
             // The offset of a boot is learnt once: the first process of it decides.
             let clock = index.clock(&clock.boot_id).unwrap_or_else(|| clock.clone());
             index.add_clock(clock.clone());
-            (index.segments.back().map_or(1, |segment| segment.number + 1), index.last_moment(), clock)
+            (index.highest_number + 1, index.last_moment(), clock)
         };
         let mut writer = Self {
             spool,
@@ -100,6 +105,7 @@ impl Writer {
             clock,
             open: None,
             next_number,
+            head_bytes: 0,
             next_sequence: 1,
             cumulative: 0,
             restarted_after,
@@ -194,13 +200,21 @@ impl Writer {
         if self.open.as_ref().is_none_or(|open| !open.fits(self.buffer.len() as u64, self.segment_bytes())) {
             self.roll()?;
         }
-        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some(open) = &self.open else { return Ok(()) };
         if let Err(error) = open.write(&self.buffer) {
-            self.open = None;
+            self.abandon();
             return Err(error);
         }
         self.publish();
         Ok(())
+    }
+
+    /// Leaves the open segment as it was before a write that failed. The next record goes
+    /// into a new one.
+    fn abandon(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.close(&self.spool);
+        }
     }
 
     fn publish(&mut self) {
@@ -219,39 +233,42 @@ impl Writer {
     }
 
     fn segment_bytes(&self) -> u64 {
-        (self.spool.shared.max_bytes / SEGMENTS_PER_CAP).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+        // A head that takes most of a segment would be written over and over.
+        let share = self.spool.shared.max_bytes / SEGMENTS_PER_CAP;
+        share.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(HEADS_PER_SEGMENT * self.head_bytes)
     }
 
     /// Begins a new segment: preallocated, with header, births and clock, synced.
     fn roll(&mut self) -> Result<(), SpoolError> {
         let dir = self.spool.shared.dir.clone();
+        // Whatever fails below, a number is tried once.
         let number = self.next_number;
+        self.next_number += 1;
         let path = segment_path(&dir, number);
         let mut head = format::encode_header(&Header { lane: self.lane, boot: self.boot, number }).to_vec();
         format::encode_record(Kind::Births, self.births.content(), &mut head);
         format::encode_record(Kind::Clock, &self.clock.encode_to_vec(), &mut head);
+        self.head_bytes = head.len() as u64;
         let file = File::options()
             .create_new(true)
             .read(true)
             .write(true)
             .open(&path)
             .map_err(SpoolError::io("create", &path))?;
-        let prepared = self.prepare(&file, &head);
-        if let Err(source) = prepared {
-            // An empty segment would be in the way of the next try.
+        let prepared = self.prepare(&file, &head).map_err(SpoolError::io("write", &path)).and_then(|()| sync_dir(&dir));
+        if let Err(error) = prepared {
+            // It holds nothing; if it stays, the next start removes it.
             let _ = std::fs::remove_file(&path);
-            return Err(SpoolError::Io { action: "write", path, source });
+            return Err(error);
         }
-        sync_dir(&dir)?;
-        self.next_number += 1;
         let mut segment = Segment::new(number, path, self.lane, self.boot);
         segment.synced_bytes = head.len() as u64;
         segment.file_bytes = file.metadata().map_or(segment.synced_bytes, |metadata| metadata.len());
-        if let Some(old) = self.open.take() {
-            old.close(&self.spool);
-        }
+        self.abandon();
         self.open = Some(Open { file, path: segment.path.clone(), number, synced_bytes: segment.synced_bytes });
-        self.spool.index().segments.push_back(segment);
+        let mut index = self.spool.index();
+        index.highest_number = number;
+        index.segments.push_back(segment);
         Ok(())
     }
 
@@ -275,59 +292,95 @@ impl Writer {
                 _ => self.segment_bytes(),
             };
             let oldest = {
-                let mut index = self.spool.index();
-                if index.file_bytes() + needed <= self.spool.shared.max_bytes {
+                let index = self.spool.index();
+                if index.file_bytes() + needed <= self.spool.shared.max_bytes || index.segments.len() < 2 {
                     return Ok(());
                 }
-                index.take_oldest()
+                index.segments.front().map(Dropped::of)
             };
             let Some(oldest) = oldest else { return Ok(()) };
-            if let Err(error) = self.declare_dropped(&oldest) {
-                self.spool.index().segments.push_front(oldest);
-                return Err(error);
+            if self.open.is_none() {
+                // The gap needs a place; for a moment there is one segment too many.
+                self.roll()?;
             }
-            self.spool.index().forget_empty_lanes();
-            std::fs::remove_file(&oldest.path).map_err(SpoolError::io("remove", &oldest.path))?;
+            let gaps = self.declare(&oldest)?;
+            if self.spool.index().replace_oldest(oldest.number, gaps) {
+                remove_file(&oldest.path);
+            }
+            if let Some(open) = &self.open {
+                self.spool.index().grew(open.synced_bytes);
+            }
         }
     }
 
-    fn declare_dropped(&mut self, dropped: &Segment) -> Result<(), SpoolError> {
-        let mut gaps: Vec<Gap> = dropped.displaced.clone();
-        if let Some((first_sequence, last_sequence)) = dropped.sequences {
-            gaps.push(Gap {
-                lane: dropped.lane,
-                first_sequence,
-                last_sequence,
-                cause: GapCause::SpoolFull,
-                from: dropped.first,
-                to: dropped.last,
-                cumulative_before: dropped.cumulative_before,
-                cumulative_after: dropped.cumulative_after,
-            });
-        }
-        gaps.retain(|gap| self.spool.index().is_unacked(gap.lane, gap.last_sequence));
+    /// Writes and syncs the gaps that will stand for a segment. None where all of it was
+    /// acknowledged.
+    fn declare(&mut self, dropped: &Dropped) -> Result<Vec<Gap>, SpoolError> {
+        let gaps: Vec<Gap> = {
+            let index = self.spool.index();
+            let unacked = dropped.gaps.iter().filter(|gap| index.is_unacked(gap.lane, gap.last_sequence));
+            unacked.map(|gap| index.joined(gap.clone())).collect()
+        };
         if gaps.is_empty() {
-            return Ok(());
+            return Ok(gaps);
         }
-        let gaps: Vec<Gap> = gaps.into_iter().map(|gap| self.spool.index().joined(gap)).collect();
+        let readings: u64 = dropped.gaps.iter().map(Gap::readings).sum();
         tracing::warn!(
-            segment = %dropped.path.display(),
-            readings = dropped.cumulative_after - dropped.cumulative_before,
+            segment = dropped.number,
+            readings,
             "spool is full: its oldest segment is dropped and declared as a gap"
         );
         let mut frames = Vec::new();
         for gap in &gaps {
             format::encode_record(Kind::Displaced, &gap.to_wire().encode_to_vec(), &mut frames);
         }
-        let Some(open) = &mut self.open else { return Ok(()) };
-        open.write(&frames)?;
-        open.synced_bytes += frames.len() as u64;
-        let mut index = self.spool.index();
-        for gap in gaps {
-            index.add_displaced(gap);
+        if let Some(open) = &mut self.open {
+            if let Err(error) = open.write(&frames) {
+                self.abandon();
+                return Err(error);
+            }
+            open.synced_bytes += frames.len() as u64;
         }
-        index.grew(open.synced_bytes);
-        Ok(())
+        Ok(gaps)
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// What waits for the next sync, as it will be written.
+    pub(super) fn unsynced(&self) -> &[u8] {
+        &self.buffer
+    }
+    /// Puts another file in the place of the open one.
+    pub(super) fn replace_file(&mut self, by: impl FnOnce(&std::path::Path) -> File) {
+        if let Some(open) = &mut self.open {
+            open.file = by(&open.path);
+        }
+    }
+}
+
+/// A segment on its way out.
+struct Dropped {
+    number: u64,
+    path: PathBuf,
+    /// What stands for it: older gaps that it keeps, and its own records.
+    gaps: Vec<Gap>,
+}
+
+impl Dropped {
+    fn of(segment: &Segment) -> Self {
+        let own = segment.sequences.map(|(first_sequence, last_sequence)| Gap {
+            lane: segment.lane,
+            first_sequence,
+            last_sequence,
+            cause: GapCause::SpoolFull,
+            from: segment.first,
+            to: segment.last,
+            cumulative_before: segment.cumulative_before,
+            cumulative_after: segment.cumulative_after,
+        });
+        let gaps = segment.displaced.iter().cloned().chain(own).collect();
+        Self { number: segment.number, path: segment.path.clone(), gaps }
     }
 }
 

@@ -1,10 +1,10 @@
 //! One session: Hello, Welcome, then records out and acknowledgements in.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use sandan_proto::id::LaneId;
-use sandan_proto::limits::MAX_MESSAGE_BYTES;
+use sandan_proto::limits::{MAX_LANES, MAX_MESSAGE_BYTES};
 use sandan_proto::v1::{self, gateway_frame::Frame, ingest_frame, uplink_client::UplinkClient};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,9 +24,10 @@ use crate::spool::Spool;
 const OUTBOUND_FRAMES: usize = 4;
 /// The ingest answers a Hello from memory and one small transaction.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
-/// A group commit takes a fraction of a second; a store that needs longer than this is
-/// not coming back within this connection.
-const ACK_TIMEOUT: Duration = Duration::from_mins(1);
+/// Without any acknowledgement for so long while something is in flight, the session is
+/// dead. A group commit takes a fraction of a second; the largest ordinary record takes
+/// a minute on a link of 4 KB/s.
+const ACK_TIMEOUT: Duration = Duration::from_mins(2);
 /// For how long an orderly stop waits for the last acknowledgements.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Used when the ingest names no heartbeat, and as the bound of one that it names.
@@ -42,13 +43,23 @@ pub(super) struct Session<'a> {
     status: &'a watch::Sender<Status>,
     /// Acknowledged counts are of the session; these are of the sessions before it.
     base: Status,
+    /// The lanes that the Hello named.
+    lanes: Vec<Vec<u8>>,
+    /// Reasons of dead letters that were said already: a log must not grow by what the
+    /// plant sends.
+    said: HashSet<v1::DeadLetterReason>,
 }
 
 /// What moves while a session stands.
 struct Traffic {
     cursor: Cursor,
     window: Window,
+    /// Records and what goes before them.
     pending: VecDeque<Frame>,
+    /// The newest report that is not sent; an older one is worth nothing.
+    report: Option<v1::Health>,
+    /// Looked into the spool and found nothing more.
+    is_drained: bool,
     /// Nothing is sent before; set by *retry later*.
     paused_until: Option<Instant>,
     /// Set by an orderly stop.
@@ -63,7 +74,7 @@ impl<'a> Session<'a> {
         status: &'a watch::Sender<Status>,
     ) -> Self {
         let base = status.borrow().clone();
-        Self { settings, spool, health, status, base }
+        Self { settings, spool, health, status, base, lanes: Vec::new(), said: HashSet::new() }
     }
 
     pub(super) async fn run(
@@ -73,7 +84,12 @@ impl<'a> Session<'a> {
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
         let (outbound, frames) = mpsc::channel(OUTBOUND_FRAMES);
-        let lanes = self.spool.lanes();
+        let mut lanes = self.spool.lanes();
+        if lanes.len() > MAX_LANES {
+            // The oldest, and the current one.
+            lanes.drain(MAX_LANES - 1..lanes.len() - 1);
+        }
+        self.lanes = lanes.iter().map(|state| state.lane.clone()).collect();
         let hello = self.hello(lanes.clone());
         // The channel is new and empty: this does not wait.
         let _ = outbound.send(v1::GatewayFrame { frame: Some(Frame::Hello(hello)) }).await;
@@ -81,7 +97,7 @@ impl<'a> Session<'a> {
         request.metadata_mut().insert("authorization", identity.bearer());
         let mut client = UplinkClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let welcomed = async {
-            let mut inbound = client.session(request).await?.into_inner();
+            let mut inbound = client.session(request).await.map_err(lost)?.into_inner();
             let welcome = welcome(&mut inbound).await?;
             Ok::<_, SessionError>((inbound, welcome))
         };
@@ -93,7 +109,7 @@ impl<'a> Session<'a> {
         };
         // Synced before the first frame under it: an epoch that a power cut made us
         // forget would fence this gateway.
-        self.spool.save_session(welcome.epoch, &welcome.store_timeline)?;
+        tokio::task::block_in_place(|| self.spool.save_session(welcome.epoch, &welcome.store_timeline))?;
         for watermark in &welcome.watermarks {
             self.acked(watermark)?;
         }
@@ -110,6 +126,8 @@ impl<'a> Session<'a> {
             cursor: Cursor::new(self.spool.clone(), &lanes, &welcome.watermarks),
             window: Window::new(welcome.credits.unwrap_or_default()),
             pending: VecDeque::new(),
+            report: None,
+            is_drained: false,
             paused_until: None,
             leave_by: None,
         };
@@ -150,35 +168,29 @@ impl<'a> Session<'a> {
             let now = Instant::now();
             changes.mark_unchanged();
             traffic.fill(now)?;
-            if traffic.leave_by.is_some_and(|by| now >= by || traffic.is_drained()) {
-                traffic.pending.clear();
-                let goodbye = v1::Goodbye { reason: v1::goodbye::Reason::Shutdown.into(), detail: String::new() };
-                let frame = v1::GatewayFrame { frame: Some(Frame::Goodbye(goodbye)) };
-                let _ = tokio::time::timeout(DRAIN_TIMEOUT, outbound.send(frame)).await;
-                drop(outbound);
-                // The ingest closes its side once it has read the goodbye.
-                let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
-                    while let Ok(Some(frame)) = inbound.message().await {
-                        let _ = self.take(frame, &mut traffic);
-                    }
-                })
-                .await;
+            if traffic.leave_by.is_some_and(|by| now >= by || traffic.is_drained) {
+                self.leave(v1::goodbye::Reason::Shutdown, traffic, inbound, outbound).await;
                 self.spool.save_state()?;
+                return Ok(());
+            }
+            if traffic.is_drained && self.has_other_lanes() {
+                // More lanes than one Hello may name: the next session takes the rest.
+                self.leave(v1::goodbye::Reason::Reload, traffic, inbound, outbound).await;
                 return Ok(());
             }
             if traffic.window.waiting(now) > ACK_TIMEOUT {
                 return Err(SessionError::Silent(ACK_TIMEOUT));
             }
             tokio::select! {
-                frame = inbound.message() => match frame? {
+                frame = inbound.message() => match frame.map_err(lost)? {
                     Some(frame) => self.take(frame, &mut traffic)?,
                     None => return Err(SessionError::Ended("the connection was closed".to_owned())),
                 },
-                permit = outbound.reserve(), if !traffic.pending.is_empty() => match permit {
-                    Ok(permit) => permit.send(v1::GatewayFrame { frame: traffic.pending.pop_front() }),
+                permit = outbound.reserve(), if traffic.has_frames() => match permit {
+                    Ok(permit) => permit.send(v1::GatewayFrame { frame: traffic.next_frame() }),
                     Err(_) => return Err(SessionError::Ended("the connection was closed".to_owned())),
                 },
-                _ = beat.tick() => traffic.pending.push_back(Frame::Health((self.health)())),
+                _ = beat.tick() => traffic.report = Some((self.health)()),
                 _ = changes.changed() => {}
                 () = until(traffic.paused_until.or(traffic.leave_by)) => traffic.paused_until = None,
                 () = stop.cancelled(), if traffic.leave_by.is_none() => {
@@ -188,28 +200,55 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Says goodbye and takes what the ingest still says until it closes its side.
+    async fn leave(
+        &mut self,
+        reason: v1::goodbye::Reason,
+        mut traffic: Traffic,
+        mut inbound: Inbound,
+        outbound: mpsc::Sender<v1::GatewayFrame>,
+    ) {
+        let goodbye = v1::Goodbye { reason: reason.into(), detail: String::new() };
+        let frame = v1::GatewayFrame { frame: Some(Frame::Goodbye(goodbye)) };
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
+            let _ = outbound.send(frame).await;
+            drop(outbound);
+            while let Ok(Some(frame)) = inbound.message().await {
+                let _ = self.take(frame, &mut traffic);
+            }
+        })
+        .await;
+    }
+
+    /// Whether the spool holds records of lanes that this session did not name.
+    fn has_other_lanes(&self) -> bool {
+        let of_others = |state: &v1::LaneState| !self.lanes.contains(&state.lane);
+        self.lanes.len() >= MAX_LANES && self.spool.lanes().iter().any(of_others)
+    }
+
     fn take(&mut self, frame: v1::IngestFrame, traffic: &mut Traffic) -> Result<(), SessionError> {
         use ingest_frame::Frame as In;
         match frame.frame {
             Some(In::Ack(ack)) => {
                 for watermark in &ack.watermarks {
                     let lane = self.acked(watermark)?;
-                    traffic.window.acked(lane, watermark.durable_through);
+                    traffic.window.acked(lane, watermark.durable_through, Instant::now());
                 }
                 if let Some(credits) = ack.credits {
                     traffic.window.set_credits(credits);
                 }
                 for letter in &ack.dead_letters {
-                    let (reason, sequence, readings) = (letter.reason(), letter.sequence, letter.readings);
-                    tracing::warn!(
-                        ?reason,
-                        sequence,
-                        readings,
-                        detail = letter.detail,
-                        "the ingest put readings aside"
-                    );
+                    if self.said.insert(letter.reason()) {
+                        tracing::warn!(
+                            reason = letter.reason().as_str_name(),
+                            readings = letter.readings,
+                            detail = letter.detail,
+                            "the ingest puts readings aside; further ones of this reason are counted in the status"
+                        );
+                    }
                 }
                 self.status.send_modify(|status| {
+                    status.acks_total += 1;
                     status.stored_total = self.base.stored_total + ack.stored;
                     status.duplicate_total = self.base.duplicate_total + ack.duplicate;
                     status.dead_lettered_total = self.base.dead_lettered_total + ack.dead_lettered;
@@ -239,30 +278,35 @@ impl<'a> Session<'a> {
 
     fn acked(&self, watermark: &v1::LaneWatermark) -> Result<LaneId, SessionError> {
         let lane = lane(&watermark.lane)?;
-        self.spool.acked(lane, watermark.durable_through)?;
+        // Removing segments may wait for the disk; polls share this thread.
+        tokio::task::block_in_place(|| self.spool.acked(lane, watermark.durable_through));
         Ok(lane)
     }
 }
 
 impl Traffic {
+    fn has_frames(&self) -> bool {
+        self.report.is_some() || !self.pending.is_empty()
+    }
+
+    fn next_frame(&mut self) -> Option<Frame> {
+        self.report.take().map(Frame::Health).or_else(|| self.pending.pop_front())
+    }
+
     /// Reads from the spool what the window has room for, one parcel at a time.
     fn fill(&mut self, now: Instant) -> Result<(), SessionError> {
         if !self.pending.is_empty() || !self.window.has_room() || self.paused_until.is_some_and(|until| now < until) {
+            self.is_drained = false;
             return Ok(());
         }
         // A spool on a slow card must not hold up the polls that share this thread.
         let parcel = tokio::task::block_in_place(|| self.cursor.next_parcel())?;
+        self.is_drained = parcel.is_none() && self.window.is_empty();
         if let Some(parcel) = parcel {
             self.window.sent(parcel.lane, parcel.last_sequence, parcel.bytes, now);
             self.pending.extend(parcel.frames);
         }
         Ok(())
-    }
-
-    fn is_drained(&self) -> bool {
-        self.window.is_empty()
-            && self.paused_until.is_none()
-            && !self.pending.iter().any(|frame| matches!(frame, Frame::Sealed(_) | Frame::Gap(_)))
     }
 
     fn rewind(&mut self, lane: LaneId, sequence: u64) -> Result<(), SessionError> {
@@ -279,8 +323,14 @@ impl Traffic {
     }
 }
 
+/// Once a session stands, an error that the ingest did not send is the connection's.
+fn lost(status: tonic::Status) -> SessionError {
+    use std::error::Error;
+    if status.source().is_some() { SessionError::Lost(Box::new(status)) } else { status.into() }
+}
+
 async fn welcome(inbound: &mut Inbound) -> Result<v1::Welcome, SessionError> {
-    match inbound.message().await?.and_then(|frame| frame.frame) {
+    match inbound.message().await.map_err(lost)?.and_then(|frame| frame.frame) {
         Some(ingest_frame::Frame::Welcome(welcome)) if welcome.epoch > 0 => Ok(welcome),
         Some(ingest_frame::Frame::Goodbye(goodbye)) => Err(SessionError::Ended(goodbye.detail)),
         Some(_) => Err(SessionError::Protocol("something else than a Welcome came first")),

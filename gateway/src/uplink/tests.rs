@@ -275,3 +275,30 @@ async fn a_refusal_is_a_sentence_and_is_tried_again() {
     running.task.await.unwrap();
     assert_eq!(spool.depth().records, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_lanes_than_a_hello_may_name_drain_in_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..99 {
+        drop(spool(dir.path(), 1));
+    }
+    let (_writer, spool) = spool(dir.path(), 1);
+    assert_eq!(spool.lanes().len(), 100);
+    let (fake, url) = serve(Box::new(|session, _, frame| match frame {
+        Frame::Hello(hello) => {
+            assert!(hello.lanes.len() <= sandan_proto::limits::MAX_LANES);
+            assert!(!hello.lanes.last().unwrap().read_only, "the current lane is named");
+            vec![welcome(session as u64 + 1, vec![], 9)]
+        }
+        Frame::Sealed(sealed) => vec![ack(&sealed.lane, sealed.sequence)],
+        Frame::Gap(gap) => vec![ack(&gap.lane, gap.last_sequence)],
+        Frame::Goodbye(_) => vec![Step::Break],
+        _ => vec![],
+    }))
+    .await;
+    let running = start(dir.path(), url, &spool, "sgw_good");
+    empty(&spool).await;
+    running.stop.cancel();
+    running.task.await.unwrap();
+    assert_eq!(fake.frames.lock().unwrap().len(), 2);
+}

@@ -12,6 +12,8 @@ pub(super) struct Window {
     credits: v1::Credits,
     in_flight: VecDeque<InFlight>,
     bytes: u64,
+    /// When an acknowledgement last came.
+    progress: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -24,7 +26,7 @@ struct InFlight {
 
 impl Window {
     pub(super) fn new(credits: v1::Credits) -> Self {
-        Self { credits, in_flight: VecDeque::new(), bytes: 0 }
+        Self { credits, in_flight: VecDeque::new(), bytes: 0, progress: None }
     }
 
     pub(super) fn set_credits(&mut self, credits: v1::Credits) {
@@ -47,7 +49,8 @@ impl Window {
     }
 
     /// Everything of the lane up to `through` is durable.
-    pub(super) fn acked(&mut self, lane: LaneId, through: u64) {
+    pub(super) fn acked(&mut self, lane: LaneId, through: u64, now: Instant) {
+        self.progress = Some(now);
         self.drop_where(|record| record.lane == lane && record.last_sequence <= through);
     }
 
@@ -61,9 +64,10 @@ impl Window {
         self.bytes = self.in_flight.iter().map(|record| record.bytes).sum();
     }
 
-    /// For how long the oldest record has waited.
+    /// For how long nothing has been acknowledged while something was in flight.
     pub(super) fn waiting(&self, now: Instant) -> Duration {
-        self.in_flight.front().map_or(Duration::ZERO, |record| now.saturating_duration_since(record.sent))
+        let since = self.in_flight.front().map(|record| self.progress.map_or(record.sent, |at| at.max(record.sent)));
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
 
@@ -83,10 +87,24 @@ mod tests {
         assert!(window.has_room());
         window.sent(lane(1), 1, 10, Instant::now());
         assert!(!window.has_room());
-        window.acked(lane(2), 9);
+        window.acked(lane(2), 9, Instant::now());
         assert!(!window.has_room(), "another lane's acknowledgement freed a record");
-        window.acked(lane(1), 1);
+        window.acked(lane(1), 1, Instant::now());
         assert!(window.has_room() && window.is_empty());
+    }
+
+    #[test]
+    fn a_slow_link_that_moves_is_not_silent() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut window = Window::new(v1::Credits { records: 9, bytes: 99 });
+        assert_eq!(window.waiting(after(9)), Duration::ZERO);
+        for sequence in 1..=3 {
+            window.sent(lane(1), sequence, 1, begin);
+        }
+        assert_eq!(window.waiting(after(50)), Duration::from_secs(50));
+        window.acked(lane(1), 1, after(50));
+        assert_eq!(window.waiting(after(60)), Duration::from_secs(10));
     }
 
     proptest! {
@@ -113,7 +131,7 @@ mod tests {
                         next[at] += 1;
                     }
                     2 => {
-                        window.acked(lane(lane_index), number);
+                        window.acked(lane(lane_index), number, now);
                         model.retain(|record| record.0 != at || record.1 > number);
                     }
                     3 => {
