@@ -12,6 +12,9 @@ use crate::limits::{MAX_MESSAGE_BYTES, MAX_SERIES, MAX_TEXT_BYTES};
 use crate::reading::ValueType;
 use crate::v1;
 
+/// The content of one message, less the hash and the frame around it.
+const MAX_CONTENT_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
+
 /// A checked set of births with its hash and the bytes it was made of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Births {
@@ -85,9 +88,12 @@ pub enum BirthsError {
     /// A hash of another length, an asset or metric name against the rules.
     #[error("births hold an id that is not one")]
     Id(#[from] IdError),
-    /// More than a gateway may declare, or larger than a message may be.
-    #[error("births declare {0} series, more than {MAX_SERIES}, or too many bytes")]
+    /// More series, assets or devices than a gateway may declare.
+    #[error("births declare {0} series, assets or devices, more than {MAX_SERIES}")]
     TooMany(usize),
+    /// Larger than a message may be.
+    #[error("births take {0} bytes, more than {MAX_CONTENT_BYTES}")]
+    TooLarge(usize),
     /// A string with NUL or too long.
     #[error("births hold a {0} with NUL or of more than {MAX_TEXT_BYTES} bytes")]
     Text(&'static str),
@@ -127,12 +133,13 @@ impl Births {
 
     /// Checks content that was kept.
     pub fn from_content(content: Bytes) -> Result<Self, BirthsError> {
-        if content.len() > MAX_MESSAGE_BYTES {
-            return Err(BirthsError::TooMany(0));
+        if content.len() > MAX_CONTENT_BYTES {
+            return Err(BirthsError::TooLarge(content.len()));
         }
         let set = v1::BirthSet::decode(content.clone())?;
-        if set.series.len() > MAX_SERIES || set.assets.len() > MAX_SERIES || set.devices.len() > MAX_SERIES {
-            return Err(BirthsError::TooMany(set.series.len()));
+        let most = set.series.len().max(set.assets.len()).max(set.devices.len());
+        if most > MAX_SERIES {
+            return Err(BirthsError::TooMany(most));
         }
         let mut seen = std::collections::HashSet::new();
         let assets = set
