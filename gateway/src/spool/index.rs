@@ -77,7 +77,7 @@ pub struct Depth {
     pub records: u64,
     /// Readings in them.
     pub readings: u64,
-    /// What all segments take on disk.
+    /// What has been written to the segments that are kept; not what is preallocated.
     pub bytes: u64,
     /// What they may take.
     pub bytes_cap: u64,
@@ -337,7 +337,7 @@ impl Index {
         Depth {
             records: self.lanes.values().map(|lane| lane.last_sealed.saturating_sub(lane.acked)).sum(),
             readings: self.lanes.values().map(|lane| lane.cumulative.saturating_sub(lane.acked_cumulative)).sum(),
-            bytes: self.file_bytes(),
+            bytes: self.segments.iter().map(|segment| segment.synced_bytes).sum(),
             bytes_cap,
             oldest,
             damaged_records: self.damaged_records,
