@@ -5,6 +5,7 @@
 mod world;
 
 mod chain;
+mod demo;
 mod interop_modbus;
 mod interop_mosquitto;
 mod outage;

@@ -46,3 +46,20 @@ fn a_gateway_without_its_token_is_refused_and_says_so() {
         assert!(!log.lines().iter().any(|line| line.contains(&forged)), "a token is in a log");
     }
 }
+
+/// A token that was taken away ends the session that it opened, and what the gateway
+/// reads from then on stays in its spool.
+#[test]
+fn a_revoked_gateway_is_refused_and_keeps_what_it_reads() {
+    let world = World::new();
+    let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let mut gateway = world.gateway("press-hall", vec![used(&plant, "press", "press-1")]);
+    gateway.start().unwrap();
+    let connected = || gateway.status().ok()?["uplink"]["connected"].as_bool();
+    wait_for("the link to come up", PATIENCE, || connected().filter(|connected| *connected)).unwrap();
+    world.ingest.command(&["gateway", "revoke", &format!("{FIRM}/press-hall")]).unwrap();
+    wait_for("the link to go down", PATIENCE, || connected().filter(|connected| !*connected)).unwrap();
+    let unacked = || gateway.status().ok()?["spool"]["unacked_readings"].as_u64();
+    wait_for("the spool to fill", PATIENCE, || unacked().filter(|unacked| *unacked > 50)).unwrap();
+    assert_eq!(gateway.status().unwrap()["uplink"]["connected"], false);
+}

@@ -99,7 +99,11 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
     let broker = Broker::start().context("the broker cannot start")?;
     let plant = Plant::start(&scenario(args.seed, &broker)).context("the plant cannot start")?;
-    tell.step("설비 가동", "plant", "2 Modbus PLCs (press + energy meter, furnace + compressor), 1 MQTT welder");
+    tell.step(
+        "설비 가동",
+        "plant",
+        "2 Modbus PLCs (press + energy meter, furnace + compressor), 1 MQTT welder, 1 broker",
+    );
     let mut ingest = Ingest::start_new(&Programs::own()?, &dir.path().join("ingest"))?;
     tell.step("수집 서버", "ingest", &format!("http://{} · SQLite in {}", ingest.http(), dir.path().display()));
 
@@ -115,7 +119,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     try_it(&ingest, &firms)?;
 
     run_on(&tell, args.seconds, &interrupts, &plant, &firms)?;
-    tell.step("정지", "stopping", "plant stops, spools drain, gateways end");
+    tell.step("정지", "stopping", "설비가 멈추고 남은 것을 보냄 · the plant stops, the spools drain, the gateways end");
     settle(&plant, &firms)?;
     for firm in &mut firms {
         firm.gateway.terminate()?;
@@ -304,17 +308,23 @@ fn consent_story(tell: &Tell, ingest: &Ingest, a: &Firm, b: &Firm) -> anyhow::Re
 
     let refused = b.owner.get(&path)?;
     ensure!(refused.status == 404, "firm B was answered {} without a consent: {}", refused.status, refused.body);
-    tell.step("거절", "refused", &format!("{} asks for {series}: 404, it does not even exist for them", b.name()));
+    tell.step("거절", "refused", &format!("{} asks for {series}: 404", b.name()));
+    more("동의가 없으면 있는지조차 알 수 없음 · without a consent they cannot even tell that it exists");
 
     let form = ["--form", "bucketed", "--floor", &format!("{BUCKET_S}s"), "--function", "mean", "--function", "count"];
     let consent = ingest.grant(a.id, b.id, &series.asset, &series.metric, &form)?;
-    tell.step("동의", "consent", &format!("{} lets {} see means of {BUCKET_S} s: {consent}", a.name(), b.name()));
+    tell.step("동의", "consent", &format!("{} → {}", a.name(), b.name()));
+    more(&format!("{BUCKET_S}초 평균만, 원시값은 아님 · means of {BUCKET_S} s, never raw · {consent}"));
 
     let answer = b.owner.get(&path)?.ok().context("firm B has a consent, and was refused")?;
     let buckets = answer["buckets"].as_array().context("the answer has no buckets")?;
     ensure!(!buckets.is_empty(), "firm B pulled nothing");
     let count = buckets.iter().filter_map(|bucket| bucket["count"].as_u64()).sum();
-    tell.step("조회", "pulled", &format!("{} reads {} means of {count} readings", b.name(), buckets.len()));
+    tell.step(
+        "조회",
+        "pulled",
+        &format!("{} · 평균 {n}건, 측정값 {count}건 · {n} means of {count} readings", b.name(), n = buckets.len()),
+    );
     for bucket in buckets.iter().take(3) {
         let time = time_us(&bucket["start"])?;
         more(&format!(
@@ -328,15 +338,16 @@ fn consent_story(tell: &Tell, ingest: &Ingest, a: &Firm, b: &Firm) -> anyhow::Re
     let audit = a.owner.list(&format!("/v1/audit?firm={}", a.id), "entries")?;
     let read = |entry: &&Json| entry["kind"] == "read_started" && entry["detail"]["asker"] == b.id;
     let entry = audit.iter().rev().find(read).context("no audit line says that firm B read")?;
-    tell.step("감사 기록", "audit", &format!("{} sees who read what:", a.name()));
+    tell.step("감사 기록", "audit", &format!("{} · 누가 무엇을 보았는지 · who read what", a.name()));
     more(&audit_line(entry)?);
 
     ingest.revoke(&consent)?;
-    tell.step("철회", "revoked", &format!("{} takes the consent back", a.name()));
+    tell.step("철회", "revoked", &format!("{} · 동의를 거둠 · takes the consent back", a.name()));
     let refused = b.owner.get(&path)?;
     ensure!(refused.status == 403, "firm B was answered {} after the revocation: {}", refused.status, refused.body);
     let why = refused.json()["reasons"][0]["detail"].as_str().unwrap_or_default().to_owned();
-    tell.step("거절", "refused", &format!("{} asks again: 403, {why}", b.name()));
+    tell.step("거절", "refused", &format!("{} asks again: 403", b.name()));
+    more(&why);
     Ok(Pulled { from_us, to_us, count })
 }
 

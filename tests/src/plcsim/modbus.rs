@@ -240,8 +240,9 @@ impl Wire {
             let Answer { fault, served } =
                 std::mem::take(&mut *self.answer.lock().unwrap_or_else(PoisonError::into_inner));
             match fault {
-                Fault::None | Fault::Exception(_) | Fault::Absent => {}
-                Fault::HangUp => return Ok(()),
+                Fault::None | Fault::Exception(_) => {}
+                // An endpoint that goes away answers nothing more, however late the listener notices.
+                Fault::HangUp | Fault::Absent => return Ok(()),
                 Fault::Silent => continue,
                 Fault::Late(by) => tokio::time::sleep(by).await,
                 // Not zero: a protocol id of zero would make it half a frame.
