@@ -99,8 +99,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop((polled_in, delivered_in));
-    let book = Book::new(writer, synced, health.clone());
-    let recorder = Recorder { polled, delivered, tags: Tags::new(&config), book, stopping: polling.clone() };
+    let recorder = Recorder {
+        polled,
+        delivered,
+        tags: Tags::new(&config),
+        book: Book::new(writer, synced, health.clone()),
+        stopping: polling.clone(),
+    };
     let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));
 
     let (status_in, status) = watch::channel(Status::default());

@@ -92,7 +92,8 @@ struct Rig {
 fn rig(interval: Duration, texts: usize) -> Rig {
     let config = example(|text| {
         let (before, _) = text.split_once("\n[[mqtt]]\n").unwrap();
-        let texts = (0..texts).map(|n| format!("{{ name = \"t{n}\", metric = \"x_{n}\", path = \"t\", type = \"text\" }}"));
+        let texts =
+            (0..texts).map(|n| format!("{{ name = \"t{n}\", metric = \"x_{n}\", path = \"t\", type = \"text\" }}"));
         format!(
             "{before}\n[[mqtt]]\naddress = \"mqtt://127.0.0.1:1883\"\n[[mqtt.device]]\nname = \"line\"\ntopic = \"line\"\n\
              asset = \"welder-1\"\nsignals = [ {} ]\n",
@@ -126,7 +127,7 @@ impl Rig {
     }
 
     async fn poll(&mut self) {
-        let reading = Reading { signal: 0, raw: Raw::Words([self.tickets[POLLED] as u16, 0, 0, 0]) };
+        let reading = Reading { signal: 0, raw: Raw::Words([7, 0, 0, 0]) };
         let reply = self.reply(POLLED, vec![reading]);
         self.polled.send(reply).await.unwrap();
     }
