@@ -352,6 +352,8 @@ fn a_disk_that_fails_for_long_costs_a_declared_gap_and_never_memory() {
     }
     assert!(lost > 0 && writer.unsynced_bytes() <= 4 << 20);
     writer.sync().unwrap();
+    let items = drain(&mut spool.reader(writer.lane(), 0));
+    assert!(matches!(items.last(), Some(Item::Gap(_))), "a loss is told at the next sync, before anything else comes");
     writer.append(&outgoing(6000, 1));
     writer.sync().unwrap();
     let items = drain(&mut spool.reader(writer.lane(), 0));
