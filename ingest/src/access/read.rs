@@ -33,7 +33,12 @@ impl Plan {
         let mut permits: VecDeque<_> = decision.permits.into();
         if let Some(cursor) = &cursor {
             let inside = (request.from_us..request.to_us).contains(&cursor.from_us);
-            if cursor.series != 0 || !inside {
+            // A bucket that begins in its middle would be one of fewer readings than agreed.
+            let whole = match request.form {
+                Form::Raw => true,
+                Form::Bucketed { width_us } => cursor.skip == 0 && cursor.from_us.rem_euclid(width_us) == 0,
+            };
+            if cursor.series != 0 || !inside || !whole {
                 return Err(AccessError::Cursor);
             }
             permits.retain(|permit| cursor.from_us < permit.to_us());

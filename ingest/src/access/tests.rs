@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use super::fixture::{BEGIN, Complex, firm, force, request};
+use super::fixture::{BEGIN, Complex, NOW, firm, force, request};
 use super::*;
 use crate::audit::Field;
 use crate::consent::{EventWindow, Form, SharedForm};
@@ -190,6 +190,45 @@ async fn pages_join_without_hole_or_overlap_also_over_windows() {
         }
     }
     assert_eq!(seen, (0..120).chain(200..330).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_made_up_cursor_cuts_no_bucket() {
+    let complex = Complex::new().await;
+    complex.grant_minutes().await;
+    let minutes = Form::Bucketed { width_us: 60 * SECOND_US };
+    let ask = async |offset_us, skip| {
+        let cursor = Some(ReadCursor { series: 0, from_us: BEGIN + offset_us, skip });
+        let ask = request("saesol", minutes.clone(), 0, 180);
+        match complex.access.read(&complex.partner.0, ask, cursor).await {
+            Ok(mut reader) => all(&mut reader).await,
+            Err(error) => Err(error),
+        }
+    };
+    assert_eq!(ask(60 * SECOND_US, 0).await.unwrap(), [60, 120]);
+    for (offset_us, skip) in
+        [(59 * SECOND_US, 0), (60 * SECOND_US + 1, 0), (60 * SECOND_US - 1, 0), (60 * SECOND_US, 1)]
+    {
+        let answer = ask(offset_us, skip).await;
+        assert!(matches!(answer, Err(AccessError::Cursor)), "{offset_us}.{skip}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_still_fills_is_not_served() {
+    let complex = Complex::new().await;
+    complex.grant_minutes().await;
+    complex.memory.put(&force(), [(NOW - 90 * SECOND_US, 1.0), (NOW + 1, 2.0)]);
+    let ask = async || {
+        let (from_us, to_us) = (NOW - 120 * SECOND_US, NOW + 60 * SECOND_US);
+        let ask = Request { from_us, to_us, ..request("saesol", Form::Bucketed { width_us: 60 * SECOND_US }, 0, 0) };
+        let mut reader = complex.access.read(&complex.partner.0, ask, None).await.unwrap();
+        all(&mut reader).await.unwrap().len()
+    };
+    complex.now_us.fetch_add(60 * SECOND_US - 1, Ordering::Relaxed);
+    assert_eq!(ask().await, 1, "the last bucket ends in a microsecond");
+    complex.now_us.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(ask().await, 2);
 }
 
 #[tokio::test]
