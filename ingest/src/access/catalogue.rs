@@ -2,10 +2,11 @@
 //! in force names for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sandan_proto::id::{FirmId, SeriesKey};
 
-use super::{Access, AccessError, SeriesInfo};
+use super::{Access, AccessError, ReadSlot, SeriesInfo};
 use crate::auth::Member;
 use crate::consent::{Consent, Status, StoredTerms, Terms};
 use crate::id::ConsentId;
@@ -33,7 +34,9 @@ pub struct Shared {
 
 impl Access {
     /// Every series that the member may know of, by firm, asset and metric.
-    pub async fn series(&self, asker: &Member, only: Option<&FirmId>) -> Result<Vec<Visible>, AccessError> {
+    pub async fn series(self: &Arc<Self>, asker: &Member, only: Option<&FirmId>) -> Result<Vec<Visible>, AccessError> {
+        let slot = ReadSlot::take(self, &asker.firm)?;
+        let _turn = slot.turn().await;
         let now_us = self.now_us();
         let wanted = |firm: &FirmId| only.is_none_or(|only| only == firm);
         let mut visible = BTreeMap::new();

@@ -91,7 +91,7 @@ enum Outcome {
 /// the end of it.
 pub struct Reader {
     access: Arc<Access>,
-    _slot: ReadSlot,
+    slot: ReadSlot,
     actor: String,
     series: SeriesInfo,
     plan: Plan,
@@ -138,18 +138,7 @@ impl Reader {
             Form::Raw => Queue::Raw(VecDeque::new()),
             Form::Bucketed { .. } => Queue::Buckets(VecDeque::new()),
         };
-        Self {
-            access,
-            _slot: slot,
-            actor,
-            series,
-            plan,
-            queue,
-            tail: false,
-            outcome: Outcome::Aborted,
-            rows: 0,
-            bytes: 0,
-        }
+        Self { access, slot, actor, series, plan, queue, tail: false, outcome: Outcome::Aborted, rows: 0, bytes: 0 }
     }
 
     /// The series that is read.
@@ -167,7 +156,9 @@ impl Reader {
     /// Where the next row begins; none when all were handed on.
     pub fn cursor(&self) -> Option<ReadCursor> {
         let permit = self.plan.permits.front()?;
-        Some(self.plan.at.clone().unwrap_or(ReadCursor { series: 0, from_us: permit.from_us(), skip: 0 }))
+        let at = self.plan.at.as_ref().map_or((permit.from_us(), 0), |at| (at.from_us, at.skip));
+        // A bucket that was begun is begun anew: what was read of it stays here.
+        Some(ReadCursor::new(0, at.0, at.1))
     }
     /// Notes how many bytes were made of the rows, for the log.
     pub fn count_bytes(&mut self, bytes: usize) {
@@ -221,6 +212,8 @@ impl Reader {
     /// Reads the next chunk under the consent lock, or decides again when the epoch moved.
     async fn fill(&mut self, wanted: usize) -> Result<(), AccessError> {
         let access = self.access.clone();
+        // Before the lock: a revocation waits for chunks that are read, not for those that queue.
+        let _turn = self.slot.turn().await;
         let unchanged = access.consents.read().await;
         if !self.holds().await? {
             drop(unchanged);
@@ -297,12 +290,12 @@ impl Reader {
                         _ => 0,
                     };
                     let skip = carried.saturating_add(u32::try_from(same).unwrap_or(u32::MAX));
-                    ReadCursor { series: 0, from_us: last.time_us, skip }
+                    ReadCursor::new(0, last.time_us, skip)
                 })
             }
             (Rows::Buckets(rows), Form::Bucketed { width_us }) => {
                 self.rows += rows.len() as u64;
-                rows.last().map(|last| ReadCursor { series: 0, from_us: last.start_us + width_us, skip: 0 })
+                rows.last().map(|last| ReadCursor::new(0, last.start_us + width_us, 0))
             }
             (Rows::Buckets(_), Form::Raw) => None,
         };

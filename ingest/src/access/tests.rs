@@ -198,7 +198,7 @@ async fn a_made_up_cursor_cuts_no_bucket() {
     complex.grant_minutes().await;
     let minutes = Form::Bucketed { width_us: 60 * SECOND_US };
     let ask = async |offset_us, skip| {
-        let cursor = Some(ReadCursor { series: 0, from_us: BEGIN + offset_us, skip });
+        let cursor = Some(ReadCursor::new(0, BEGIN + offset_us, skip));
         let ask = request("saesol", minutes.clone(), 0, 180);
         match complex.access.read(&complex.partner.0, ask, cursor).await {
             Ok(mut reader) => all(&mut reader).await,
@@ -258,6 +258,40 @@ async fn a_firm_has_so_many_reads_open_and_no_more() {
     self::open(&complex, 0, 10).await;
     open.pop();
     assert!(complex.access.read(&complex.owner.0, ask(), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn one_firm_leaves_turns_at_the_store_to_others() {
+    let complex = Complex::new().await;
+    complex.grant_raw().await;
+    let ask = || request("hanbit", Form::Raw, 0, 10);
+    let mut own = complex.access.read(&complex.owner.0, ask(), None).await.unwrap();
+    let slot = ReadSlot::take(&complex.access, &firm("hanbit")).unwrap();
+    let first = slot.turn().await;
+    let _second = slot.turn().await;
+    let mut other = open(&complex, 0, 10).await;
+    tokio::select! {
+        biased;
+        rows = own.next(10) => panic!("a third chunk of one firm: {rows:?}"),
+        rows = other.next(10) => assert_eq!(times(&rows.unwrap().unwrap()).len(), 10),
+    }
+    drop(first);
+    assert_eq!(all(&mut own).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn a_chunk_that_queues_holds_no_revocation_up() {
+    let complex = Complex::new().await;
+    let consent = complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 10).await;
+    let slot = ReadSlot::take(&complex.access, &firm("saesol")).unwrap();
+    let turns = [slot.turn().await, slot.turn().await];
+    let next = reader.next(10);
+    tokio::pin!(next);
+    assert!(futures::poll!(&mut next).is_pending());
+    complex.revoke(consent).await;
+    drop(turns);
+    assert!(matches!(next.await, Err(AccessError::Withdrawn)));
 }
 
 #[tokio::test]
