@@ -8,15 +8,17 @@ mod page;
 mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Form, FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use maud::Markup;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use self::words::Lang;
 use crate::access::Access;
@@ -36,6 +38,8 @@ pub const ROUTES: [Route; 5] = [
 const COOKIE: &str = "sandan_session";
 /// Largest form: a token and its name.
 const MAX_FORM_BYTES: usize = 1_024;
+/// How long a form may be on its way.
+const FORM_DEADLINE: Duration = Duration::from_secs(5);
 /// Nothing but our own style sheet and forms, and no frame around us.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -168,9 +172,13 @@ async fn sign_in(
     State(console): State<Arc<Console>>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    Form(form): Form<SignIn>,
+    request: Request,
 ) -> Response {
     let lang = Lang::of(asked.lang.as_deref(), &headers);
+    let form: SignIn = match form(request).await {
+        Ok(form) => form,
+        Err(refused) => return refused,
+    };
     let operator = match console.auth.operator(form.token.trim()).await {
         Ok(Some(operator)) => operator,
         Ok(None) => return refused(&console, lang, &words::Sentence::TokenUnknown),
@@ -182,6 +190,15 @@ async fn sign_in(
             (console.set_cookie(&session.reveal()), Redirect::to(&home)).into_response()
         }
         Err(error) => broken(&error, &console, lang),
+    }
+}
+
+/// The form in a request's body.
+async fn form<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
+    match tokio::time::timeout(FORM_DEADLINE, Form::<T>::from_request(request, &())).await {
+        Ok(Ok(Form(form))) => Ok(form),
+        Ok(Err(rejection)) => Err(rejection.into_response()),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }
 

@@ -39,6 +39,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Who are you?", detail)
     }
 
+    pub(super) fn busy() -> Self {
+        let detail = "too many requests are being answered; try again in a moment";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail)
+    }
+
     pub(super) fn no_such_page() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_such_page", "No such page", "there is nothing at this address")
     }

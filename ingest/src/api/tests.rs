@@ -18,7 +18,7 @@ fn pages(complex: &Complex) -> Router {
     let metrics = Arc::new(Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let api = Api { access: complex.access.clone(), auth: complex.auth.clone(), registry };
+    let api = Api { access: complex.access.clone(), auth: complex.auth.clone(), slots: Arc::default(), registry };
     limited(router(Arc::new(api)), metrics)
 }
 
@@ -297,4 +297,34 @@ async fn metrics_name_routes_and_never_firms() {
     assert!(shown.contains(r#"sandan_ingest_http_responses_total{route="/v1/readings",status="200"} 1"#), "{shown}");
     assert!(shown.contains(r#"route="",status="404""#), "{shown}");
     assert!(!shown.contains(firm("hanbit").as_str()), "{shown}");
+}
+
+#[tokio::test]
+async fn a_firm_that_asks_for_too_much_at_once_keeps_nobody_else_out() {
+    let complex = Complex::new().await;
+    let slots: Arc<Slots> = Arc::default();
+    let api = Api {
+        access: complex.access.clone(),
+        auth: complex.auth.clone(),
+        slots: slots.clone(),
+        registry: Registry::default(),
+    };
+    let pages = limited(router(Arc::new(api)), Arc::default());
+    let mut taken: Vec<_> = std::iter::from_fn(|| slots.take(&firm("hanbit"))).collect();
+    assert!(taken.len() < 256, "one firm has not all places");
+    let (status, problem) = json_of(&pages, "/v1/series", &complex.owner.1).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("busy")));
+    assert_eq!(get(&pages, "/v1/series", &complex.partner.1).await.status(), 200);
+    // However many members ask, whoever is nobody yet needs no place.
+    for number in 0.. {
+        let before = taken.len();
+        taken.extend(std::iter::from_fn(|| slots.take(&firm(&format!("firm-{number}")))));
+        if taken.len() == before {
+            break;
+        }
+    }
+    assert_eq!(get(&pages, "/v1/series", &complex.partner.1).await.status(), 503);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
+    drop(taken);
+    assert_eq!(get(&pages, "/v1/series", &complex.owner.1).await.status(), 200);
 }

@@ -133,6 +133,17 @@ async fn signing_in_and_out() {
     assert_eq!(bed.get("/", &cookie).await.0, 401);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_form_that_does_not_come_is_not_waited_for() {
+    let bed = bed().await;
+    let request = Request::post("/sign-in")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header("content-length", "10");
+    let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let answer = bed.pages.clone().oneshot(request.body(never).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 408);
+}
+
 #[tokio::test]
 async fn a_one_time_link_signs_one_browser_in() {
     let bed = bed().await;
