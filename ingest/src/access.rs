@@ -9,7 +9,7 @@
 mod catalogue;
 mod read;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +26,7 @@ use crate::auth::Member;
 use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
+use crate::id::MemberId;
 use crate::metrics::Metrics;
 pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
@@ -85,6 +86,9 @@ pub enum AccessError {
     /// The consent was withdrawn or ended while the answer was on its way.
     #[error("the consent no longer holds: the answer ends here and is not complete")]
     Withdrawn,
+    /// The asker's token was revoked while the answer was on its way.
+    #[error("your token was revoked: the answer ends here and is not complete")]
+    Revoked,
     /// The firm has too many reads open.
     #[error("your firm has {MAX_READS_PER_FIRM} reads open already")]
     TooManyReads,
@@ -111,6 +115,9 @@ pub struct Access {
     newest_us: AtomicI64,
     open_reads: Mutex<HashMap<FirmId, OpenReads>>,
     turns: Arc<Semaphore>,
+    /// Members that were revoked while this process runs, for reads that they began
+    /// before. The data directory belongs to this process, so no other revokes any.
+    revoked: Mutex<HashSet<MemberId>>,
     /// Closing audit entries of reads that ended.
     closing: TaskTracker,
     metrics: Arc<Metrics>,
@@ -135,6 +142,7 @@ impl Access {
             newest_us,
             open_reads: Mutex::default(),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
+            revoked: Mutex::default(),
             closing: TaskTracker::new(),
             metrics,
         }))
@@ -146,13 +154,18 @@ impl Access {
         self.newest_us.fetch_max(now_us, Ordering::Relaxed).max(now_us)
     }
 
-    /// Makes a change to the control data; consents change under the write lock, so
-    /// that when this returns no read goes on under what was revoked.
+    /// Makes a change to the control data; consents change and members go under the write
+    /// lock, so that when this returns no read goes on under what was revoked.
     pub async fn apply(&self, change: Change, actor: &str) -> Result<(), ControlError> {
         let stamp = Stamp { actor: actor.to_owned(), now_us: self.now_us() };
         if matches!(change, Change::Grant { .. } | Change::Revoke { .. }) {
             let _alone = self.consents.write().await;
             self.control.apply(change, stamp).await
+        } else if let Change::RevokeMember { id, .. } = change {
+            let _alone = self.consents.write().await;
+            self.control.apply(change, stamp).await?;
+            self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            Ok(())
         } else {
             self.control.apply(change, stamp).await
         }
@@ -179,7 +192,13 @@ impl Access {
             self.control.append(draft, self.now_us()).await?;
         }
         self.metrics.reads_started.inc();
-        Ok(Reader::new(self.clone(), slot, actor, series, plan))
+        Ok(Reader::new(slot, asker, series, plan))
+    }
+
+    /// Fails for a member whose token was revoked since it was looked up.
+    fn still_a_member(&self, member: MemberId) -> Result<(), AccessError> {
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        if revoked.contains(&member) { Err(AccessError::Revoked) } else { Ok(()) }
     }
 
     async fn decided(&self, asker: &Member, request: &Request) -> Result<Decision, AccessError> {

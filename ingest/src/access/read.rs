@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Access, AccessError, Bucket, Chain, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
 use crate::audit::{Draft, Kind};
+use crate::auth::Member;
 use crate::consent::{self, Decision, Form, Permit, Request};
 use crate::id::ConsentId;
 use crate::time::rfc3339;
@@ -81,7 +82,7 @@ pub(super) fn describe(draft: Draft, request: &Request) -> Draft {
 enum Outcome {
     /// To the last row that was asked for.
     Complete,
-    /// The consent went away.
+    /// The consent went away, or the asker's token.
     Withdrawn,
     /// The asker went away, or the store failed.
     Aborted,
@@ -92,7 +93,7 @@ enum Outcome {
 pub struct Reader {
     access: Arc<Access>,
     slot: ReadSlot,
-    actor: String,
+    asker: Member,
     series: SeriesInfo,
     plan: Plan,
     /// Read and not handed on yet.
@@ -133,12 +134,23 @@ impl Queue {
 }
 
 impl Reader {
-    pub(super) fn new(access: Arc<Access>, slot: ReadSlot, actor: String, series: SeriesInfo, plan: Plan) -> Self {
+    pub(super) fn new(slot: ReadSlot, asker: &Member, series: SeriesInfo, plan: Plan) -> Self {
         let queue = match plan.request.form {
             Form::Raw => Queue::Raw(VecDeque::new()),
             Form::Bucketed { .. } => Queue::Buckets(VecDeque::new()),
         };
-        Self { access, slot, actor, series, plan, queue, tail: false, outcome: Outcome::Aborted, rows: 0, bytes: 0 }
+        Self {
+            access: slot.access.clone(),
+            slot,
+            asker: asker.clone(),
+            series,
+            plan,
+            queue,
+            tail: false,
+            outcome: Outcome::Aborted,
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     /// The series that is read.
@@ -194,11 +206,12 @@ impl Reader {
 
     /// Fails unless what was handed out last is still permitted.
     pub async fn check(&mut self) -> Result<(), AccessError> {
+        let access = self.access.clone();
+        let unchanged = access.consents.read().await;
+        self.member()?;
         if !self.plan.crosses_firms() {
             return Ok(());
         }
-        let access = self.access.clone();
-        let unchanged = access.consents.read().await;
         // All of the first request must still be permitted, also what was handed out.
         let snapshot = access.control.snapshot(&self.plan.request.series.firm).await?;
         drop(unchanged);
@@ -233,8 +246,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the permit that is being read was decided on the epoch of now and has not ended.
-    async fn holds(&self) -> Result<bool, AccessError> {
+    /// Whether the permit that is being read was decided on the epoch of now and has not
+    /// ended. Fails when its reader is no member any more.
+    async fn holds(&mut self) -> Result<bool, AccessError> {
+        self.member()?;
         let Some(permit) = self.plan.permits.front() else { return Ok(true) };
         if permit.until_us().is_some_and(|until_us| self.access.now_us() >= until_us) {
             return Ok(false);
@@ -267,6 +282,13 @@ impl Reader {
         }
         self.plan.permits = renewed;
         Ok(())
+    }
+
+    fn member(&mut self) -> Result<(), AccessError> {
+        self.access.still_a_member(self.asker.id).inspect_err(|_| {
+            self.queue.take(usize::MAX);
+            self.outcome = Outcome::Withdrawn;
+        })
     }
 
     fn withdrawn(&mut self) -> AccessError {
@@ -343,7 +365,7 @@ impl Drop for Reader {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let draft = self
             .plan
-            .describe(Draft::new(chain, Kind::ReadFinished, &self.actor))
+            .describe(Draft::new(chain, Kind::ReadFinished, &self.asker.actor()))
             .with("asker", self.plan.request.asker.as_str())
             .with("outcome", outcome)
             .with("rows", count(self.rows))

@@ -110,6 +110,23 @@ async fn a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_insi
 }
 
 #[tokio::test]
+async fn a_member_that_is_revoked_reads_no_further_not_even_ones_own() {
+    let complex = Complex::new().await;
+    complex.grant_raw().await;
+    let own = complex.access.read(&complex.owner.0, request("hanbit", Form::Raw, 0, 3_000), None).await.unwrap();
+    let shared = open(&complex, 0, 3_000).await;
+    for (mut reader, member) in [(own, &complex.owner.0), (shared, &complex.partner.0)] {
+        assert_eq!(times(&reader.next(usize::MAX).await.unwrap().unwrap()).len(), 1_000);
+        let change = Change::RevokeMember { id: member.id, firm: member.firm.clone() };
+        complex.access.apply(change, "command line").await.unwrap();
+        assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Revoked)));
+        assert!(matches!(reader.check().await, Err(AccessError::Revoked)));
+    }
+    let end = finished(&complex).await.pop().unwrap();
+    assert_eq!((field(&end, "outcome"), field(&end, "rows")), ("withdrawn".into(), 1_000.into()));
+}
+
+#[tokio::test]
 async fn a_consent_that_ends_ends_the_read() {
     let complex = Complex::new().await;
     complex.grant_raw().await;
@@ -304,9 +321,16 @@ async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
     let seen = list().await;
     assert_eq!((seen.len(), seen[0].own, seen[0].info.newest_us), (1, false, None), "the newest is not shared");
     complex.grant_minutes().await;
-    assert!(list().await[0].info.newest_us.is_some());
+    let newest = async || list().await[0].info.newest_us.map(|us| (us - BEGIN) / SECOND_US);
+    assert_eq!(newest().await, Some(2_940), "the minute of the newest, which is of 2999");
+    let wider = SharedForm::Bucketed { floor_us: 300 * SECOND_US, functions: [crate::consent::Function::Mean].into() };
+    complex.grant(wider, EventWindow { from_us: None, to_us: None }).await;
+    assert_eq!(newest().await, Some(2_940), "the finest of both");
+    let raw = complex.grant_raw().await;
+    assert_eq!(newest().await, Some(2_999));
+    complex.revoke(raw).await;
     complex.revoke(past).await;
-    assert_eq!(list().await[0].consents.len(), 1);
+    assert_eq!(list().await[0].consents.len(), 2);
     let own = complex.access.series(&complex.owner.0, Some(&firm("hanbit"))).await.unwrap();
     assert!(own[0].own && own[0].consents.is_empty());
     complex.now_us.fetch_add(3_600 * SECOND_US, Ordering::Relaxed);

@@ -115,6 +115,7 @@ impl From<AccessError> for Problem {
             }
             AccessError::OtherFirm => Self::new(StatusCode::FORBIDDEN, "other_firm", "Another firm's", &error),
             AccessError::Withdrawn => Self::new(StatusCode::FORBIDDEN, "withdrawn", "The consent ended", &error),
+            AccessError::Revoked => Self::unauthenticated(),
             AccessError::TooManyReads => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_reads", "Too many reads at once", &error)
             }

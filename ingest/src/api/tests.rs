@@ -217,7 +217,7 @@ async fn the_list_says_what_is_shared_and_how() {
     let (_, list) = json_of(&pages, "/v1/series", &complex.partner.1).await;
     let series = &list["series"][0];
     assert_eq!((&series["firm"], &series["own"]), (&json!("hanbit"), &json!(false)));
-    assert_eq!(series["newest"], "2026-03-02T00:49:59Z");
+    assert_eq!(series["newest"], "2026-03-02T00:49:00Z", "no finer than the buckets");
     let shown = &series["consents"][0];
     assert_eq!((&shown["id"], &shown["functions"]), (&json!(consent), &json!(["mean", "max"])));
     assert_eq!((&shown["floor"], &shown["from"]), (&json!("1m"), &json!("2026-03-02T00:00:00Z")));
