@@ -9,13 +9,13 @@
 mod catalogue;
 mod read;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use sandan_proto::id::FirmId;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{Shared, Visible};
@@ -26,6 +26,7 @@ use crate::auth::Member;
 use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
+use crate::id::MemberId;
 use crate::metrics::Metrics;
 pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
@@ -36,6 +37,11 @@ use crate::time::Clock;
 /// Reads that one firm may have open. A member whose programs hang, or who never
 /// takes the bytes, uses up only this.
 const MAX_READS_PER_FIRM: u32 = 8;
+/// Chunks and lists that are read at once: as many as the store reads at once, so that
+/// none waits there under the consent lock.
+const MAX_TURNS: usize = 4;
+/// Of which for one firm.
+const MAX_TURNS_PER_FIRM: usize = 2;
 /// Most entries of an audit page.
 pub const MAX_AUDIT_PAGE: usize = 1_000;
 /// Most gaps of one answer: a year of three restarts a day.
@@ -80,6 +86,9 @@ pub enum AccessError {
     /// The consent was withdrawn or ended while the answer was on its way.
     #[error("the consent no longer holds: the answer ends here and is not complete")]
     Withdrawn,
+    /// The asker's token was revoked while the answer was on its way.
+    #[error("your token was revoked: the answer ends here and is not complete")]
+    Revoked,
     /// The firm has too many reads open.
     #[error("your firm has {MAX_READS_PER_FIRM} reads open already")]
     TooManyReads,
@@ -104,7 +113,11 @@ pub struct Access {
     clock: Clock,
     /// The newest time that was decided on, µs: a clock set back brings no expired consent back.
     newest_us: AtomicI64,
-    open_reads: Mutex<HashMap<FirmId, u32>>,
+    open_reads: Mutex<HashMap<FirmId, OpenReads>>,
+    turns: Arc<Semaphore>,
+    /// Members that were revoked while this process runs, for reads that they began
+    /// before. The data directory belongs to this process, so no other revokes any.
+    revoked: Mutex<HashSet<MemberId>>,
     /// Closing audit entries of reads that ended.
     closing: TaskTracker,
     metrics: Arc<Metrics>,
@@ -128,6 +141,8 @@ impl Access {
             clock,
             newest_us,
             open_reads: Mutex::default(),
+            turns: Arc::new(Semaphore::new(MAX_TURNS)),
+            revoked: Mutex::default(),
             closing: TaskTracker::new(),
             metrics,
         }))
@@ -139,13 +154,18 @@ impl Access {
         self.newest_us.fetch_max(now_us, Ordering::Relaxed).max(now_us)
     }
 
-    /// Makes a change to the control data; consents change under the write lock, so
-    /// that when this returns no read goes on under what was revoked.
+    /// Makes a change to the control data; consents change and members go under the write
+    /// lock, so that when this returns no read goes on under what was revoked.
     pub async fn apply(&self, change: Change, actor: &str) -> Result<(), ControlError> {
         let stamp = Stamp { actor: actor.to_owned(), now_us: self.now_us() };
         if matches!(change, Change::Grant { .. } | Change::Revoke { .. }) {
             let _alone = self.consents.write().await;
             self.control.apply(change, stamp).await
+        } else if let Change::RevokeMember { id, .. } = change {
+            let _alone = self.consents.write().await;
+            self.control.apply(change, stamp).await?;
+            self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            Ok(())
         } else {
             self.control.apply(change, stamp).await
         }
@@ -160,7 +180,7 @@ impl Access {
     ) -> Result<Reader, AccessError> {
         let slot = ReadSlot::take(self, &asker.firm)?;
         let decision = self.decided(asker, &request).await?;
-        let series = self.series_info(&request).await?;
+        let series = self.series_info(&slot, &request).await?;
         let plan = Plan::new(request, decision, cursor)?;
         let actor = asker.actor();
         let audited = plan.crosses_firms().then(|| {
@@ -172,7 +192,13 @@ impl Access {
             self.control.append(draft, self.now_us()).await?;
         }
         self.metrics.reads_started.inc();
-        Ok(Reader::new(self.clone(), slot, actor, series, plan))
+        Ok(Reader::new(slot, asker, series, plan))
+    }
+
+    /// Fails for a member whose token was revoked since it was looked up.
+    fn still_a_member(&self, member: MemberId) -> Result<(), AccessError> {
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        if revoked.contains(&member) { Err(AccessError::Revoked) } else { Ok(()) }
     }
 
     async fn decided(&self, asker: &Member, request: &Request) -> Result<Decision, AccessError> {
@@ -200,7 +226,8 @@ impl Access {
         }
     }
 
-    async fn series_info(&self, request: &Request) -> Result<SeriesInfo, AccessError> {
+    async fn series_info(&self, slot: &ReadSlot, request: &Request) -> Result<SeriesInfo, AccessError> {
+        let _turn = slot.turn().await;
         let all = self.readings.series(&request.series.firm).await?;
         all.into_iter().find(|info| info.key == request.series).ok_or(AccessError::NotFound)
     }
@@ -222,10 +249,17 @@ impl Access {
     }
 
     /// What a firm's gateways declared gone, newest first.
-    pub async fn gaps(&self, asker: &Member, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, AccessError> {
+    pub async fn gaps(
+        self: &Arc<Self>,
+        asker: &Member,
+        firm: &FirmId,
+        limit: usize,
+    ) -> Result<Vec<GapFact>, AccessError> {
         if asker.firm != *firm {
             return Err(AccessError::OtherFirm);
         }
+        let slot = ReadSlot::take(self, &asker.firm)?;
+        let _turn = slot.turn().await;
         Ok(self.readings.gaps(firm, limit.min(MAX_GAPS)).await?)
     }
 
@@ -248,30 +282,47 @@ impl Access {
     }
 }
 
+/// The reads that one firm has open.
+struct OpenReads {
+    count: u32,
+    turns: Arc<Semaphore>,
+}
+
 /// One of the reads that a firm may have open.
 struct ReadSlot {
     access: Arc<Access>,
     firm: FirmId,
+    /// The firm's.
+    turns: Arc<Semaphore>,
 }
+
+/// The right to have the store read one piece: the firm's, and that of all.
+type Turn = [Option<OwnedSemaphorePermit>; 2];
 
 impl ReadSlot {
     fn take(access: &Arc<Access>, firm: &FirmId) -> Result<Self, AccessError> {
         let mut open = access.open_reads.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(firm.clone()).or_default();
-        if *count >= MAX_READS_PER_FIRM {
+        let fresh = || OpenReads { count: 0, turns: Arc::new(Semaphore::new(MAX_TURNS_PER_FIRM)) };
+        let reads = open.entry(firm.clone()).or_insert_with(fresh);
+        if reads.count >= MAX_READS_PER_FIRM {
             return Err(AccessError::TooManyReads);
         }
-        *count += 1;
-        Ok(Self { access: access.clone(), firm: firm.clone() })
+        reads.count += 1;
+        Ok(Self { access: access.clone(), firm: firm.clone(), turns: reads.turns.clone() })
+    }
+
+    async fn turn(&self) -> Turn {
+        // Neither semaphore is ever closed.
+        [self.turns.clone().acquire_owned().await.ok(), self.access.turns.clone().acquire_owned().await.ok()]
     }
 }
 
 impl Drop for ReadSlot {
     fn drop(&mut self) {
         let mut open = self.access.open_reads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.firm) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(reads) = open.get_mut(&self.firm) {
+            reads.count -= 1;
+            if reads.count == 0 {
                 open.remove(&self.firm);
             }
         }

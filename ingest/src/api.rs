@@ -24,7 +24,7 @@ use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
-pub use self::limits::limited;
+pub use self::limits::{Slots, limited};
 pub use self::problem::Problem;
 use crate::access::{Access, Entry, GapFact};
 use crate::auth::route::{Guard, Route};
@@ -47,6 +47,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Who calls.
     pub auth: Auth,
+    /// Requests of members that are being worked on.
+    pub slots: Arc<Slots>,
     /// What `/metrics` shows.
     pub registry: Registry,
 }
@@ -78,6 +80,7 @@ pub fn router(api: Arc<Api>) -> Router {
 async fn member(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let bearer = bearer(request.headers()).ok_or_else(Problem::unauthenticated)?;
     let member = api.auth.member(bearer).await?.ok_or_else(Problem::unauthenticated)?;
+    let _slot = api.slots.take(&member.firm).ok_or_else(Problem::busy)?;
     request.extensions_mut().insert(member);
     let mut response = next.run(request).await;
     // What one member may see must not be kept by a proxy for another.

@@ -8,26 +8,30 @@ mod page;
 mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Form, FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use maud::Markup;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use self::words::Lang;
 use crate::access::Access;
 use crate::auth::route::{Guard, Route};
-use crate::auth::{Auth, Sessions};
+use crate::auth::{Auth, Secret, Sessions};
+use crate::id::OperatorId;
 
 /// Every route of this module. The router is built from this table alone.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 6] = [
     Route { path: "/", method: "GET", guard: Guard::Operator },
     Route { path: "/sign-in", method: "GET", guard: Guard::Public },
     Route { path: "/sign-in", method: "POST", guard: Guard::Public },
+    Route { path: "/sign-in/link", method: "POST", guard: Guard::Public },
     Route { path: "/sign-out", method: "POST", guard: Guard::Operator },
     Route { path: "/console.css", method: "GET", guard: Guard::Public },
 ];
@@ -36,6 +40,8 @@ pub const ROUTES: [Route; 5] = [
 const COOKIE: &str = "sandan_session";
 /// Largest form: a token and its name.
 const MAX_FORM_BYTES: usize = 1_024;
+/// How long a form may be on its way.
+const FORM_DEADLINE: Duration = Duration::from_secs(5);
 /// Nothing but our own style sheet and forms, and no frame around us.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -65,6 +71,11 @@ struct SignIn {
     token: String,
 }
 
+#[derive(Deserialize)]
+struct Redeem {
+    link: String,
+}
+
 /// The routes with their guards.
 pub fn router(console: Arc<Console>) -> Router {
     let mut router = Router::new();
@@ -73,6 +84,7 @@ pub fn router(console: Arc<Console>) -> Router {
             ("GET", "/") => get(overview),
             ("GET", "/sign-in") => get(sign_in_page),
             ("POST", "/sign-in") => post(sign_in),
+            ("POST", "/sign-in/link") => post(redeem),
             ("POST", "/sign-out") => post(sign_out),
             ("GET", "/console.css") => get(style),
             (method, path) => unreachable!("{method} {path} stands in the table and has no handler"),
@@ -133,6 +145,28 @@ impl Console {
         let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
         [(header::SET_COOKIE, cookie)]
     }
+
+    /// A session for the operator of a token that was just looked up; none when the token
+    /// was revoked meanwhile. A revocation ends the sessions that are there: one that came
+    /// after it sees here that the token is gone, one that came before it is ended by it.
+    async fn open_session(
+        &self,
+        operator: OperatorId,
+        token: &str,
+    ) -> Result<Option<Secret>, Box<dyn std::error::Error>> {
+        let session = self.sessions.sign_in(operator, self.access.now_us())?;
+        if self.auth.operator(token).await? == Some(operator) {
+            return Ok(Some(session));
+        }
+        self.sessions.sign_out(&session.reveal(), self.access.now_us());
+        Ok(None)
+    }
+
+    /// Sends a browser that signed in to the overview.
+    fn welcome(&self, session: Secret, lang: Lang) -> Response {
+        let home = format!("/?lang={}", lang.code());
+        (self.set_cookie(&session.reveal()), Redirect::to(&home)).into_response()
+    }
 }
 
 fn broken(error: &(dyn std::error::Error + 'static), console: &Console, lang: Lang) -> Response {
@@ -153,12 +187,27 @@ async fn sign_in_page(State(console): State<Arc<Console>>, Query(asked): Query<A
     let Some(link) = asked.link else {
         return page::sign_in(&console.complex, lang, None).into_response();
     };
-    match console.sessions.redeem(&link, console.access.now_us()) {
-        // A page that goes on by itself, not a redirect: a browser that came from another
-        // site would not send the new cookie along with one.
-        Ok(Some(session)) => {
-            (console.set_cookie(&session.reveal()), page::welcome(&console.complex, lang)).into_response()
-        }
+    // Only looked at: a messenger's preview, too, opens the address. The button uses it up.
+    if console.sessions.is_open_link(&link, console.access.now_us()) {
+        page::link_sign_in(&console.complex, lang, &link).into_response()
+    } else {
+        refused(&console, lang, &words::Sentence::LinkUsed)
+    }
+}
+
+async fn redeem(
+    State(console): State<Arc<Console>>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    let lang = Lang::of(asked.lang.as_deref(), &headers);
+    let form: Redeem = match form(request).await {
+        Ok(form) => form,
+        Err(refused) => return refused,
+    };
+    match console.sessions.redeem(&form.link, console.access.now_us()) {
+        Ok(Some(session)) => console.welcome(session, lang),
         Ok(None) => refused(&console, lang, &words::Sentence::LinkUsed),
         Err(error) => broken(&error, &console, lang),
     }
@@ -168,20 +217,32 @@ async fn sign_in(
     State(console): State<Arc<Console>>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    Form(form): Form<SignIn>,
+    request: Request,
 ) -> Response {
     let lang = Lang::of(asked.lang.as_deref(), &headers);
-    let operator = match console.auth.operator(form.token.trim()).await {
+    let form: SignIn = match form(request).await {
+        Ok(form) => form,
+        Err(refused) => return refused,
+    };
+    let token = form.token.trim();
+    let operator = match console.auth.operator(token).await {
         Ok(Some(operator)) => operator,
         Ok(None) => return refused(&console, lang, &words::Sentence::TokenUnknown),
         Err(error) => return broken(&error, &console, lang),
     };
-    match console.sessions.sign_in(operator, console.access.now_us()) {
-        Ok(session) => {
-            let home = format!("/?lang={}", lang.code());
-            (console.set_cookie(&session.reveal()), Redirect::to(&home)).into_response()
-        }
-        Err(error) => broken(&error, &console, lang),
+    match console.open_session(operator, token).await {
+        Ok(Some(session)) => console.welcome(session, lang),
+        Ok(None) => refused(&console, lang, &words::Sentence::TokenUnknown),
+        Err(error) => broken(&*error, &console, lang),
+    }
+}
+
+/// The form in a request's body.
+async fn form<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
+    match tokio::time::timeout(FORM_DEADLINE, Form::<T>::from_request(request, &())).await {
+        Ok(Ok(Form(form))) => Ok(form),
+        Ok(Err(rejection)) => Err(rejection.into_response()),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }
 

@@ -187,7 +187,7 @@ async fn serve_until(
     let auth = Auth::new(parts.stores.control.clone());
     let sessions = Arc::new(Sessions::default());
     let secure = config.http.listen.tls.is_some() || config.http.behind_proxy;
-    let api = Api { access: parts.access.clone(), auth: auth.clone(), registry };
+    let api = Api { access: parts.access.clone(), auth: auth.clone(), slots: Arc::default(), registry };
     let console = Console {
         access: parts.access.clone(),
         auth: auth.clone(),

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use sandan_proto::births::Births;
 use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, SeriesKey, TimelineId};
 use sandan_proto::reading::{Quality, Value, ValueType};
-use serde::{Deserialize, Serialize};
 
 use crate::consent::Permit;
 
@@ -134,6 +133,9 @@ pub enum StoreError {
     /// A cursor that does not belong to the permit.
     #[error("the cursor does not belong to this read")]
     Cursor,
+    /// Nobody waits for the answer any more.
+    #[error("the read was given up")]
+    Cancelled,
     /// The store is closing.
     #[error("the store is closing")]
     Closed,
@@ -164,9 +166,9 @@ pub struct SeriesInfo {
     pub newest_us: Option<i64>,
 }
 
-/// Where the next chunk of a read begins. Opaque outside the store; survives a
-/// restart and stays valid while data arrives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the next chunk of a read begins. Opaque outside the store; without a part it
+/// survives a restart, and stays valid while data arrives.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReadCursor {
     /// Index into [`Permit::series`](crate::consent::Permit::series).
     pub series: usize,
@@ -174,6 +176,27 @@ pub struct ReadCursor {
     pub from_us: i64,
     /// Readings at exactly `from_us` that were already handed out.
     pub skip: u32,
+    /// What was read of the bucket at `from_us`, where one chunk did not do for it.
+    pub part: Option<Part>,
+}
+
+impl ReadCursor {
+    /// A place between readings or buckets.
+    pub fn new(series: usize, from_us: i64, skip: u32) -> Self {
+        Self { series, from_us, skip, part: None }
+    }
+}
+
+/// The beginning of a bucket that has more readings than one chunk looks at. Only the
+/// store makes one, and only the store can read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Observation time to go on from, µs since 1970.
+    at_us: i64,
+    /// Readings at exactly `at_us` that are in.
+    skip: u32,
+    /// None while nothing in it counts.
+    bucket: Option<Bucket>,
 }
 
 /// One reading.

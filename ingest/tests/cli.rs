@@ -1,6 +1,7 @@
 //! The binary as people use it: every command, its output and its exit code.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -184,4 +185,39 @@ fn wrong_usage_and_configuration_exit_with_2() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(it.run(&["--version"]).0, 0);
     assert!(!Path::new(&it.dir.path().join("data")).exists());
+}
+
+/// Mode bits of a file in the data directory.
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_is_stored_is_for_nobody_elses_eyes() {
+    let it = Bench::new();
+    let data = it.dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let open = || std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    open();
+    it.ok(&["firm", "add", "hanbit", "--name-ko", "한빛금형", "--name-en", "Hanbit Mould"]);
+    assert_eq!(mode(&data), 0o700, "a directory that was there is shut");
+    for file in ["control.db", "inbox.db", "lock"] {
+        assert_eq!(mode(&data.join(file)), 0o600, "{file}");
+    }
+    open();
+    it.ok(&["firm", "list"]);
+    assert_eq!(mode(&data), 0o700, "and shut again");
+}
+
+#[test]
+fn a_shared_directory_is_refused_and_left_as_it_is() {
+    let it = Bench::new();
+    let data = it.dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("letter.txt"), "").unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let Done(code, _, talk) = it.run(&["firm", "list"]);
+    assert_eq!((code, mode(&data)), (1, 0o755));
+    assert!(talk.contains("other users can get into it") && talk.contains("chmod 700"), "{talk}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
 }

@@ -164,7 +164,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("store", &["audit", "auth", "consent", "fleet", "id", "time"]),
             ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "store", "time"]),
             ("api", &["access", "auth", "consent", "metrics", "time"]),
-            ("console", &["access", "auth", "time"]),
+            ("console", &["access", "auth", "id", "time"]),
             // What is decided and remembered: pure.
             ("consent", &["id", "time"]),
             ("audit", &[]),

@@ -2,19 +2,20 @@
 //! in force names for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sandan_proto::id::{FirmId, SeriesKey};
 
-use super::{Access, AccessError, SeriesInfo};
+use super::{Access, AccessError, ReadSlot, SeriesInfo};
 use crate::auth::Member;
-use crate::consent::{Consent, Status, StoredTerms, Terms};
+use crate::consent::{Consent, SharedForm, Status, StoredTerms, Terms};
 use crate::id::ConsentId;
 
 /// One series in the list.
 #[derive(Debug, Clone)]
 pub struct Visible {
     /// What it is. Of another firm's series the newest time is shown only where it
-    /// lies in the shared times.
+    /// lies in the shared times, and no finer than the finest bucket that is shared.
     pub info: SeriesInfo,
     /// Whether the asker's firm owns it.
     pub own: bool,
@@ -33,7 +34,9 @@ pub struct Shared {
 
 impl Access {
     /// Every series that the member may know of, by firm, asset and metric.
-    pub async fn series(&self, asker: &Member, only: Option<&FirmId>) -> Result<Vec<Visible>, AccessError> {
+    pub async fn series(self: &Arc<Self>, asker: &Member, only: Option<&FirmId>) -> Result<Vec<Visible>, AccessError> {
+        let slot = ReadSlot::take(self, &asker.firm)?;
+        let _turn = slot.turn().await;
         let now_us = self.now_us();
         let wanted = |firm: &FirmId| only.is_none_or(|only| only == firm);
         let mut visible = BTreeMap::new();
@@ -58,7 +61,7 @@ impl Access {
                 if consents.is_empty() {
                     continue;
                 }
-                info.newest_us = info.newest_us.filter(|newest| consents.iter().any(|it| lies_in(*newest, &it.terms)));
+                info.newest_us = info.newest_us.and_then(|newest| shared_newest(newest, &consents));
                 let key: SeriesKey = info.key.clone();
                 visible.insert(key, Visible { info, own: false, consents });
             }
@@ -71,6 +74,17 @@ fn in_force(consent: Consent, now_us: i64) -> Option<Shared> {
     let StoredTerms::Known(terms) = consent.terms else { return None };
     let open = terms.access.not_before_us <= now_us && now_us < terms.access.until_us;
     (open && consent.status == Status::Active).then_some(Shared { id: consent.id, terms })
+}
+
+/// The newest time as exactly as the consents let it be known; asked often enough, more
+/// would tell the time of each reading.
+fn shared_newest(newest_us: i64, consents: &[Shared]) -> Option<i64> {
+    let step = |terms: &Terms| match terms.form {
+        SharedForm::Raw => Some(1),
+        SharedForm::Bucketed { floor_us, .. } => (floor_us > 0).then_some(floor_us),
+    };
+    let finest = consents.iter().filter(|it| lies_in(newest_us, &it.terms)).filter_map(|it| step(&it.terms)).min()?;
+    Some(newest_us.div_euclid(finest) * finest)
 }
 
 fn lies_in(time_us: i64, terms: &Terms) -> bool {

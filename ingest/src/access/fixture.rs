@@ -58,7 +58,7 @@ impl Source for Memory {
                     let same = rows.iter().filter(|row| row.time_us == last.time_us).count();
                     let before = if last.time_us == from_us { skip } else { 0 };
                     let skip = u32::try_from(same + before).unwrap();
-                    ReadCursor { series: 0, from_us: last.time_us, skip }
+                    ReadCursor::new(0, last.time_us, skip)
                 });
                 (Rows::Raw(rows), next)
             }
@@ -77,7 +77,7 @@ impl Source for Memory {
                 let mut rows: Vec<_> = buckets.into_values().collect();
                 let more = rows.len() > limit;
                 rows.truncate(limit);
-                let end = |last: &Bucket| ReadCursor { series: 0, from_us: last.start_us + width_us, skip: 0 };
+                let end = |last: &Bucket| ReadCursor::new(0, last.start_us + width_us, 0);
                 let next = rows.last().filter(|_| more).map(end);
                 (Rows::Buckets(rows), next)
             }

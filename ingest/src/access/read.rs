@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Access, AccessError, Bucket, Chain, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
 use crate::audit::{Draft, Kind};
+use crate::auth::Member;
 use crate::consent::{self, Decision, Form, Permit, Request};
 use crate::id::ConsentId;
 use crate::time::rfc3339;
@@ -33,7 +34,12 @@ impl Plan {
         let mut permits: VecDeque<_> = decision.permits.into();
         if let Some(cursor) = &cursor {
             let inside = (request.from_us..request.to_us).contains(&cursor.from_us);
-            if cursor.series != 0 || !inside {
+            // A bucket that begins in its middle would be one of fewer readings than agreed.
+            let whole = match request.form {
+                Form::Raw => true,
+                Form::Bucketed { width_us } => cursor.skip == 0 && cursor.from_us.rem_euclid(width_us) == 0,
+            };
+            if cursor.series != 0 || !inside || !whole {
                 return Err(AccessError::Cursor);
             }
             permits.retain(|permit| cursor.from_us < permit.to_us());
@@ -76,7 +82,7 @@ pub(super) fn describe(draft: Draft, request: &Request) -> Draft {
 enum Outcome {
     /// To the last row that was asked for.
     Complete,
-    /// The consent went away.
+    /// The consent went away, or the asker's token.
     Withdrawn,
     /// The asker went away, or the store failed.
     Aborted,
@@ -86,8 +92,8 @@ enum Outcome {
 /// the end of it.
 pub struct Reader {
     access: Arc<Access>,
-    _slot: ReadSlot,
-    actor: String,
+    slot: ReadSlot,
+    asker: Member,
     series: SeriesInfo,
     plan: Plan,
     /// Read and not handed on yet.
@@ -128,15 +134,15 @@ impl Queue {
 }
 
 impl Reader {
-    pub(super) fn new(access: Arc<Access>, slot: ReadSlot, actor: String, series: SeriesInfo, plan: Plan) -> Self {
+    pub(super) fn new(slot: ReadSlot, asker: &Member, series: SeriesInfo, plan: Plan) -> Self {
         let queue = match plan.request.form {
             Form::Raw => Queue::Raw(VecDeque::new()),
             Form::Bucketed { .. } => Queue::Buckets(VecDeque::new()),
         };
         Self {
-            access,
-            _slot: slot,
-            actor,
+            access: slot.access.clone(),
+            slot,
+            asker: asker.clone(),
             series,
             plan,
             queue,
@@ -162,7 +168,9 @@ impl Reader {
     /// Where the next row begins; none when all were handed on.
     pub fn cursor(&self) -> Option<ReadCursor> {
         let permit = self.plan.permits.front()?;
-        Some(self.plan.at.clone().unwrap_or(ReadCursor { series: 0, from_us: permit.from_us(), skip: 0 }))
+        let at = self.plan.at.as_ref().map_or((permit.from_us(), 0), |at| (at.from_us, at.skip));
+        // A bucket that was begun is begun anew: what was read of it stays here.
+        Some(ReadCursor::new(0, at.0, at.1))
     }
     /// Notes how many bytes were made of the rows, for the log.
     pub fn count_bytes(&mut self, bytes: usize) {
@@ -198,11 +206,12 @@ impl Reader {
 
     /// Fails unless what was handed out last is still permitted.
     pub async fn check(&mut self) -> Result<(), AccessError> {
+        let access = self.access.clone();
+        let unchanged = access.consents.read().await;
+        self.member()?;
         if !self.plan.crosses_firms() {
             return Ok(());
         }
-        let access = self.access.clone();
-        let unchanged = access.consents.read().await;
         // All of the first request must still be permitted, also what was handed out.
         let snapshot = access.control.snapshot(&self.plan.request.series.firm).await?;
         drop(unchanged);
@@ -216,6 +225,8 @@ impl Reader {
     /// Reads the next chunk under the consent lock, or decides again when the epoch moved.
     async fn fill(&mut self, wanted: usize) -> Result<(), AccessError> {
         let access = self.access.clone();
+        // Before the lock: a revocation waits for chunks that are read, not for those that queue.
+        let _turn = self.slot.turn().await;
         let unchanged = access.consents.read().await;
         if !self.holds().await? {
             drop(unchanged);
@@ -235,8 +246,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the permit that is being read was decided on the epoch of now and has not ended.
-    async fn holds(&self) -> Result<bool, AccessError> {
+    /// Whether the permit that is being read was decided on the epoch of now and has not
+    /// ended. Fails when its reader is no member any more.
+    async fn holds(&mut self) -> Result<bool, AccessError> {
+        self.member()?;
         let Some(permit) = self.plan.permits.front() else { return Ok(true) };
         if permit.until_us().is_some_and(|until_us| self.access.now_us() >= until_us) {
             return Ok(false);
@@ -271,6 +284,13 @@ impl Reader {
         Ok(())
     }
 
+    fn member(&mut self) -> Result<(), AccessError> {
+        self.access.still_a_member(self.asker.id).inspect_err(|_| {
+            self.queue.take(usize::MAX);
+            self.outcome = Outcome::Withdrawn;
+        })
+    }
+
     fn withdrawn(&mut self) -> AccessError {
         self.queue.take(usize::MAX);
         self.outcome = Outcome::Withdrawn;
@@ -292,12 +312,12 @@ impl Reader {
                         _ => 0,
                     };
                     let skip = carried.saturating_add(u32::try_from(same).unwrap_or(u32::MAX));
-                    ReadCursor { series: 0, from_us: last.time_us, skip }
+                    ReadCursor::new(0, last.time_us, skip)
                 })
             }
             (Rows::Buckets(rows), Form::Bucketed { width_us }) => {
                 self.rows += rows.len() as u64;
-                rows.last().map(|last| ReadCursor { series: 0, from_us: last.start_us + width_us, skip: 0 })
+                rows.last().map(|last| ReadCursor::new(0, last.start_us + width_us, 0))
             }
             (Rows::Buckets(_), Form::Raw) => None,
         };
@@ -345,7 +365,7 @@ impl Drop for Reader {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let draft = self
             .plan
-            .describe(Draft::new(chain, Kind::ReadFinished, &self.actor))
+            .describe(Draft::new(chain, Kind::ReadFinished, &self.asker.actor()))
             .with("asker", self.plan.request.asker.as_str())
             .with("outcome", outcome)
             .with("rows", count(self.rows))

@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use super::fixture::{BEGIN, Complex, firm, force, request};
+use super::fixture::{BEGIN, Complex, NOW, firm, force, request};
 use super::*;
 use crate::audit::Field;
 use crate::consent::{EventWindow, Form, SharedForm};
@@ -110,6 +110,23 @@ async fn a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_insi
 }
 
 #[tokio::test]
+async fn a_member_that_is_revoked_reads_no_further_not_even_ones_own() {
+    let complex = Complex::new().await;
+    complex.grant_raw().await;
+    let own = complex.access.read(&complex.owner.0, request("hanbit", Form::Raw, 0, 3_000), None).await.unwrap();
+    let shared = open(&complex, 0, 3_000).await;
+    for (mut reader, member) in [(own, &complex.owner.0), (shared, &complex.partner.0)] {
+        assert_eq!(times(&reader.next(usize::MAX).await.unwrap().unwrap()).len(), 1_000);
+        let change = Change::RevokeMember { id: member.id, firm: member.firm.clone() };
+        complex.access.apply(change, "command line").await.unwrap();
+        assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Revoked)));
+        assert!(matches!(reader.check().await, Err(AccessError::Revoked)));
+    }
+    let end = finished(&complex).await.pop().unwrap();
+    assert_eq!((field(&end, "outcome"), field(&end, "rows")), ("withdrawn".into(), 1_000.into()));
+}
+
+#[tokio::test]
 async fn a_consent_that_ends_ends_the_read() {
     let complex = Complex::new().await;
     complex.grant_raw().await;
@@ -193,6 +210,45 @@ async fn pages_join_without_hole_or_overlap_also_over_windows() {
 }
 
 #[tokio::test]
+async fn a_made_up_cursor_cuts_no_bucket() {
+    let complex = Complex::new().await;
+    complex.grant_minutes().await;
+    let minutes = Form::Bucketed { width_us: 60 * SECOND_US };
+    let ask = async |offset_us, skip| {
+        let cursor = Some(ReadCursor::new(0, BEGIN + offset_us, skip));
+        let ask = request("saesol", minutes.clone(), 0, 180);
+        match complex.access.read(&complex.partner.0, ask, cursor).await {
+            Ok(mut reader) => all(&mut reader).await,
+            Err(error) => Err(error),
+        }
+    };
+    assert_eq!(ask(60 * SECOND_US, 0).await.unwrap(), [60, 120]);
+    for (offset_us, skip) in
+        [(59 * SECOND_US, 0), (60 * SECOND_US + 1, 0), (60 * SECOND_US - 1, 0), (60 * SECOND_US, 1)]
+    {
+        let answer = ask(offset_us, skip).await;
+        assert!(matches!(answer, Err(AccessError::Cursor)), "{offset_us}.{skip}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_still_fills_is_not_served() {
+    let complex = Complex::new().await;
+    complex.grant_minutes().await;
+    complex.memory.put(&force(), [(NOW - 90 * SECOND_US, 1.0), (NOW + 1, 2.0)]);
+    let ask = async || {
+        let (from_us, to_us) = (NOW - 120 * SECOND_US, NOW + 60 * SECOND_US);
+        let ask = Request { from_us, to_us, ..request("saesol", Form::Bucketed { width_us: 60 * SECOND_US }, 0, 0) };
+        let mut reader = complex.access.read(&complex.partner.0, ask, None).await.unwrap();
+        all(&mut reader).await.unwrap().len()
+    };
+    complex.now_us.fetch_add(60 * SECOND_US - 1, Ordering::Relaxed);
+    assert_eq!(ask().await, 1, "the last bucket ends in a microsecond");
+    complex.now_us.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(ask().await, 2);
+}
+
+#[tokio::test]
 async fn denials_of_what_was_named_are_logged_and_others_are_not() {
     let complex = Complex::new().await;
     let ask = || request("saesol", Form::Raw, 0, 10);
@@ -222,6 +278,40 @@ async fn a_firm_has_so_many_reads_open_and_no_more() {
 }
 
 #[tokio::test]
+async fn one_firm_leaves_turns_at_the_store_to_others() {
+    let complex = Complex::new().await;
+    complex.grant_raw().await;
+    let ask = || request("hanbit", Form::Raw, 0, 10);
+    let mut own = complex.access.read(&complex.owner.0, ask(), None).await.unwrap();
+    let slot = ReadSlot::take(&complex.access, &firm("hanbit")).unwrap();
+    let first = slot.turn().await;
+    let _second = slot.turn().await;
+    let mut other = open(&complex, 0, 10).await;
+    tokio::select! {
+        biased;
+        rows = own.next(10) => panic!("a third chunk of one firm: {rows:?}"),
+        rows = other.next(10) => assert_eq!(times(&rows.unwrap().unwrap()).len(), 10),
+    }
+    drop(first);
+    assert_eq!(all(&mut own).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn a_chunk_that_queues_holds_no_revocation_up() {
+    let complex = Complex::new().await;
+    let consent = complex.grant_raw().await;
+    let mut reader = open(&complex, 0, 10).await;
+    let slot = ReadSlot::take(&complex.access, &firm("saesol")).unwrap();
+    let turns = [slot.turn().await, slot.turn().await];
+    let next = reader.next(10);
+    tokio::pin!(next);
+    assert!(futures::poll!(&mut next).is_pending());
+    complex.revoke(consent).await;
+    drop(turns);
+    assert!(matches!(next.await, Err(AccessError::Withdrawn)));
+}
+
+#[tokio::test]
 async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
     let complex = Complex::new().await;
     let list = async || complex.access.series(&complex.partner.0, None).await.unwrap();
@@ -231,9 +321,16 @@ async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
     let seen = list().await;
     assert_eq!((seen.len(), seen[0].own, seen[0].info.newest_us), (1, false, None), "the newest is not shared");
     complex.grant_minutes().await;
-    assert!(list().await[0].info.newest_us.is_some());
+    let newest = async || list().await[0].info.newest_us.map(|us| (us - BEGIN) / SECOND_US);
+    assert_eq!(newest().await, Some(2_940), "the minute of the newest, which is of 2999");
+    let wider = SharedForm::Bucketed { floor_us: 300 * SECOND_US, functions: [crate::consent::Function::Mean].into() };
+    complex.grant(wider, EventWindow { from_us: None, to_us: None }).await;
+    assert_eq!(newest().await, Some(2_940), "the finest of both");
+    let raw = complex.grant_raw().await;
+    assert_eq!(newest().await, Some(2_999));
+    complex.revoke(raw).await;
     complex.revoke(past).await;
-    assert_eq!(list().await[0].consents.len(), 1);
+    assert_eq!(list().await[0].consents.len(), 2);
     let own = complex.access.series(&complex.owner.0, Some(&firm("hanbit"))).await.unwrap();
     assert!(own[0].own && own[0].consents.is_empty());
     complex.now_us.fetch_add(3_600 * SECOND_US, Ordering::Relaxed);

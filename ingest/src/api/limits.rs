@@ -1,6 +1,10 @@
-//! Bounds on every request, whichever page it asks for.
+//! Bounds on every request, whichever page it asks for, and on those of one firm.
+//!
+//! Who is nobody yet takes no place: strangers cannot keep members out, and one firm
+//! cannot keep out another.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,21 +12,61 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use sandan_proto::id::FirmId;
 
 use super::Problem;
 use crate::metrics::{Answer, Metrics};
 
 /// Longest path and query. The longest sensible pull has some 400 bytes.
 const MAX_TARGET_BYTES: usize = 4_096;
-/// Requests that are worked on at once; each may hold a chunk of rows, some megabytes.
+/// Requests of members that are worked on at once; each may hold a chunk of rows, some megabytes.
 const MAX_REQUESTS: usize = 256;
+/// Of which for one firm.
+const MAX_REQUESTS_PER_FIRM: usize = 32;
 /// Until an answer must have begun. A page of 10,000 rows takes well under a second.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-struct Limits {
-    slots: Semaphore,
-    metrics: Arc<Metrics>,
+/// The members' requests that are being worked on.
+#[derive(Default)]
+pub struct Slots(Mutex<Taken>);
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    of: HashMap<FirmId, usize>,
+}
+
+/// A place among them.
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    firm: FirmId,
+}
+
+impl Slots {
+    /// A place for a request of `firm`; none when there is none left.
+    pub(super) fn take(self: &Arc<Self>, firm: &FirmId) -> Option<Slot> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = taken.of.get(firm).copied().unwrap_or(0);
+        if taken.all >= MAX_REQUESTS || of >= MAX_REQUESTS_PER_FIRM {
+            return None;
+        }
+        taken.all += 1;
+        taken.of.insert(firm.clone(), of + 1);
+        Some(Slot { slots: self.clone(), firm: firm.clone() })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.all -= 1;
+        if let Some(of) = taken.of.get_mut(&self.firm) {
+            *of -= 1;
+            if *of == 0 {
+                taken.of.remove(&self.firm);
+            }
+        }
+    }
 }
 
 /// Counts a request while it is open, also one whose caller goes away.
@@ -43,32 +87,27 @@ impl Drop for Open {
 
 /// `router` with the bounds around it and its answers counted.
 pub fn limited(router: Router, metrics: Arc<Metrics>) -> Router {
-    let limits = Arc::new(Limits { slots: Semaphore::new(MAX_REQUESTS), metrics });
-    router.layer(middleware::from_fn_with_state(limits, limit))
+    router.layer(middleware::from_fn_with_state(metrics, limit))
 }
 
-async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+async fn limit(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let open = Open::count(limits.metrics.clone());
-    let response = answer(&limits, request, next).await;
+    let open = Open::count(metrics.clone());
+    let response = answer(request, next).await;
     drop(open);
     // Only paths of the tables become labels; what people make up is one.
     let status = response.status().as_u16();
-    limits.metrics.answers.get_or_create(&Answer { route: route.unwrap_or_default(), status }).inc();
+    metrics.answers.get_or_create(&Answer { route: route.unwrap_or_default(), status }).inc();
     response
 }
 
-async fn answer(limits: &Limits, request: Request, next: Next) -> Response {
+async fn answer(request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET_BYTES {
         let detail = format!("path and query have {target} bytes, more than {MAX_TARGET_BYTES}");
         return Problem::new(StatusCode::URI_TOO_LONG, "query_too_long", "The query is too long", &detail)
             .into_response();
     }
-    let Ok(_slot) = limits.slots.try_acquire() else {
-        let detail = "too many requests are being answered; try again in a moment";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail).into_response();
-    };
     tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
         let detail = "no answer was ready in time; ask for a shorter range";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "too_slow", "It took too long", detail).into_response()

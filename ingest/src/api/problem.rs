@@ -39,6 +39,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Who are you?", detail)
     }
 
+    pub(super) fn busy() -> Self {
+        let detail = "too many requests are being answered; try again in a moment";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail)
+    }
+
     pub(super) fn no_such_page() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_such_page", "No such page", "there is nothing at this address")
     }
@@ -110,6 +115,7 @@ impl From<AccessError> for Problem {
             }
             AccessError::OtherFirm => Self::new(StatusCode::FORBIDDEN, "other_firm", "Another firm's", &error),
             AccessError::Withdrawn => Self::new(StatusCode::FORBIDDEN, "withdrawn", "The consent ended", &error),
+            AccessError::Revoked => Self::unauthenticated(),
             AccessError::TooManyReads => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_reads", "Too many reads at once", &error)
             }

@@ -142,8 +142,7 @@ pub(super) fn show_cursor(cursor: &ReadCursor) -> String {
 }
 
 fn parse_cursor(text: &str) -> Result<ReadCursor, Problem> {
-    let parsed = text
-        .split_once('.')
-        .and_then(|(from, skip)| Some(ReadCursor { series: 0, from_us: from.parse().ok()?, skip: skip.parse().ok()? }));
+    let parsed =
+        text.split_once('.').and_then(|(from, skip)| Some(ReadCursor::new(0, from.parse().ok()?, skip.parse().ok()?)));
     parsed.ok_or_else(|| crate::access::AccessError::Cursor.into())
 }

@@ -18,7 +18,7 @@ fn pages(complex: &Complex) -> Router {
     let metrics = Arc::new(Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let api = Api { access: complex.access.clone(), auth: complex.auth.clone(), registry };
+    let api = Api { access: complex.access.clone(), auth: complex.auth.clone(), slots: Arc::default(), registry };
     limited(router(Arc::new(api)), metrics)
 }
 
@@ -217,7 +217,7 @@ async fn the_list_says_what_is_shared_and_how() {
     let (_, list) = json_of(&pages, "/v1/series", &complex.partner.1).await;
     let series = &list["series"][0];
     assert_eq!((&series["firm"], &series["own"]), (&json!("hanbit"), &json!(false)));
-    assert_eq!(series["newest"], "2026-03-02T00:49:59Z");
+    assert_eq!(series["newest"], "2026-03-02T00:49:00Z", "no finer than the buckets");
     let shown = &series["consents"][0];
     assert_eq!((&shown["id"], &shown["functions"]), (&json!(consent), &json!(["mean", "max"])));
     assert_eq!((&shown["floor"], &shown["from"]), (&json!("1m"), &json!("2026-03-02T00:00:00Z")));
@@ -297,4 +297,34 @@ async fn metrics_name_routes_and_never_firms() {
     assert!(shown.contains(r#"sandan_ingest_http_responses_total{route="/v1/readings",status="200"} 1"#), "{shown}");
     assert!(shown.contains(r#"route="",status="404""#), "{shown}");
     assert!(!shown.contains(firm("hanbit").as_str()), "{shown}");
+}
+
+#[tokio::test]
+async fn a_firm_that_asks_for_too_much_at_once_keeps_nobody_else_out() {
+    let complex = Complex::new().await;
+    let slots: Arc<Slots> = Arc::default();
+    let api = Api {
+        access: complex.access.clone(),
+        auth: complex.auth.clone(),
+        slots: slots.clone(),
+        registry: Registry::default(),
+    };
+    let pages = limited(router(Arc::new(api)), Arc::default());
+    let mut taken: Vec<_> = std::iter::from_fn(|| slots.take(&firm("hanbit"))).collect();
+    assert!(taken.len() < 256, "one firm has not all places");
+    let (status, problem) = json_of(&pages, "/v1/series", &complex.owner.1).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("busy")));
+    assert_eq!(get(&pages, "/v1/series", &complex.partner.1).await.status(), 200);
+    // However many members ask, whoever is nobody yet needs no place.
+    for number in 0.. {
+        let before = taken.len();
+        taken.extend(std::iter::from_fn(|| slots.take(&firm(&format!("firm-{number}")))));
+        if taken.len() == before {
+            break;
+        }
+    }
+    assert_eq!(get(&pages, "/v1/series", &complex.partner.1).await.status(), 503);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
+    drop(taken);
+    assert_eq!(get(&pages, "/v1/series", &complex.owner.1).await.status(), 200);
 }

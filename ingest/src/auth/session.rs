@@ -64,6 +64,12 @@ impl Sessions {
         self.open(TokenKind::Link, None, LINK_LIFE_US, now_us)
     }
 
+    /// Whether a link could be used now.
+    pub fn is_open_link(&self, link: &str, now_us: i64) -> bool {
+        let hash = TokenHash::of(link);
+        self.with(now_us, |kept| kept.get(&hash).is_some_and(|entry| entry.kind == TokenKind::Link))
+    }
+
     /// Uses a link up; the new session when it was good.
     pub fn redeem(&self, link: &str, now_us: i64) -> Result<Option<Secret>, getrandom::Error> {
         let hash = TokenHash::of(link);
@@ -89,6 +95,12 @@ impl Sessions {
     pub fn sign_out(&self, cookie: &str, now_us: i64) {
         let hash = TokenHash::of(cookie);
         self.with(now_us, |kept| kept.remove(&hash));
+    }
+
+    /// How many sessions and links there are.
+    #[cfg(test)]
+    pub(crate) fn count(&self, now_us: i64) -> usize {
+        self.with(now_us, |kept| kept.len())
     }
 
     /// Ends every session of an operator whose token was revoked.
@@ -128,6 +140,6 @@ mod tests {
         for at in 0..2_000 {
             sessions.sign_in(operator, at).unwrap();
         }
-        assert_eq!(sessions.with(3_000, |kept| kept.len()), MAX_KEPT);
+        assert_eq!(sessions.count(3_000), MAX_KEPT);
     }
 }

@@ -83,6 +83,8 @@ pub enum Why {
     Functions { missing: BTreeSet<Function>, shared: BTreeSet<Function> },
     #[error("nothing asked for lies in the shared times, from {} to {}", end(*.from_us), end(*.to_us))]
     Window { from_us: Option<i64>, to_us: Option<i64> },
+    #[error("no bucket asked for is over yet; a bucket is shared once it has ended")]
+    Unfinished,
 }
 
 fn list(functions: &BTreeSet<Function>) -> String {
@@ -104,6 +106,7 @@ impl Why {
             Why::Resolution { .. } => "resolution",
             Why::Functions { .. } => "functions",
             Why::Window { .. } => "window",
+            Why::Unfinished => "unfinished",
         }
     }
 }
@@ -204,9 +207,15 @@ fn weigh(status: Status, terms: &Terms, request: &Request, now_us: i64) -> Resul
     }
     let from_us = terms.event.from_us.map_or(request.from_us, |from| from.max(request.from_us));
     let to_us = terms.event.to_us.map_or(request.to_us, |to| to.min(request.to_us));
-    let range = align(&request.form, from_us, to_us);
+    let mut range = align(&request.form, from_us, to_us);
     if range.is_none() {
         whys.push(Why::Window { from_us: terms.event.from_us, to_us: terms.event.to_us });
+    } else if matches!(terms.form, SharedForm::Bucketed { .. }) {
+        // Whoever asks again and again while a bucket fills sees each reading in the difference.
+        range = align(&request.form, from_us, to_us.min(now_us));
+        if range.is_none() {
+            whys.push(Why::Unfinished);
+        }
     }
     match range {
         Some(range) if whys.is_empty() => Ok(range),

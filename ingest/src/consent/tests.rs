@@ -151,6 +151,9 @@ fn the_matrix_is_as_reviewed() {
         ("mean of 90 s", buckets("saesol", 90, &[Mean], 0, 700)),
         ("mean of 30 s", buckets("saesol", 30, &[Mean], 0, 700)),
         ("mean of 60 s [310, 350)", buckets("saesol", 60, &[Mean], 310, 350)),
+        ("mean of 60 s [1400, 1700)", buckets("saesol", 60, &[Mean], 1_400, 1_700)),
+        ("mean of 120 s [1400, 1700)", buckets("saesol", 120, &[Mean], 1_400, 1_700)),
+        ("mean of 60 s [1500, 1560)", buckets("saesol", 60, &[Mean], 1_500, 1_560)),
         ("no function of 60 s", buckets("saesol", 60, &[], 0, 700)),
     ];
     let mut table =
@@ -184,6 +187,17 @@ fn access_windows_are_half_open_to_the_microsecond() {
     assert_eq!(code(UNTIL - 1), "served [0, 700)");
     assert_eq!(code(UNTIL), "denied: expired");
     assert_eq!(code(UNTIL + 1), "denied: expired");
+}
+
+#[test]
+fn a_bucket_is_shared_from_the_microsecond_on_in_which_it_ended() {
+    let minutes = terms(&["press-1"], &["press_force"], bucketed(60, &[Function::Mean]));
+    let snapshot = snapshot(vec![consent(1, minutes)]);
+    let ask = |now_us| shown(&decide(&snapshot, &buckets("saesol", 60, &[Function::Mean], 1_200, 1_800), now_us));
+    assert_eq!(ask(1_260 * S - 1), "denied: unfinished");
+    assert_eq!(ask(1_260 * S), "served [1200, 1260)");
+    assert_eq!(ask(1_320 * S - 1), "served [1200, 1260)");
+    assert_eq!(ask(1_320 * S), "served [1200, 1320)");
 }
 
 #[test]
@@ -335,7 +349,8 @@ fn covered(consent: &Consent, request: &Request, cell: i64, now_us: i64) -> bool
         (SharedForm::Bucketed { .. }, Form::Raw) => (false, cell + 1),
         (SharedForm::Bucketed { floor_us, functions }, Form::Bucketed { width_us }) => {
             let multiple = *floor_us > 0 && width_us % floor_us == 0;
-            (multiple && request.functions.is_subset(functions), cell + width_us)
+            let over = cell + width_us <= now_us;
+            (multiple && over && request.functions.is_subset(functions), cell + width_us)
         }
     };
     consent.status == Status::Active

@@ -17,6 +17,12 @@ const REFRESH_SECONDS: u32 = 10;
 const KOREA_HOURS: i8 = 9;
 
 fn frame(complex: &str, lang: Lang, refresh: Option<&str>, tools: &Markup, body: &Markup) -> Markup {
+    let other = format!("?lang={}", lang.other().code());
+    framed(complex, lang, refresh, &other, tools, body)
+}
+
+/// `other` is the same page in the other language.
+fn framed(complex: &str, lang: Lang, refresh: Option<&str>, other: &str, tools: &Markup, body: &Markup) -> Markup {
     let title = say(lang, &Sentence::Title);
     html! {
         (DOCTYPE)
@@ -33,7 +39,7 @@ fn frame(complex: &str, lang: Lang, refresh: Option<&str>, tools: &Markup, body:
                 header {
                     h1 { span.complex { (complex) } " " (title) }
                     nav {
-                        a href={ "?lang=" (lang.other().code()) } hreflang=(lang.other().code()) lang=(lang.other().code()) {
+                        a href=(other) hreflang=(lang.other().code()) lang=(lang.other().code()) {
                             (say(lang, &Sentence::OtherLanguage))
                         }
                         (tools)
@@ -55,16 +61,22 @@ pub(super) fn sign_in(complex: &str, lang: Lang, why: Option<&Sentence<'_>>) -> 
             p.help { (say(lang, &Sentence::TokenHelp)) }
         }
     };
-    frame(complex, lang, None, &html! {}, &body)
+    // An address that can be fetched, also below the answer to a form.
+    let other = format!("/sign-in?lang={}", lang.other().code());
+    framed(complex, lang, None, &other, &html! {}, &body)
 }
 
-pub(super) fn welcome(complex: &str, lang: Lang) -> Markup {
-    let home = format!("/?lang={}", lang.code());
+/// One button: what opens addresses by itself presses none.
+pub(super) fn link_sign_in(complex: &str, lang: Lang, link: &str) -> Markup {
     let body = html! {
-        p { (say(lang, &Sentence::SignedIn)) }
-        p { a href=(home) { (say(lang, &Sentence::GoOn)) } }
+        form.sign-in method="post" action={ "/sign-in/link?lang=" (lang.code()) } {
+            p { (say(lang, &Sentence::LinkOpen)) }
+            input type="hidden" name="link" value=(link);
+            button autofocus { (say(lang, &Sentence::SignIn)) }
+        }
     };
-    frame(complex, lang, Some(&format!("0;url={home}")), &html! {}, &body)
+    let other = format!("?link={link}&lang={}", lang.other().code());
+    framed(complex, lang, None, &other, &html! {}, &body)
 }
 
 pub(super) fn broken(complex: &str, lang: Lang) -> Markup {

@@ -19,6 +19,7 @@ const MARKER: f64 = 8_675_309.25;
 struct Bed {
     complex: Complex,
     sessions: Arc<Sessions>,
+    console: Arc<Console>,
     pages: Router,
     token: String,
 }
@@ -36,7 +37,8 @@ async fn bed() -> Bed {
         complex: "saesol".into(),
         secure: true,
     };
-    Bed { complex, sessions, pages: router(Arc::new(console)), token: token.reveal() }
+    let console = Arc::new(console);
+    Bed { complex, sessions, pages: router(console.clone()), console, token: token.reveal() }
 }
 
 impl Bed {
@@ -94,7 +96,7 @@ async fn every_route_has_an_authorisation_case() {
             ("GET", "/") | ("POST", "/sign-out") => (401, 200),
             ("GET", "/sign-in" | "/console.css") => (200, 200),
             // Without a form.
-            ("POST", "/sign-in") => (415, 415),
+            ("POST", "/sign-in" | "/sign-in/link") => (415, 415),
             (method, path) => panic!("{method} {path} has no authorisation case"),
         };
         assert_eq!(route.guard == Guard::Operator, stranger == 401, "{}", route.path);
@@ -133,21 +135,63 @@ async fn signing_in_and_out() {
     assert_eq!(bed.get("/", &cookie).await.0, 401);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_form_that_does_not_come_is_not_waited_for() {
+    let bed = bed().await;
+    let request = Request::post("/sign-in")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header("content-length", "10");
+    let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let answer = bed.pages.clone().oneshot(request.body(never).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 408);
+}
+
 #[tokio::test]
 async fn a_one_time_link_signs_one_browser_in() {
     let bed = bed().await;
     let link = bed.sessions.open_link(bed.complex.access.now_us()).unwrap().reveal();
-    let response = bed.send(Request::get(format!("/sign-in?link={link}&lang=en")), String::new()).await;
+    // Whatever fetches the address to preview it uses nothing up.
+    for method in ["HEAD", "GET", "GET"] {
+        let request = Request::builder().method(method).uri(format!("/sign-in?link={link}&lang=en"));
+        let response = bed.send(request, String::new()).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::REFERRER_POLICY]),
+            (200, &HeaderValue::from_static("no-referrer"))
+        );
+        assert!(!response.headers().contains_key(header::SET_COOKIE));
+        let page = text(response).await;
+        assert!(method == "HEAD" || page.contains("action=\"/sign-in/link?lang=en\""), "{page}");
+        assert!(method == "HEAD" || page.contains(&format!("?link={link}&amp;lang=ko")), "{page}");
+    }
+    let press = async || {
+        let request =
+            Request::post("/sign-in/link?lang=en").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        bed.send(request, format!("link={link}")).await
+    };
+    let response = press().await;
     assert_eq!(
-        (response.status().as_u16(), &response.headers()[header::REFERRER_POLICY]),
-        (200, &HeaderValue::from_static("no-referrer"))
+        (response.status().as_u16(), &response.headers()[header::LOCATION]),
+        (303, &"/?lang=en".parse().unwrap())
     );
-    let cookie = cookie_of(&response);
-    assert!(text(response).await.contains(r#"content="0;url=/?lang=en""#));
-    assert_eq!(bed.get("/", &cookie).await.0, 200);
+    assert_eq!(bed.get("/", &cookie_of(&response)).await.0, 200);
+    let again = press().await;
+    assert_eq!(again.status(), 401);
+    assert!(!again.headers().contains_key(header::SET_COOKIE));
     let (status, page) = bed.get(&format!("/sign-in?link={link}&lang=en"), "").await;
     assert_eq!(status, 401);
     assert!(page.contains("This link was used"), "{page}");
+}
+
+#[tokio::test]
+async fn an_operator_who_is_revoked_while_signing_in_is_not_signed_in() {
+    let bed = bed().await;
+    let operator = bed.console.auth.operator(&bed.token).await.unwrap().unwrap();
+    assert!(bed.console.open_session(operator, &bed.token).await.unwrap().is_some());
+    // The token was looked up; now it goes, and with it every session that is there.
+    bed.complex.access.apply(Change::RevokeOperator(operator), "command line").await.unwrap();
+    bed.sessions.end_all_of(operator, bed.complex.access.now_us());
+    assert!(bed.console.open_session(operator, &bed.token).await.unwrap().is_none());
+    assert_eq!(bed.sessions.count(bed.complex.access.now_us()), 0);
 }
 
 #[tokio::test]

@@ -64,8 +64,7 @@ pub(super) enum Sentence<'a> {
     TokenHelp,
     TokenUnknown,
     LinkUsed,
-    SignedIn,
-    GoOn,
+    LinkOpen,
     Broken,
     OtherLanguage,
     NoGateways,
@@ -147,8 +146,10 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
             "이미 사용했거나 기한이 지난 링크입니다. 새 링크를 받으세요.".into(),
             "This link was used or has run out. Ask for a new one.".into(),
         ),
-        Sentence::SignedIn => ("로그인되었습니다.".into(), "You are signed in.".into()),
-        Sentence::GoOn => ("연결 상태 보기".into(), "See the connections".into()),
+        Sentence::LinkOpen => (
+            "이 링크로 한 번 로그인할 수 있습니다. 로그인은 12시간 동안 유지됩니다.".into(),
+            "This link signs one browser in, once, for 12 hours.".into(),
+        ),
         Sentence::Broken => (
             "서버가 응답할 수 없습니다. 원인은 서버 로그에 있습니다.".into(),
             "The service could not answer. Its log says why.".into(),

@@ -1,5 +1,7 @@
 //! The HTTP port, plain or with TLS.
 
+mod connections;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +15,31 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use self::connections::Bounded;
 use super::RunError;
 use crate::config::Tls;
 
-/// A connection that has not sent its first request by then is closed.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// A connection that has not sent the whole head of its next request by then is closed.
+const HEADER: Duration = Duration::from_secs(10);
+/// A connection whose other side took nothing for so long is closed. A laptop that
+/// sleeps through its download starts again.
+const STALL: Duration = Duration::from_mins(1);
+/// Connections at once: well below the usual 1,024 file handles, of which gateways and
+/// the store need theirs.
+const CONNECTIONS: usize = 400;
+
+/// What a connection may cost.
+struct Bounds {
+    header: Duration,
+    stall: Duration,
+    connections: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { header: HEADER, stall: STALL, connections: CONNECTIONS }
+    }
+}
 
 /// The running port.
 pub(super) struct Pages {
@@ -35,16 +57,27 @@ impl Pages {
     }
 }
 
+/// Serves `router` within the bounds on connections.
 pub(super) fn start(listener: TcpListener, tls: Option<&Tls>, router: Router) -> Result<Pages, RunError> {
+    start_within(listener, tls, router, &Bounds::default())
+}
+
+fn start_within(listener: TcpListener, tls: Option<&Tls>, router: Router, bounds: &Bounds) -> Result<Pages, RunError> {
     let handle = Handle::new();
-    let server =
-        Server::from_listener(listener).handle(handle.clone()).http1_only().first_request_timeout(FIRST_REQUEST);
+    let bounded = Bounded::new(bounds.connections, bounds.stall);
+    let mut server = Server::from_listener(listener)
+        .acceptor(bounded.clone())
+        .handle(handle.clone())
+        .http1_only()
+        .first_request_timeout(bounds.header);
+    // Between two requests as well.
+    server.http_builder().http1().header_read_timeout(bounds.header);
     let pages = router.into_make_service();
     let task = match tls {
         None => tokio::spawn(server.serve(pages)),
         Some(tls) => {
             let config = RustlsConfig::from_config(Arc::new(server_config("http", tls)?));
-            tokio::spawn(server.acceptor(RustlsAcceptor::new(config)).serve(pages))
+            tokio::spawn(server.acceptor(RustlsAcceptor::new(config).acceptor(bounded)).serve(pages))
         }
     };
     Ok(Pages { task, handle })
@@ -68,3 +101,6 @@ pub(super) fn server_config(what: &'static str, tls: &Tls) -> Result<ServerConfi
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;

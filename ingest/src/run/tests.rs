@@ -243,7 +243,10 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     let link = said(&mut door, Command::OperatorLink).await;
     let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
     let target = link.strip_prefix(&format!("http://{http}")).unwrap();
-    stream.write_all(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let form = target.strip_prefix("/sign-in?").unwrap();
+    let head = "POST /sign-in/link HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{form}", form.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let cookie = answer.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap();

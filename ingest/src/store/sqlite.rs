@@ -16,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::Births;
 use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, TimelineId};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::delivery::Content;
@@ -48,6 +49,9 @@ pub use compact::Compaction;
 /// Reads that run at once. More would only share the same disk and cores with the
 /// writer.
 const READERS: usize = 4;
+/// Lookups of sessions that run at once, on connections of their own: a gateway that
+/// comes back must not wait for somebody's long pull.
+const LOOKUPS: usize = 2;
 
 /// How the engine is run.
 #[derive(Clone)]
@@ -93,6 +97,7 @@ pub struct SqliteReadings {
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
     readers: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
 }
 
 impl SqliteReadings {
@@ -132,15 +137,38 @@ impl SqliteReadings {
             crash_at: Mutex::default(),
         });
         let compactor = Compactor::start(Arc::clone(&shared), Arc::clone(&inbox))?;
-        Ok(Self { compactor, inbox, shared, readers: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self {
+            compactor,
+            inbox,
+            shared,
+            readers: Arc::new(Semaphore::new(READERS)),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        })
     }
 
-    /// Runs a read of the inbox on a thread that may block, in one snapshot.
+    /// Runs a read of a pull or a page.
     async fn reading<T: Send + 'static>(
         &self,
         run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        self.reading_in(&self.readers, run).await
+    }
+
+    /// Runs a read of a session.
+    async fn looking_up<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reading_in(&self.lookups, run).await
+    }
+
+    /// Runs a read of the inbox on a thread that may block, in one snapshot.
+    async fn reading_in<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let shared = Arc::clone(&self.shared);
         let read = move || {
             let _turn = turn;
@@ -209,7 +237,7 @@ impl Shared {
     fn give_back(&self, conn: Connection) {
         if conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok() {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < READERS {
+            if idle.len() < READERS + LOOKUPS {
                 idle.push(conn);
             }
         }
@@ -310,7 +338,7 @@ impl Readings for SqliteReadings {
 
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError> {
         let gateway = gateway.clone();
-        self.reading(move |_, conn| watermark(conn, &gateway, lane).map_err(failed("reading a watermark"))).await
+        self.looking_up(move |_, conn| watermark(conn, &gateway, lane).map_err(failed("reading a watermark"))).await
     }
 
     async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError> {
@@ -324,7 +352,7 @@ impl Readings for SqliteReadings {
 
     async fn registered(&self, gateway: &GatewayId, hash: BirthsHash) -> Result<Option<Arc<Registered>>, StoreError> {
         let gateway = gateway.clone();
-        self.reading(move |_, conn| Ok(catalogue::registered(conn, &gateway, hash)?.map(Arc::new))).await
+        self.looking_up(move |_, conn| Ok(catalogue::registered(conn, &gateway, hash)?.map(Arc::new))).await
     }
 
     async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError> {
@@ -343,7 +371,7 @@ impl Readings for SqliteReadings {
 
     async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<i64>, StoreError> {
         let gateway = gateway.clone();
-        self.reading(move |_, conn| clock(conn, &gateway, boot).map_err(failed("reading a clock"))).await
+        self.looking_up(move |_, conn| clock(conn, &gateway, boot).map_err(failed("reading a clock"))).await
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Receipt, StoreError> {
@@ -368,7 +396,11 @@ impl Readings for SqliteReadings {
     async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError> {
         let permit = permit.clone();
         self.shared.metrics.reads.add(1);
-        self.reading(move |shared, conn| read::chunk(shared, conn, &permit, cursor, limit)).await
+        let cancelled = CancellationToken::new();
+        // Dropped with this future, when whoever asked went away.
+        let _asking = cancelled.clone().drop_guard();
+        let bounds = read::Bounds::new(limit, cancelled);
+        self.reading(move |shared, conn| read::chunk(shared, conn, &permit, cursor, &bounds)).await
     }
 
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {

@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use rusqlite::Connection;
 use sandan_proto::id::SeriesKey;
 use sandan_proto::reading::{Quality, Value};
+use tokio_util::sync::CancellationToken;
 
 use super::firm_file::{self, Packed};
 use super::heads::{Head, Heads};
@@ -17,13 +18,42 @@ use super::rows::{self, Places};
 use super::run::Run;
 use super::{Shared, catalogue};
 use crate::consent::{Form, Permit};
-use crate::store::{Bucket, Chunk, ReadCursor, Rows, SeriesNo, StoreError, StoredReading};
+use crate::store::{Bucket, Chunk, Part, ReadCursor, Rows, SeriesNo, StoreError, StoredReading};
 
 /// Most rows in one chunk, whatever is asked: about 5 MB of readings.
 const CHUNK_ROWS: usize = 65_536;
-/// Readings after which a chunk of buckets ends at the next bucket, so that a chunk
-/// stays well under the second after which consent is looked at again.
-const CHUNK_SCAN: usize = 1_000_000;
+/// Readings after which a chunk of buckets ends, if need be inside a bucket: about a
+/// tenth of the second after which consent is looked at again.
+const CHUNK_SCAN: usize = 500_000;
+/// Readings between two looks at whether anybody still waits for the chunk.
+const CANCEL_SCAN: usize = 4_096;
+
+/// How much one chunk may do.
+pub(super) struct Bounds {
+    /// Rows.
+    rows: usize,
+    /// Readings of buckets.
+    scan: usize,
+    /// Whoever asked went away.
+    cancelled: CancellationToken,
+}
+
+impl Bounds {
+    pub(super) fn new(rows: usize, cancelled: CancellationToken) -> Self {
+        Self { rows: rows.clamp(1, CHUNK_ROWS), scan: CHUNK_SCAN, cancelled }
+    }
+
+    /// With a bound that a test reaches.
+    #[cfg(test)]
+    pub(super) fn scanning(self, scan: usize) -> Self {
+        Self { scan, ..self }
+    }
+
+    fn look(&self, readings: usize) -> Result<(), StoreError> {
+        let gone = readings.is_multiple_of(CANCEL_SCAN) && self.cancelled.is_cancelled();
+        if gone { Err(StoreError::Cancelled) } else { Ok(()) }
+    }
+}
 
 /// One firm's readings as of one moment.
 struct View<'a> {
@@ -40,14 +70,12 @@ pub(super) fn chunk(
     inbox: &Connection,
     permit: &Permit,
     cursor: Option<ReadCursor>,
-    limit: usize,
+    bounds: &Bounds,
 ) -> Result<Chunk, StoreError> {
-    let first = ReadCursor { series: 0, from_us: permit.from_us(), skip: 0 };
-    let cursor = cursor.unwrap_or(first);
-    if cursor.series > permit.series().len() || cursor.from_us < permit.from_us() || cursor.from_us > permit.to_us() {
+    let cursor = cursor.unwrap_or_else(|| ReadCursor::new(0, permit.from_us(), 0));
+    if !belongs(&cursor, permit) {
         return Err(StoreError::Cursor);
     }
-    let limit = limit.clamp(1, CHUNK_ROWS);
     let Some(firm) = catalogue::firm_number(inbox, permit.firm())? else {
         let rows = match permit.form() {
             Form::Raw => Rows::Raw(Vec::new()),
@@ -60,9 +88,31 @@ pub(super) fn chunk(
     let (file, rows) = open_file(shared, firm, rows)?;
     let view = View { inbox, file, firm, rows, heads: &shared.heads };
     match permit.form() {
-        Form::Raw => raw(&view, permit, &cursor, limit),
-        Form::Bucketed { width_us } => buckets(&view, permit, &cursor, limit, (*width_us).max(1)),
+        Form::Raw => raw(&view, permit, &cursor, bounds),
+        Form::Bucketed { width_us } => buckets(&view, permit, cursor, bounds, (*width_us).max(1)),
     }
+}
+
+/// Whether a cursor is one that this read may have given. Buckets are gone on from at
+/// their edges, or with what was read of them.
+fn belongs(cursor: &ReadCursor, permit: &Permit) -> bool {
+    let ReadCursor { series, from_us, skip, part } = cursor;
+    let inside = *series <= permit.series().len() && (permit.from_us()..=permit.to_us()).contains(from_us);
+    let fits = match *permit.form() {
+        Form::Raw => part.is_none(),
+        Form::Bucketed { width_us } => {
+            let start_us = start_of(*from_us, width_us.max(1));
+            let edge = *from_us == permit.from_us() || start_us == *from_us;
+            let within = |part: &Part| part.at_us >= *from_us && start_of(part.at_us, width_us.max(1)) == start_us;
+            edge && *skip == 0 && part.as_ref().is_none_or(within)
+        }
+    };
+    inside && fits
+}
+
+/// Start of the bucket that a time lies in.
+fn start_of(time_us: i64, width_us: i64) -> i64 {
+    time_us.div_euclid(width_us) * width_us
 }
 
 /// Opens a firm's file at its present state and drops the rows that are in it.
@@ -78,7 +128,7 @@ pub(super) fn open_file(
     Ok((Some(file), rows))
 }
 
-fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, limit: usize) -> Result<Chunk, StoreError> {
+fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, bounds: &Bounds) -> Result<Chunk, StoreError> {
     let mut rows = Vec::new();
     for (series, key) in permit.series().iter().enumerate().skip(cursor.series) {
         let resumed = series == cursor.series;
@@ -93,8 +143,9 @@ fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, limit: usize) -> R
                 continue;
             }
             let same = if next.time_us == at_us { handed_out } else { 0 };
-            if rows.len() == limit {
-                let next = Some(ReadCursor { series, from_us: next.time_us, skip: same });
+            bounds.look(rows.len())?;
+            if rows.len() == bounds.rows {
+                let next = Some(ReadCursor::new(series, next.time_us, same));
                 return Ok(Chunk { rows: Rows::Raw(rows), next });
             }
             (at_us, handed_out) = (next.time_us, same + 1);
@@ -113,41 +164,56 @@ fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, limit: usize) -> R
 fn buckets(
     view: &View<'_>,
     permit: &Permit,
-    cursor: &ReadCursor,
-    limit: usize,
+    mut cursor: ReadCursor,
+    bounds: &Bounds,
     width_us: i64,
 ) -> Result<Chunk, StoreError> {
     let mut rows = Vec::new();
     let mut scanned = 0;
     for (series, key) in permit.series().iter().enumerate().skip(cursor.series) {
         let from_us = if series == cursor.series { cursor.from_us } else { permit.from_us() };
-        if rows.len() >= limit || scanned >= CHUNK_SCAN {
-            return Ok(Chunk { rows: Rows::Buckets(rows), next: Some(ReadCursor { series, from_us, skip: 0 }) });
+        if rows.len() >= bounds.rows || scanned >= bounds.scan {
+            let next = Some(ReadCursor::new(series, from_us, 0));
+            return Ok(Chunk { rows: Rows::Buckets(rows), next });
         }
-        let mut merged = Merge::new(view, permit, key, from_us)?;
-        let mut open: Option<Bucket> = None;
         let mut open_start = i64::MIN;
+        let (mut at_us, mut taken, mut open) = (from_us, 0, None);
+        if let Some(part) = cursor.part.take() {
+            open_start = start_of(from_us, width_us);
+            (at_us, taken, open) = (part.at_us, part.skip, part.bucket);
+        }
+        let (begin_us, mut to_skip) = (at_us, taken);
+        let mut merged = Merge::new(view, permit, key, begin_us)?;
         while let Some(next) = merged.next()? {
-            scanned += 1;
-            let start_us = next.time_us.div_euclid(width_us) * width_us;
+            if to_skip > 0 && next.time_us == begin_us {
+                to_skip -= 1;
+                continue;
+            }
+            let start_us = start_of(next.time_us, width_us);
             if start_us != open_start {
                 rows.extend(open.take());
-                if rows.len() >= limit || (scanned > CHUNK_SCAN && open_start != i64::MIN) {
-                    let next = Some(ReadCursor { series, from_us: start_us.max(from_us), skip: 0 });
+                if rows.len() >= bounds.rows || (scanned >= bounds.scan && open_start != i64::MIN) {
+                    let next = Some(ReadCursor::new(series, start_us.max(from_us), 0));
                     return Ok(Chunk { rows: Rows::Buckets(rows), next });
                 }
                 open_start = start_us;
+            } else if scanned >= bounds.scan {
+                let mut next_chunk = ReadCursor::new(series, start_us.max(from_us), 0);
+                // Behind finished buckets the next chunk begins anew, so that a cursor which
+                // is shown to the asker never lies inside a bucket.
+                if rows.is_empty() {
+                    let skip = if next.time_us == at_us { taken } else { 0 };
+                    next_chunk.part = Some(Part { at_us: next.time_us, skip, bucket: open });
+                }
+                return Ok(Chunk { rows: Rows::Buckets(rows), next: Some(next_chunk) });
             }
+            bounds.look(scanned)?;
+            scanned += 1;
+            taken = if next.time_us == at_us { taken + 1 } else { 1 };
+            at_us = next.time_us;
             let Some(value) = next.value.as_ref().and_then(Value::as_f64) else { continue };
-            let bucket = open.get_or_insert(Bucket {
-                series,
-                start_us,
-                count: 0,
-                sum: 0.0,
-                min: value,
-                max: value,
-                last: value,
-            });
+            let empty = Bucket { series, start_us, count: 0, sum: 0.0, min: value, max: value, last: value };
+            let bucket = open.get_or_insert(empty);
             bucket.count += 1;
             bucket.sum += value;
             bucket.min = bucket.min.min(value);

@@ -9,6 +9,7 @@ use crate::fixture::{BOOTED_US, Plant, Reading, births, options, pressure, read_
 use crate::store::{Bucket, Placement, Rows};
 
 mod model;
+mod pulls;
 
 const SECOND: i64 = 1_000_000;
 
@@ -398,7 +399,7 @@ async fn a_read_gives_only_what_its_permit_names() {
         let mixed = whole_day(vec![plant.key(0), other.key(0)]);
         assert_eq!(read_all(&store, &mixed, 100).await.len(), 5);
         for (series, from_us) in [(2, window.from_us()), (0, window.from_us() - 1), (0, window.to_us() + 1)] {
-            let cursor = Some(ReadCursor { series, from_us, skip: 0 });
+            let cursor = Some(ReadCursor::new(series, from_us, 0));
             assert!(matches!(store.read(&window, cursor, 1).await, Err(StoreError::Cursor)));
         }
         store.compact(&plant.firm()).await.unwrap();
