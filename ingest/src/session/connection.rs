@@ -27,7 +27,7 @@ const CONNECTIONS: usize = 4_096;
 const STRANGERS: usize = 256;
 /// From the connection over TLS to a session's token: some round trips of a slow mobile
 /// link.
-pub const INTRODUCTION: Duration = Duration::from_secs(15);
+const INTRODUCTION: Duration = Duration::from_secs(15);
 /// Until the next try when the system gives no connection, as without file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

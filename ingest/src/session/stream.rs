@@ -10,7 +10,7 @@ use futures::stream::FuturesOrdered;
 use sandan_proto::PROTOCOL_VERSION;
 use sandan_proto::id::{BirthsHash, BootId, GatewayId, LaneId};
 use sandan_proto::limits::{self, MAX_LANES, MAX_LINKS, MAX_MESSAGE_BYTES};
-use sandan_proto::v1::{self, gateway_frame, goodbye, ingest_frame};
+use sandan_proto::v1::{self, DeadLetterReason, gateway_frame, goodbye, ingest_frame};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Status, Streaming};
@@ -205,8 +205,8 @@ pub(super) struct InFlight {
 #[derive(Clone)]
 pub(super) enum Known {
     Registered(Arc<Registered>),
-    /// They came and broke the rules; the records under them are dead-lettered.
-    Refused(String),
+    /// They came and could not be taken; the records under them are dead-lettered.
+    Refused(DeadLetterReason, String),
 }
 
 pub(super) struct Session<'a> {

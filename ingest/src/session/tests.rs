@@ -112,6 +112,14 @@ impl Rig {
 
     async fn dial(&self, token: &str) -> Result<Wire, Status> {
         let mut client = UplinkClient::connect(format!("http://{}", self.address)).await.unwrap();
+        self.dial_over(&mut client, token).await
+    }
+
+    async fn dial_over(
+        &self,
+        client: &mut UplinkClient<tonic::transport::Channel>,
+        token: &str,
+    ) -> Result<Wire, Status> {
         let (frames, queue) = mpsc::channel(256);
         let mut request = Request::new(ReceiverStream::new(queue));
         if !token.is_empty() {
