@@ -42,7 +42,8 @@ pub trait Readings: Send + Sync + 'static {
     /// Through which sequence a lane is durable; 0 for a new one.
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError>;
 
-    /// Keeps births and registers their series in the catalogue. Idempotent.
+    /// Keeps births and registers their series in the catalogue. Idempotent. Refused as
+    /// [`StoreError::OverQuota`] when the gateway has registered too many.
     async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError>;
 
     /// Births that the gateway registered before.
@@ -130,6 +131,9 @@ pub enum StoreError {
     /// A commit whose outcome is not known.
     #[error("the outcome of a commit is not known: {0}")]
     Uncertain(String),
+    /// More than one gateway may have.
+    #[error("{0}")]
+    OverQuota(String),
     /// A cursor that does not belong to the permit.
     #[error("the cursor does not belong to this read")]
     Cursor,

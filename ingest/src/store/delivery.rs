@@ -48,6 +48,8 @@ pub enum Placement {
     Own(SeriesNo, ValueType),
     /// Another gateway of the firm owns the series.
     OtherOwner,
+    /// The gateway has more series than it may.
+    OverQuota,
 }
 
 /// One checked record of a lane on its way into a group commit.
@@ -90,7 +92,7 @@ pub enum Content {
         dead_columns: Vec<u32>,
         /// Latest stored wall time of each series.
         newest: Vec<(SeriesNo, i64)>,
-        /// Why the others are not.
+        /// Why the others are not; few, however many columns there are.
         letters: Vec<Letter>,
     },
     /// Readings that are gone.
@@ -114,8 +116,11 @@ pub enum Content {
 /// One dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// Index of the series in the births; none for the whole record.
+    /// Index of the series in the births; none for the whole record, and for columns that
+    /// are not named one by one.
     pub series: Option<u32>,
+    /// How many columns it stands for; 1 for a whole record.
+    pub count: u64,
     /// Why.
     pub reason: DeadLetterReason,
     /// How many readings it stands for; none where only the lane's counts can tell.

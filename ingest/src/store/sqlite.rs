@@ -343,11 +343,22 @@ impl Readings for SqliteReadings {
 
     async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError> {
         let gateway = gateway.clone();
-        self.inbox
-            .write(births.content().len(), move |conn, group| {
-                catalogue::register(conn, group.now_us, &gateway, births).map(Arc::new)
+        // Births come with every session, and are seldom new: no neighbour waits for those.
+        let (births, as_before) = {
+            let gateway = gateway.clone();
+            self.reading(move |_, conn| {
+                catalogue::as_before(conn, &gateway, &births).map(|as_before| (births, as_before))
             })
-            .await
+            .await?
+        };
+        if let Some((number, places)) = as_before {
+            return Ok(Arc::new(Registered { number, births, places }));
+        }
+        self.inbox
+            .write(births.content().len(), move |conn, group| catalogue::register(conn, group.now_us, &gateway, births))
+            .await?
+            .map(Arc::new)
+            .map_err(StoreError::OverQuota)
     }
 
     async fn registered(&self, gateway: &GatewayId, hash: BirthsHash) -> Result<Option<Arc<Registered>>, StoreError> {
@@ -454,7 +465,7 @@ fn settled(shared: &Shared, delivery: &Delivery, stored: Stored, head: Option<de
             metrics.records.add(1);
             metrics.readings.add(*stored);
             for letter in letters {
-                metrics.dead_lettered(letter.reason, letter.readings.unwrap_or(0));
+                metrics.dead_lettered(letter.reason, letter.count, letter.readings.unwrap_or(0));
             }
         }
         Stored::Duplicate { .. } => metrics.duplicates.add(1),

@@ -1,6 +1,8 @@
 //! The storing of one record: epoch and watermark are read again, what does not fit
 //! is dropped, the rest is stored and the watermark moves, all in one transaction.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
@@ -105,6 +107,7 @@ fn refused(delivery: &Delivery) -> Delivery {
     };
     let letters = vec![Letter {
         series: None,
+        count: 1,
         reason: DeadLetterReason::Undecodable,
         readings: None,
         detail: "the store's engine refused the record".into(),
@@ -221,21 +224,24 @@ fn bury(
     } else {
         None
     };
+    let mut sums = BTreeMap::<i32, (u64, u64, &str)>::new();
     for (ordinal, letter) in letters.iter().enumerate() {
-        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0).cast_signed());
+        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0));
         if record.is_some() {
             conn.prepare_cached(
                 "INSERT INTO dead_letter (record, ordinal, series, reason, readings, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![record, ordinal as i64, letter.series, reason, readings, letter.detail])?;
+            .execute(params![record, ordinal as i64, letter.series, reason, readings.cast_signed(), letter.detail])?;
         }
-        conn.prepare_cached(include_str!("sql/count_dead_letter.sql"))?.execute(params![
-            gateway,
-            reason,
-            readings,
-            now_us,
-            letter.detail
-        ])?;
+        let (letters, sum, detail) = sums.entry(reason).or_default();
+        *letters = letters.saturating_add(letter.count);
+        *sum = sum.saturating_add(readings).min(MOST_COUNTED);
+        *detail = &letter.detail;
     }
+    let mut count = conn.prepare_cached(include_str!("sql/count_dead_letter.sql"))?;
+    for (reason, (letters, readings, detail)) in sums {
+        count.execute(params![gateway, reason, letters.cast_signed(), readings.cast_signed(), now_us, detail])?;
+    }
+    drop(count);
     Ok(letters)
 }

@@ -8,6 +8,7 @@ use crate::consent::Form;
 use crate::fixture::{BOOTED_US, Plant, Reading, births, options, pressure, read_all, values, whole_day};
 use crate::store::{Bucket, Placement, Rows};
 
+mod births;
 mod model;
 mod pulls;
 
@@ -469,4 +470,18 @@ async fn dead_letters_are_kept_within_a_bound_and_counted_beyond_it() {
     let kept: i64 = behind(&dir).query_row("SELECT count(*) FROM dead_letter", [], |row| row.get(0)).unwrap();
     let counts = store.dead_letters(&plant.gateway).await.unwrap();
     assert_eq!((kept, counts[0].letters, counts[0].readings), (1, 2, 2));
+}
+
+#[tokio::test]
+async fn a_record_of_many_dead_columns_costs_a_few_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    let unknown: Vec<Reading> = (100..1_100).map(|series| (series, 0, Value::F64(1.0), Quality::GOOD)).collect();
+    plant.deliver(&store, &unknown).await;
+    let kept: i64 = behind(&dir).query_row("SELECT count(*) FROM dead_letter", [], |row| row.get(0)).unwrap();
+    let counts = store.dead_letters(&plant.gateway).await.unwrap();
+    assert_eq!((kept, counts[0].letters, counts[0].readings), (65, 1_000, 1_000));
+    assert_eq!(store.metrics().dead_letters(), [(DeadLetterReason::UnknownSeries, 1_000, 1_000)]);
 }
