@@ -59,6 +59,29 @@ fn bulky(value: i64) -> Outgoing {
     Outgoing { payload: batch::encode(&builder.take()), readings: 100, first_us: value, last_us: value + 99 }
 }
 
+/// A batch of ten readings.
+fn tens(value: i64) -> Outgoing {
+    outgoing(value, 10)
+}
+
+/// Appends and syncs batches one by one.
+fn fill(writer: &mut Writer, batches: i64, batch: fn(i64) -> Outgoing) {
+    let mut value = 0;
+    for _ in 0..batches {
+        let batch = batch(value);
+        value = batch.last_us + 1;
+        writer.append(&batch);
+        writer.sync().unwrap();
+    }
+}
+
+/// The lane of a process that synced so many batches and ended.
+fn left_behind(dir: &Path, batches: i64, batch: fn(i64) -> Outgoing) -> LaneId {
+    let (mut writer, _spool, _) = open(dir);
+    fill(&mut writer, batches, batch);
+    writer.lane()
+}
+
 fn drain(reader: &mut Reader) -> Vec<Item> {
     std::iter::from_fn(|| reader.next_item().unwrap()).collect()
 }
@@ -171,10 +194,7 @@ fn the_first_start_declares_no_gap_and_the_first_offset_of_a_boot_stays() {
 fn acknowledged_segments_go_and_the_newest_stays() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, spool, _) = open(dir.path());
-    for batch in 0..40 {
-        writer.append(&bulky(batch * 100));
-        writer.sync().unwrap();
-    }
+    fill(&mut writer, 40, bulky);
     assert!(segments(dir.path()).len() > 3);
     spool.acked(writer.lane(), 20);
     assert_eq!(spool.depth().records, 20);
@@ -216,10 +236,7 @@ fn the_last_reading_is_remembered_over_starts_that_read_nothing() {
 fn a_reader_goes_back_where_the_ingest_asks() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, spool, _) = open(dir.path());
-    for batch in 0..40 {
-        writer.append(&bulky(batch * 100));
-        writer.sync().unwrap();
-    }
+    fill(&mut writer, 40, bulky);
     let mut reader = spool.reader(writer.lane(), 0);
     let all = drain(&mut reader);
     assert_whole(&all, 1);
@@ -232,14 +249,7 @@ fn a_reader_goes_back_where_the_ingest_asks() {
 #[test]
 fn a_full_spool_drops_the_oldest_and_declares_it_in_its_own_lane() {
     let dir = tempfile::tempdir().unwrap();
-    let old_lane = {
-        let (mut writer, _spool, _) = open(dir.path());
-        for batch in 0..30 {
-            writer.append(&bulky(batch * 100));
-            writer.sync().unwrap();
-        }
-        writer.lane()
-    };
+    let old_lane = left_behind(dir.path(), 30, bulky);
     let (mut writer, spool, _) = open(dir.path());
     for batch in 0..400 {
         writer.append(&bulky(10_000 + batch * 100));
@@ -274,14 +284,7 @@ fn a_full_spool_drops_the_oldest_and_declares_it_in_its_own_lane() {
 #[test]
 fn a_flipped_bit_costs_one_record_and_is_declared() {
     let dir = tempfile::tempdir().unwrap();
-    let lane = {
-        let (mut writer, _spool, _) = open(dir.path());
-        for batch in 0..9 {
-            writer.append(&outgoing(batch * 10, 10));
-            writer.sync().unwrap();
-        }
-        writer.lane()
-    };
+    let lane = left_behind(dir.path(), 9, tens);
     let path = &segments(dir.path())[0];
     let clean = std::fs::read(path).unwrap();
     let first_batch = clean.windows(4).enumerate().filter(|(_, window)| window == b"SNDR").nth(2).unwrap().0;

@@ -18,14 +18,7 @@ fn gaps_of(items: &[Item]) -> Vec<(u64, u64, GapCause)> {
 #[test]
 fn a_failed_write_at_the_cap_loses_no_lane_without_a_gap() {
     let dir = tempfile::tempdir().unwrap();
-    let old_lane = {
-        let (mut writer, _spool, _) = open(dir.path());
-        for batch in 0..60 {
-            writer.append(&bulky(batch * 100));
-            writer.sync().unwrap();
-        }
-        writer.lane()
-    };
+    let old_lane = left_behind(dir.path(), 60, bulky);
     let (mut writer, spool, _) = open(dir.path());
     for batch in 0..400 {
         if batch % 7 == 0 {
@@ -96,10 +89,7 @@ fn starts_that_record_nothing_leave_nothing() {
 fn a_segment_whose_file_is_gone_is_a_hole() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, spool, _) = open(dir.path());
-    for batch in 0..30 {
-        writer.append(&bulky(batch * 100));
-        writer.sync().unwrap();
-    }
+    fill(&mut writer, 30, bulky);
     std::fs::remove_file(&segments(dir.path())[1]).unwrap();
     let items = drain(&mut spool.reader(writer.lane(), 0));
     assert_whole(&items, 1);
@@ -112,10 +102,7 @@ fn a_segment_whose_file_is_gone_is_a_hole() {
 fn what_was_acknowledged_and_removed_is_a_replay_window() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, spool, _) = open(dir.path());
-    for batch in 0..30 {
-        writer.append(&bulky(batch * 100));
-        writer.sync().unwrap();
-    }
+    fill(&mut writer, 30, bulky);
     spool.acked(writer.lane(), 30);
     let items = drain(&mut spool.reader(writer.lane(), 4));
     assert_whole(&items, 5);
@@ -125,14 +112,7 @@ fn what_was_acknowledged_and_removed_is_a_replay_window() {
 #[test]
 fn a_lane_that_was_told_pins_nothing_and_does_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
-    let old_lane = {
-        let (mut writer, _spool, _) = open(dir.path());
-        for batch in 0..30 {
-            writer.append(&bulky(batch * 100));
-            writer.sync().unwrap();
-        }
-        writer.lane()
-    };
+    let old_lane = left_behind(dir.path(), 30, bulky);
     let (mut writer, spool, _) = open(dir.path());
     for batch in 0..600 {
         writer.append(&bulky(10_000 + batch * 100));
@@ -149,14 +129,7 @@ fn a_lane_that_was_told_pins_nothing_and_does_not_come_back() {
 #[test]
 fn a_record_of_zeros_hides_none_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let lane = {
-        let (mut writer, _spool, _) = open(dir.path());
-        for batch in 0..5 {
-            writer.append(&outgoing(batch * 10, 10));
-            writer.sync().unwrap();
-        }
-        writer.lane()
-    };
+    let lane = left_behind(dir.path(), 5, tens);
     let path = &segments(dir.path())[0];
     let mut bytes = std::fs::read(path).unwrap();
     let starts: Vec<usize> =
@@ -173,14 +146,7 @@ fn a_record_of_zeros_hides_none_behind_it() {
 #[test]
 fn a_damaged_header_costs_nothing_and_an_empty_file_is_none() {
     let dir = tempfile::tempdir().unwrap();
-    let lane = {
-        let (mut writer, _spool, _) = open(dir.path());
-        for batch in 0..5 {
-            writer.append(&outgoing(batch * 10, 10));
-            writer.sync().unwrap();
-        }
-        writer.lane()
-    };
+    let lane = left_behind(dir.path(), 5, tens);
     let path = segments(dir.path())[0].clone();
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[40] ^= 1;
