@@ -206,7 +206,7 @@ fn firm_exists(tx: &Transaction<'_>, firm: &FirmId) -> Result<(), ControlError> 
     }
 }
 
-/// Inserts; a row that is there already is said so.
+/// Inserts; a row that is there already, and in force, is said so.
 fn insert(
     tx: &Transaction<'_>,
     sql: &str,
@@ -215,7 +215,8 @@ fn insert(
     id: &impl ToString,
 ) -> Result<(), ControlError> {
     match tx.prepare_cached(sql)?.execute(args) {
-        Ok(_) => Ok(()),
+        Ok(1) => Ok(()),
+        Ok(_) => Err(ControlError::Exists { kind, id: id.to_string() }),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
             Err(ControlError::Exists { kind, id: id.to_string() })
         }
