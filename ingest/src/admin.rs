@@ -112,6 +112,7 @@ impl From<ControlError> for Refused {
     fn from(error: ControlError) -> Self {
         let hint = match &error {
             ControlError::Missing { .. } => "`list` shows what there is",
+            ControlError::Exists { kind: "gateway", .. } => "to give it a new token, revoke it and add it again",
             ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
@@ -233,7 +234,7 @@ impl Admin {
                 self.apply(Change::Revoke { id, grantor, grantee }).await
             }
             Command::AuditPage { chain, after } => {
-                Ok(Answer::Audit(self.control.audit(&chain, after, AUDIT_PAGE).await?))
+                Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
         }

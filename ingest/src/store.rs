@@ -69,6 +69,9 @@ pub trait Readings: Send + Sync + 'static {
     /// What is stored of each lane of a gateway, the newest lane last.
     async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError>;
 
+    /// Fails unless the store can be read and its writer lives.
+    async fn check(&self) -> Result<(), StoreError>;
+
     /// What a gateway delivered and the store could not take, by reason.
     async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError>;
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
@@ -236,8 +237,18 @@ async fn a_firm_reads_its_own_log_by_pages() {
     };
     assert_eq!((numbers(&first), &first["next"]), (vec![1, 2, 3], &json!(3)));
     let (_, rest) = json_of(&pages, "/v1/audit?firm=hanbit&after=3", &complex.owner.1).await;
-    assert_eq!((numbers(&rest), &rest["next"]), (vec![4], &Value::Null));
-    assert_eq!(rest["entries"][0]["kind"], "consent_granted");
+    assert_eq!((numbers(&rest), &rest["next"]), (vec![4, 5], &Value::Null));
+    assert_eq!(
+        (&rest["entries"][0]["kind"], &rest["entries"][1]["kind"]),
+        (&json!("consent_granted"), &json!("log_read"))
+    );
+    assert_eq!(rest["entries"][1]["actor"], json!(complex.owner.0.actor()));
+    assert_eq!(rest["entries"][1]["detail"], json!({ "first": 1, "last": 3 }));
+    // Who follows the log is not led on for ever by what that writes.
+    for _ in 0..3 {
+        let (_, own) = json_of(&pages, "/v1/audit?after=5", &complex.owner.1).await;
+        assert_eq!((numbers(&own), &own["entries"][0]["detail"]), (vec![6], &json!({ "first": 4, "last": 5 })));
+    }
     for other in ["hanbit", "nobody"] {
         let (status, problem) = json_of(&pages, &format!("/v1/audit?firm={other}"), &complex.partner.1).await;
         assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firm")));
@@ -327,4 +338,18 @@ async fn a_firm_that_asks_for_too_much_at_once_keeps_nobody_else_out() {
     assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
     drop(taken);
     assert_eq!(get(&pages, "/v1/series", &complex.owner.1).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_dead_store_of_readings_is_not_well() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
+    complex.memory.dead.store(true, Ordering::Relaxed);
+    complex.now_us.fetch_add(SECOND_US, Ordering::Relaxed);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 503);
+    complex.memory.dead.store(false, Ordering::Relaxed);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 503, "asked once a second");
+    complex.now_us.fetch_add(SECOND_US, Ordering::Relaxed);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
 }

@@ -42,13 +42,19 @@ async fn happy_path(door: &mut Door) {
     let gateway = "hanbit/press-hall".parse().unwrap();
     let id = || Clone::clone(&gateway);
     let token = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
-    assert!(matches!(token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
+    assert!(matches!(&token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
     let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
     assert_eq!(gateways[0].id, gateway);
     assert_eq!(door.execute(Command::GatewayRelease { id: id() }).await.unwrap(), Answer::Done);
     assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
     let twice = door.execute(Command::GatewayRevoke { id: id() }).await.unwrap_err();
     assert_eq!(twice.message, "gateway `hanbit/press-hall` is revoked already");
+    // A box that lost its token comes back under its name.
+    let again = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
+    assert!(again != token && matches!(again, Answer::Line(token) if token.starts_with("sgw_")));
+    let twice = door.execute(Command::GatewayAdd { id: id() }).await.unwrap_err();
+    assert_eq!(twice.hint, "to give it a new token, revoke it and add it again");
+    assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
 
     let token = door.execute(Command::MemberAdd { firm: firm("saesol"), name: "김하늘".into() }).await.unwrap();
     assert!(matches!(token, Answer::Line(token) if token.starts_with("smb_")));
@@ -84,8 +90,11 @@ async fn happy_path(door: &mut Door) {
     let chain = Chain::Firm(firm("hanbit"));
     let page = Command::AuditPage { chain: chain.clone(), after: 0 };
     let Answer::Audit(entries) = door.execute(page).await.unwrap() else { panic!() };
+    let page = Command::AuditPage { chain: chain.clone(), after: entries.last().unwrap().number };
+    let Answer::Audit(read) = door.execute(page).await.unwrap() else { panic!() };
+    assert_eq!(read.iter().map(|entry| entry.kind).collect::<Vec<_>>(), [crate::audit::Kind::LogRead]);
     let mut verifier = Verifier::new(chain.clone());
-    for entry in &entries {
+    for entry in entries.iter().chain(&read) {
         verifier.take(entry).unwrap();
     }
     let Answer::AuditHolds(head) = door.execute(Command::AuditVerify { chain }).await.unwrap() else { panic!() };

@@ -418,6 +418,14 @@ impl Readings for SqliteReadings {
         self.reading(move |_, conn| facts::lanes(conn, &gateway)).await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        if !self.inbox.is_alive() {
+            return Err(StoreError::Closed);
+        }
+        // What pins the view is a read already.
+        self.looking_up(|_, _| Ok(())).await
+    }
+
     async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError> {
         let gateway = gateway.clone();
         self.reading(move |_, conn| facts::dead_letters(conn, &gateway)).await

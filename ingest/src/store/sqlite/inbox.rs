@@ -115,6 +115,11 @@ impl Inbox {
         receipt.blocking_recv().unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Whether the writer still takes jobs. It ends before its time only by a panic.
+    pub(super) fn is_alive(&self) -> bool {
+        self.jobs.as_ref().is_some_and(|jobs| !jobs.is_closed())
+    }
+
     async fn room(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(QUEUED_KIB);
         if kib == 0 {
