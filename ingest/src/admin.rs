@@ -145,8 +145,8 @@ impl From<Broken> for Refused {
 pub struct Running {
     /// Browsers.
     pub sessions: Arc<Sessions>,
-    /// What a browser has to call, without a slash at the end.
-    pub console_url: String,
+    /// What a browser has to call, without a slash at the end; none where that is not known.
+    pub console_url: Option<String>,
 }
 
 /// Carries commands out.
@@ -223,8 +223,12 @@ impl Admin {
                 let Some(running) = &self.running else {
                     return Err(Refused::new("a link is of a running service", "start `sandan-ingest serve` first"));
                 };
+                let Some(console_url) = &running.console_url else {
+                    let hint = "set `public_url` in [http], such as \"https://sandan.example\"";
+                    return Err(Refused::new("it is not known what a browser has to call", hint));
+                };
                 let link = running.sessions.open_link(self.access.now_us())?.reveal();
-                Ok(Answer::Line(format!("{}/sign-in?link={link}", running.console_url)))
+                Ok(Answer::Line(format!("{console_url}/sign-in?link={link}")))
             }
             Command::ConsentGrant(grant) => self.grant(grant).await,
             Command::ConsentList => Ok(Answer::Consents(self.control.consents().await?)),

@@ -186,21 +186,17 @@ async fn serve_until(
 
     let auth = Auth::new(parts.stores.control.clone());
     let sessions = Arc::new(Sessions::default());
-    let secure = config.http.listen.tls.is_some() || config.http.behind_proxy;
     let api = Api { access: parts.access.clone(), auth: auth.clone(), slots: Arc::default(), registry };
     let console = Console {
         access: parts.access.clone(),
         auth: auth.clone(),
         sessions: sessions.clone(),
         complex: config.complex.clone(),
-        secure,
+        secure: config.http.is_secure(),
     };
     let pages = api::router(Arc::new(api)).merge(console::router(Arc::new(console)));
     let pages = api::limited(pages, parts.metrics.clone());
-    let console_url = config.http.public_url.clone().unwrap_or_else(|| {
-        let scheme = if config.http.listen.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{http_at}")
-    });
+    let console_url = config.http.console_url(http_at);
     let links = Arc::<session::Sessions>::default();
     let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url })));
 

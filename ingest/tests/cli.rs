@@ -222,3 +222,27 @@ fn a_shared_directory_is_refused_and_left_as_it_is() {
     assert!(talk.contains("other users can get into it") && talk.contains("chmod 700"), "{talk}");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
 }
+
+#[test]
+fn check_changes_nothing_and_takes_no_lock() {
+    let it = Bench::new();
+    it.ok(&["firm", "add", "hanbit", "--name-ko", "한빛금형", "--name-en", "Hanbit Mould"]);
+    let data = it.dir.path().join("data");
+    std::fs::remove_file(data.join("inbox.db")).unwrap();
+    // A process that is starting or ending: it has the lock, and no socket yet.
+    let lock = std::fs::File::open(data.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let seen = || {
+        let file = |entry: std::fs::DirEntry| {
+            let about = entry.metadata().unwrap();
+            (entry.file_name(), about.len(), about.modified().unwrap())
+        };
+        let mut files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| file(entry.unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = seen();
+    let report = &it.json(&["check"])[0];
+    assert_eq!((&report["in_use"], &report["counts"][0]), (&false.into(), &serde_json::json!(["firms", 1])));
+    assert_eq!(seen(), before);
+}

@@ -118,7 +118,7 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
-    let running = Running { sessions: Arc::default(), console_url: "http://127.0.0.1:1".into() };
+    let running = Running { sessions: Arc::default(), console_url: Some("http://127.0.0.1:1".into()) };
     let admin = Arc::new(parts.admin(Arc::default(), Some(running)));
     let path = config.data_dir.join(socket::NAME);
     let stop = CancellationToken::new();

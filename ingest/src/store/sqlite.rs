@@ -39,12 +39,14 @@ mod file;
 mod firm_file;
 mod heads;
 mod inbox;
+mod look;
 mod pack;
 mod read;
 mod rows;
 mod run;
 
 pub use compact::Compaction;
+pub(crate) use look::look;
 
 /// Reads that run at once. More would only share the same disk and cores with the
 /// writer.

@@ -110,6 +110,18 @@ impl SqliteControl {
         Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
     }
 
+    /// Opens a file that is there to look at it; changes are refused.
+    pub fn look(path: &Path) -> Result<Self, ControlError> {
+        let connection = super::look(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found != SCHEMA_VERSION {
+            return Err(engine(format!("control.db has layout {found}, this build knows {SCHEMA_VERSION}")));
+        }
+        let only = Arc::new(Mutex::new(connection));
+        Ok(Self { writer: only.clone(), reader: only })
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
