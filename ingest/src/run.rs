@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -161,7 +162,17 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
     let ready = |Ready { uplink, http }| {
         println!("{{\"ready\":true,\"uplink\":\"{uplink}\",\"http\":\"{http}\"}}");
     };
+    raise_file_limit();
     serve_until(config, ending, ready).await
+}
+
+/// Each gateway holds a file handle, and systems start a service with 1,024 that may be
+/// raised: the low default is for programs that still use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Serves until `ending` says why to end.
