@@ -23,6 +23,9 @@ const CATCHING_UP_MS: u64 = 30_000;
 const SPOOL_FULL_PERMILLE: u64 = 800;
 /// Dropped readings are said for this long after the last one.
 const DROPPED_SHOWN_US: i64 = 3_600 * SECOND_US;
+/// Ages that a gateway reports are cut to ten years: beyond it they are a fault of its
+/// clock, and whoever reckons with them must not overflow.
+const MAX_AGE_MS: u64 = 10 * 366 * 86_400 * 1_000;
 /// Most characters kept of a text that a gateway sent.
 const MAX_TEXT_CHARS: usize = 200;
 
@@ -185,9 +188,9 @@ impl Fleet {
         self.gateways.remove(id);
     }
 
-    /// A session began.
+    /// A session began. One of a gateway that may no longer connect is about to end.
     pub fn opened(&mut self, id: &GatewayId, now_us: i64) {
-        let seen = self.gateways.entry(id.clone()).or_default();
+        let Some(seen) = self.gateways.get_mut(id) else { return };
         seen.connected = true;
         seen.contact_us = Some(now_us);
     }
@@ -202,10 +205,11 @@ impl Fleet {
         }
         seen.dropped = health.readings_dropped_total;
         let spool = health.spool.unwrap_or_default();
-        let percent = spool.bytes_used.saturating_mul(100).checked_div(spool.bytes_cap).unwrap_or(0);
+        let percent = spool.bytes_used.saturating_mul(100).checked_div(spool.bytes_cap).unwrap_or(0).min(100);
         let mut links: Vec<_> = health.links.iter().map(|link| Link::from_wire(link, now_us)).collect();
         links.sort_by(|a, b| (a.state, &a.device).cmp(&(b.state, &b.device)));
-        let spool = Spool { readings: spool.unacked_readings, oldest_ms: spool.oldest_unacked_ms, percent };
+        let oldest_ms = spool.oldest_unacked_ms.min(MAX_AGE_MS);
+        let spool = Spool { readings: spool.unacked_readings, oldest_ms, percent };
         seen.health = Some(Health { spool, links });
     }
 
@@ -317,7 +321,7 @@ impl View {
 impl Link {
     fn from_wire(link: &v1::LinkHealth, now_us: i64) -> Self {
         let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_CHARS).collect();
-        let age_us = |ms: u64| i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        let age_us = |ms: u64| ms.min(MAX_AGE_MS).cast_signed() * 1_000;
         Self {
             device: cut(&link.device),
             endpoint: cut(&link.endpoint),
@@ -330,7 +334,7 @@ impl Link {
             },
             words: cut(&link.fault),
             last_good_us: link.last_good_age_ms.map(|ms| now_us.saturating_sub(age_us(ms))),
-            success_permille: link.success_permille_5min,
+            success_permille: link.success_permille_5min.min(1_000),
         }
     }
 }

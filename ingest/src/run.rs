@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use self::check::{FileReport, Report, check};
@@ -36,7 +38,9 @@ use crate::time::system_clock;
 /// From the signal until everything has ended. A longer one would be cut off by the
 /// service managers' usual 90 s, a shorter one would cut off a commit on a slow disk.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
-/// Open pulls may go on for this long after the signal.
+/// Beyond it, for the audit log to hold the end of every read.
+const LOG_DEADLINE: Duration = Duration::from_secs(5);
+/// Sessions may say goodbye and open pulls go on for this long after the signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the service did not run, or a command did not reach the store.
@@ -124,11 +128,11 @@ impl Parts {
 
     /// What the store holds of each gateway, for the console.
     async fn recall(&self) -> Result<(), RunError> {
-        for firm in self.stores.control.firms().await? {
-            for series in Readings::series(self.stores.readings.as_ref(), &firm.id).await? {
-                if let Some(newest_us) = series.newest_us {
-                    self.fleet.recall(&series.gateway, newest_us);
-                }
+        for gateway in self.stores.control.gateways().await? {
+            // Of its lanes and not of its series, for which readings would be decoded.
+            let lanes = self.stores.readings.lanes(&gateway.id).await?;
+            if let Some(newest_us) = lanes.iter().filter_map(|lane| lane.newest_us).max() {
+                self.fleet.recall(&gateway.id, newest_us);
             }
         }
         Ok(())
@@ -158,7 +162,17 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
     let ready = |Ready { uplink, http }| {
         println!("{{\"ready\":true,\"uplink\":\"{uplink}\",\"http\":\"{http}\"}}");
     };
+    raise_file_limit();
     serve_until(config, ending, ready).await
+}
+
+/// Each gateway holds a file handle, and systems start a service with 1,024 that may be
+/// raised: the low default is for programs that still use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Serves until `ending` says why to end.
@@ -201,6 +215,7 @@ async fn serve_until(
     let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url })));
 
     let stop = CancellationToken::new();
+    let connections = session::Ending { stop: stop.clone(), ..Default::default() };
     let settings = session::Settings {
         retention_us: config.retention_us,
         now: system_clock(),
@@ -211,7 +226,7 @@ async fn serve_until(
     let tokens = Arc::new(uplink::Tokens(auth));
     let reports = Arc::new(uplink::Reports(parts.fleet.clone()));
     let routes = session::service(parts.stores.readings.clone(), tokens, reports, links, settings);
-    let mut sessions = uplink::start(uplink, config.uplink.tls.as_ref(), routes, stop.clone())?;
+    let mut uplink = uplink::start(uplink, config.uplink.tls.as_ref(), routes, connections)?;
     let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
 
@@ -221,7 +236,7 @@ async fn serve_until(
     let mut pages = pages;
     let ended = tokio::select! {
         why = ending => Ok(why),
-        _ = &mut sessions => Err(RunError::Ended("the uplink")),
+        _ = &mut uplink.task => Err(RunError::Ended("the uplink")),
         _ = &mut pages.task => Err(RunError::Ended("the HTTP side")),
     };
     tracing::info!(reason = ended.as_ref().map_or("failure", |signal| *signal), "ending");
@@ -229,16 +244,12 @@ async fn serve_until(
     let drained = async {
         stop.cancel();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
-        let goodbyes = async {
-            if !sessions.is_finished() {
-                let _ = sessions.await;
-            }
-        };
-        tokio::join!(goodbyes, pages.end(DRAIN));
+        tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
         let _ = admin.await;
-        parts.access.finish().await;
     };
-    let in_time = tokio::time::timeout(SHUTDOWN_DEADLINE, drained).await;
+    let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;
+    // Whatever else did not end: what was read is in the owners' logs.
+    let in_time = in_time.and(timeout(LOG_DEADLINE, parts.access.finish()).await);
     // The lock goes with `parts`; a socket without a service behind it would mislead.
     let _ = std::fs::remove_file(&socket_path);
     ended?;

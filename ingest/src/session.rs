@@ -23,11 +23,13 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::store::{Readings, StoreError};
 
 pub mod admission;
+mod connection;
 mod records;
 mod registry;
 pub mod sequence;
 mod stream;
 
+pub use connection::{Connection, Ending, Standing, incoming};
 pub use registry::Sessions;
 
 /// Frames that wait for a gateway that is slow to read: an acknowledgement of each
@@ -115,7 +117,11 @@ pub fn service(
     sessions: Arc<Sessions>,
     settings: Settings,
 ) -> Routes {
-    let uplink = UplinkServer::new(Service { store, auth, fleet, sessions, settings })
+    routes(Service { store, auth, fleet, sessions, settings })
+}
+
+fn routes(service: Service) -> Routes {
+    let uplink = UplinkServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     Routes::new(uplink).add_service(EnrollmentServer::new(NoEnrollment))
@@ -149,25 +155,29 @@ impl Uplink for Service {
         &self,
         request: Request<Streaming<v1::GatewayFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let gateway = self.authenticate(request.metadata()).await?;
+        let (gateway, token) = self.authenticate(request.metadata()).await?;
+        if let Some(standing) = request.extensions().get::<Standing>() {
+            standing.is_known();
+        }
         let (out, frames) = mpsc::channel(QUEUED_FRAMES);
         // Answered before the Hello came, so that a gateway that waits for the answer's
         // head before it speaks is not waited for in turn.
-        tokio::spawn(stream::run(self.clone(), gateway, request.into_inner(), out));
+        tokio::spawn(stream::run(self.clone(), gateway, token, request.into_inner(), out));
         Ok(Response::new(ReceiverStream::new(frames)))
     }
 }
 
 impl Service {
-    async fn authenticate(&self, metadata: &tonic::metadata::MetadataMap) -> Result<GatewayId, Status> {
-        let refused = || Status::unauthenticated("unauthenticated: no gateway has this token");
+    async fn authenticate(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(GatewayId, Token), Status> {
+        let refused = || Status::unauthenticated(UNAUTHENTICATED);
         let header = metadata.get("authorization").and_then(|value| value.to_str().ok()).ok_or_else(refused)?;
         let (scheme, token) = header.split_once(' ').ok_or_else(refused)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(refused());
         }
-        match self.auth.gateway(token.trim()).await {
-            Ok(gateway) => gateway.ok_or_else(refused),
+        let token = Token(token.trim().to_owned());
+        match self.auth.gateway(&token.0).await {
+            Ok(gateway) => Ok((gateway.ok_or_else(refused)?, token)),
             Err(error) => {
                 tracing::error!(%error, "cannot look up a gateway's token");
                 Err(Status::unavailable("store: the token cannot be looked up now; try again"))
@@ -175,6 +185,11 @@ impl Service {
         }
     }
 }
+
+/// A bearer token, kept until its session has begun. Not to be shown.
+struct Token(String);
+
+const UNAUTHENTICATED: &str = "unauthenticated: no gateway has this token";
 
 struct NoEnrollment;
 

@@ -18,7 +18,7 @@ pub mod facts;
 pub mod metrics;
 pub mod sqlite;
 
-pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, SeriesNo, Stored};
+pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored};
 pub use facts::{DeadLetterCount, GapFact, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
 pub use sqlite::{Options, SqliteReadings};
@@ -35,14 +35,14 @@ pub trait Readings: Send + Sync + 'static {
     async fn open_session(&self, gateway: &GatewayId, last_epoch: u64, lanes: &[LaneId])
     -> Result<Opening, StoreError>;
 
-    /// Lets the next `Hello` of a fenced gateway in, whatever its epoch. False when the
-    /// gateway never had a session.
-    async fn release(&self, gateway: &GatewayId) -> Result<bool, StoreError>;
+    /// Lets the next `Hello` of a gateway in that would be fenced, whatever its epoch.
+    async fn release(&self, gateway: &GatewayId) -> Result<Released, StoreError>;
 
     /// Through which sequence a lane is durable; 0 for a new one.
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError>;
 
-    /// Keeps births and registers their series in the catalogue. Idempotent.
+    /// Keeps births and registers their series in the catalogue. Idempotent. Refused as
+    /// [`StoreError::OverQuota`] when the gateway has registered too many.
     async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError>;
 
     /// Births that the gateway registered before.
@@ -133,6 +133,9 @@ pub enum StoreError {
     /// A commit whose outcome is not known.
     #[error("the outcome of a commit is not known: {0}")]
     Uncertain(String),
+    /// More than one gateway may have.
+    #[error("{0}")]
+    OverQuota(String),
     /// A cursor that does not belong to the permit.
     #[error("the cursor does not belong to this read")]
     Cursor,

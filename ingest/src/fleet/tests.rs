@@ -21,6 +21,12 @@ fn health(oldest_ms: u64, links: Vec<v1::LinkHealth>) -> v1::Health {
     v1::Health { spool: Some(spool), links, ..Default::default() }
 }
 
+fn enrolled() -> (Fleet, GatewayId) {
+    let (mut fleet, id) = (Fleet::default(), gateway("hanbit/gw"));
+    fleet.enrol(id.clone());
+    (fleet, id)
+}
+
 fn only(fleet: &Fleet, now_us: i64) -> View {
     let mut views = fleet.views(now_us);
     assert_eq!(views.len(), 1);
@@ -46,12 +52,13 @@ fn a_life_from_enrolled_over_silent_to_offline() {
     fleet.enrol(id.clone());
     assert_eq!(only(&fleet, edge + 9).state, State::Offline, "known gateways keep their state");
     fleet.forget(&id);
-    assert!(fleet.views(edge).is_empty());
+    fleet.opened(&id, edge);
+    assert!(fleet.views(edge).is_empty(), "a session that was let in while its token was revoked");
 }
 
 #[test]
 fn backlog_is_caught_up_and_old_data_does_not_move_the_newest_time_back() {
-    let (mut fleet, id) = (Fleet::default(), gateway("hanbit/gw"));
+    let (mut fleet, id) = enrolled();
     fleet.opened(&id, T);
     fleet.stored(&id, T - 5, T);
     fleet.stored(&id, T - 900, T);
@@ -63,7 +70,7 @@ fn backlog_is_caught_up_and_old_data_does_not_move_the_newest_time_back() {
 
 #[test]
 fn the_worst_link_is_said_first_with_the_time_of_its_last_answer() {
-    let (mut fleet, id) = (Fleet::default(), gateway("hanbit/gw"));
+    let (mut fleet, id) = enrolled();
     fleet.opened(&id, T);
     let links = vec![
         link("a", v1::LinkState::Up, Some(10)),
@@ -81,7 +88,7 @@ fn the_worst_link_is_said_first_with_the_time_of_its_last_answer() {
 
 #[test]
 fn dropped_readings_and_a_full_spool_are_said() {
-    let (mut fleet, id) = (Fleet::default(), gateway("hanbit/gw"));
+    let (mut fleet, id) = enrolled();
     fleet.opened(&id, T);
     let mut report = health(0, vec![]);
     report.readings_dropped_total = 12;
@@ -109,4 +116,20 @@ fn the_worst_gateway_stands_first() {
     fleet.health(&gateway("d/down"), &health(0, vec![link("x", v1::LinkState::Down, None)]), T);
     let order: Vec<_> = fleet.views(T).into_iter().map(|view| view.id.to_string()).collect();
     assert_eq!(order, ["c/gone", "e/silent", "d/down", "a/new", "b/fine"]);
+}
+
+#[test]
+fn figures_that_no_gateway_can_have_are_cut() {
+    let (mut fleet, id) = enrolled();
+    fleet.opened(&id, T);
+    let mut report = health(u64::MAX, vec![link("a", v1::LinkState::Up, Some(u64::MAX))]);
+    let spool = report.spool.as_mut().unwrap();
+    (spool.bytes_used, spool.bytes_cap) = (u64::MAX, 1);
+    report.links[0].success_permille_5min = u32::MAX;
+    fleet.health(&id, &report, T);
+    let view = only(&fleet, T);
+    assert_eq!(view.fault, Some(Fault::SpoolFull { percent: 100 }));
+    assert_eq!(view.spool.unwrap().oldest_ms, MAX_AGE_MS);
+    assert_eq!(view.links[0].last_good_us, Some(T - MAX_AGE_MS.cast_signed() * 1_000));
+    assert_eq!(view.links[0].success_permille, 1_000);
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::admin::{Answer, Command, Grant};
 use crate::audit::{Chain, Verifier};
 use crate::consent::{EventWindow, SharedForm, Status};
-use crate::fixture::{Plant, pressure};
+use crate::fixture::{BOOTED_US, Plant, pressure};
 use crate::store::control::Firm;
 use crate::time::{SECOND_US, system_clock};
 
@@ -153,6 +153,24 @@ async fn looking_before_the_first_start_makes_nothing() {
     assert!(!config.data_dir.exists());
 }
 
+#[tokio::test]
+async fn after_a_start_the_console_knows_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let admin = parts.admin(Arc::default(), None);
+    admin.execute(add("hanbit")).await.unwrap();
+    admin.execute(Command::GatewayAdd { id: plant.gateway.clone() }).await.unwrap();
+    plant.connect(&parts.stores.readings).await;
+    plant.deliver(&parts.stores.readings, &[pressure(SECOND_US, 1.0)]).await;
+    plant.deliver(&parts.stores.readings, &[pressure(0, 1.0)]).await;
+    drop((admin, parts));
+    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    parts.recall().await.unwrap();
+    assert_eq!(parts.fleet.views().0[0].newest_us, Some(BOOTED_US + SECOND_US));
+}
+
 /// One request on a connection of its own; status and body.
 async fn get(http: SocketAddr, target: &str, header: &str) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
@@ -275,6 +293,8 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     );
     assert!(!get(http, "/?lang=en", &format!("Cookie: {cookie}")).await.1.contains("hanbit/press-hall"));
 
+    // Whoever says nothing does not hold up the end.
+    let _silent = tokio::net::TcpStream::connect(uplink).await.unwrap();
     end.send("the test is over").unwrap();
     serving.await.unwrap().unwrap();
     assert!(!config.data_dir.join(socket::NAME).exists());

@@ -1,21 +1,21 @@
 //! The gRPC port, plain or with TLS, and what sessions need of the rest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sandan_proto::id::GatewayId;
 use sandan_proto::v1;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
+use tokio::time::timeout;
 use tonic::transport::{Identity, ServerTlsConfig};
 
 use super::RunError;
 use crate::auth::Auth;
 use crate::config::Tls;
 use crate::fleet::Board;
-use crate::session::{Closed, FleetEvents, GatewayAuth, server};
+use crate::session::{Closed, Ending, FleetEvents, GatewayAuth, incoming, server};
 use crate::store::StoreError;
 
 /// Tokens of gateways.
@@ -47,13 +47,38 @@ impl FleetEvents for Reports {
     }
 }
 
-/// Serves until `stop`, then until the last session has said goodbye.
+/// From the cutting of connections until the server is given up.
+const CUT: Duration = Duration::from_secs(1);
+
+/// The running port.
+pub(super) struct Uplink {
+    pub(super) task: JoinHandle<Result<(), tonic::transport::Error>>,
+    ending: Ending,
+}
+
+impl Uplink {
+    /// Lets sessions say goodbye for as long as `drain`, then cuts what is left: a gateway
+    /// that reads nothing, a connection that ends in nowhere.
+    pub(super) async fn end(mut self, drain: Duration) {
+        self.ending.stop.cancel();
+        if self.task.is_finished() || timeout(drain, &mut self.task).await.is_ok() {
+            return;
+        }
+        tracing::warn!("connections that did not end by themselves are cut");
+        self.ending.cut.cancel();
+        if timeout(CUT, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+/// Serves until [`Uplink::end`], or until `ending` says to stop.
 pub(super) fn start(
     listener: TcpListener,
     tls: Option<&Tls>,
     routes: tonic::service::Routes,
-    stop: CancellationToken,
-) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, RunError> {
+    ending: Ending,
+) -> Result<Uplink, RunError> {
     let mut server = server();
     if let Some(tls) = tls {
         let refused = |reason: String| RunError::Tls { what: "uplink", reason };
@@ -64,10 +89,10 @@ pub(super) fn start(
         let config = ServerTlsConfig::new().identity(identity);
         server = server.tls_config(config).map_err(|error| refused(chain(&error)))?;
     }
-    // Acknowledgements are small and must not wait for more to send.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
-    Ok(tokio::spawn(serving))
+    let connections = incoming(listener, ending.clone());
+    let stop = ending.stop.clone().cancelled_owned();
+    let serving = server.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
+    Ok(Uplink { task: tokio::spawn(serving), ending })
 }
 
 /// tonic says "transport error" and keeps what happened in the sources.
@@ -80,3 +105,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     parts.join(": ")
 }
+
+#[cfg(test)]
+mod tests;

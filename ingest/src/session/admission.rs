@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use sandan_proto::batch::{self, BatchError, Column, Group};
+use sandan_proto::id::{AssetId, MetricId};
 use sandan_proto::limits::MAX_SERIES;
+use sandan_proto::reading::ValueType;
 use sandan_proto::record::Sealed;
 use sandan_proto::v1::DeadLetterReason;
 
@@ -37,17 +39,16 @@ pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bo
     let groups = match batch::decode(&sealed.payload) {
         Ok(groups) => groups,
         Err(error) => {
-            let letter = Letter { series: None, reason: reason(&error), readings: None, detail: error.to_string() };
-            return dead(&sealed, vec![letter]);
+            return dead(&sealed, vec![whole(reason(&error), None, error.to_string())]);
         }
     };
     let columns: usize = groups.iter().map(|group| group.columns.len()).sum();
     if columns > MAX_SERIES {
         let detail = format!("a batch of {columns} columns, more than {MAX_SERIES}");
         let reason = DeadLetterReason::LimitExceeded;
-        return dead(&sealed, vec![Letter { series: None, reason, readings: Some(batch::count(&groups)), detail }]);
+        return dead(&sealed, vec![whole(reason, Some(batch::count(&groups)), detail)]);
     }
-    let mut letters = Vec::new();
+    let mut letters = Letters::default();
     let mut dead_columns = Vec::new();
     let mut newest = BTreeMap::<SeriesNo, i64>::new();
     let (mut first_us, mut last_us, mut readings) = (i64::MAX, i64::MIN, 0u64);
@@ -63,15 +64,14 @@ pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bo
                 let latest = newest.entry(series).or_insert(last);
                 *latest = last.max(*latest);
             }
-            Err((reason, detail)) => {
+            Err(why) => {
                 dead_columns.push(ordinal);
-                let readings = Some(column.values.len() as u64);
-                letters.push(Letter { series: Some(column.series), reason, readings, detail });
+                letters.add(column.series, &why, column.values.len() as u64);
             }
         }
     }
     if readings == 0 {
-        return dead(&sealed, letters);
+        return dead(&sealed, letters.all());
     }
     Content::Batch {
         births: registered.number,
@@ -82,7 +82,7 @@ pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bo
         readings,
         dead_columns,
         newest: newest.into_iter().collect(),
-        letters,
+        letters: letters.all(),
     }
 }
 
@@ -91,43 +91,109 @@ pub fn dead(sealed: &Sealed, letters: Vec<Letter>) -> Content {
     Content::Dead { original: sealed.to_wire().encode_to_vec().into(), letters }
 }
 
-fn check(
+/// A letter for a whole record.
+pub fn whole(reason: DeadLetterReason, readings: Option<u64>, detail: String) -> Letter {
+    Letter { series: None, count: 1, reason, readings, detail }
+}
+
+/// Letters of one record. A record has up to [`MAX_SERIES`] columns, and a gateway with
+/// another's configuration has a letter for each, in every record: they must not cost
+/// more than the record.
+#[derive(Default)]
+struct Letters {
+    named: Vec<Letter>,
+    /// What stands for the rest, by reason.
+    others: BTreeMap<i32, Letter>,
+}
+
+/// Columns of a record that have a letter of their own: enough to see what they have in
+/// common.
+const NAMED_COLUMNS: usize = 64;
+
+impl Letters {
+    fn add(&mut self, series: u32, why: &Why, readings: u64) {
+        let reason = why.reason();
+        if self.named.len() < NAMED_COLUMNS {
+            let (series, readings, detail) = (Some(series), Some(readings), why.to_string());
+            self.named.push(Letter { series, count: 1, reason, readings, detail });
+            return;
+        }
+        let other = self.others.entry(reason.into()).or_insert_with(|| {
+            let detail = format!("further columns, the first of them: {why}");
+            Letter { series: None, count: 0, reason, readings: Some(0), detail }
+        });
+        other.count += 1;
+        other.readings = other.readings.map(|sum| sum + readings);
+    }
+
+    fn all(mut self) -> Vec<Letter> {
+        self.named.extend(self.others.into_values());
+        self.named
+    }
+}
+
+/// Why a column is not stored. Put into words only for those that are named.
+#[derive(Debug, thiserror::Error)]
+enum Why<'a> {
+    #[error("series {index} is not among the {known} of its births")]
+    UnknownSeries { index: usize, known: usize },
+    #[error("{asset}/{metric} belongs to another gateway of the firm")]
+    OtherOwner { asset: &'a AssetId, metric: &'a MetricId },
+    #[error("{asset}/{metric} is beyond the series that a gateway may have")]
+    OverQuota { asset: &'a AssetId, metric: &'a MetricId },
+    #[error("values of type {found:?}, declared as {declared:?}")]
+    WrongType { found: ValueType, declared: ValueType },
+    #[error("times that no clock can show")]
+    NoTime,
+    #[error("times more than five minutes ahead of the ingest")]
+    Ahead,
+    #[error("times before the retention")]
+    TooOld,
+}
+
+impl Why<'_> {
+    fn reason(&self) -> DeadLetterReason {
+        match self {
+            Why::UnknownSeries { .. } => DeadLetterReason::UnknownSeries,
+            Why::OtherOwner { .. } => DeadLetterReason::OtherOwner,
+            Why::OverQuota { .. } => DeadLetterReason::OverQuota,
+            Why::WrongType { .. } => DeadLetterReason::WrongType,
+            Why::NoTime | Why::Ahead => DeadLetterReason::TimeAhead,
+            Why::TooOld => DeadLetterReason::TimeTooOld,
+        }
+    }
+}
+
+fn check<'a>(
     group: &Group,
     column: &Column,
-    registered: &Registered,
+    registered: &'a Registered,
     offset_us: i64,
     bounds: Bounds,
-) -> Result<SeriesNo, (DeadLetterReason, String)> {
+) -> Result<SeriesNo, Why<'a>> {
     let index = column.series as usize;
     let Some((place, declared)) = registered.places.get(index).zip(registered.births.series.get(index)) else {
-        let known = registered.places.len();
-        return Err((
-            DeadLetterReason::UnknownSeries,
-            format!("series {index} is not among the {known} of its births"),
-        ));
+        return Err(Why::UnknownSeries { index, known: registered.places.len() });
     };
-    let Placement::Own(series, value_type) = *place else {
-        let asset = &registered.births.assets[declared.asset].id;
-        return Err((
-            DeadLetterReason::OtherOwner,
-            format!("{asset}/{} belongs to another gateway of the firm", declared.metric),
-        ));
+    let (asset, metric) = (&registered.births.assets[declared.asset].id, &declared.metric);
+    let (series, value_type) = match *place {
+        Placement::Own(series, value_type) => (series, value_type),
+        Placement::OtherOwner => return Err(Why::OtherOwner { asset, metric }),
+        Placement::OverQuota => return Err(Why::OverQuota { asset, metric }),
     };
-    if column.values.value_type() != value_type {
-        return Err((
-            DeadLetterReason::WrongType,
-            format!("values of type {:?}, declared as {value_type:?}", column.values.value_type()),
-        ));
+    let found = column.values.value_type();
+    if found != value_type {
+        return Err(Why::WrongType { found, declared: value_type });
     }
     let wall = |time_us: Option<&i64>| time_us.and_then(|time_us| time_us.checked_add(offset_us));
     let (Some(first), Some(last)) = (wall(group.times_us.first()), wall(group.times_us.last())) else {
-        return Err((DeadLetterReason::TimeAhead, "times that no clock can show".into()));
+        return Err(Why::NoTime);
     };
     if last > bounds.newest_us {
-        return Err((DeadLetterReason::TimeAhead, "times more than five minutes ahead of the ingest".into()));
+        return Err(Why::Ahead);
     }
     if first < bounds.oldest_us {
-        return Err((DeadLetterReason::TimeTooOld, "times before the retention".into()));
+        return Err(Why::TooOld);
     }
     Ok(series)
 }

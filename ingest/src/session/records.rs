@@ -23,8 +23,11 @@ use crate::store::{Content, Delivery, Letter, Receipt, StoreError, Stored};
 const DAMAGED_TRIES: u32 = 3;
 /// Times that a record is asked for again for births or a clock that never come.
 const MISSING_TRIES: u32 = 8;
-/// Births and clocks that a session remembers; older ones are asked of the store again.
-const REMEMBERED: usize = 16;
+/// Births that a session remembers, of up to 4 MiB each; others are asked of the store
+/// again. A backlog comes in the order of its births.
+const REMEMBERED_BIRTHS: usize = 4;
+/// Clocks that it remembers.
+const REMEMBERED_CLOCKS: usize = 64;
 /// Dead letters that one Ack names, so that it stays small; the counts name all.
 const NAMED_LETTERS: usize = 256;
 
@@ -37,16 +40,25 @@ enum Need {
 impl Session<'_> {
     pub(super) async fn on_births(&mut self, wire: v1::Births) -> Result<(), End> {
         let hash = BirthsHash::from_bytes(&wire.hash).map_err(|error| protocol(error.to_string()))?;
+        if let Some(Known::Registered(_)) = self.births.get(&hash) {
+            return Ok(());
+        }
         let known = match Births::from_wire(wire) {
-            Ok(births) => Known::Registered(self.service.store.register(&self.gateway, births).await?),
+            Ok(births) => match self.service.store.register(&self.gateway, births).await {
+                Err(StoreError::OverQuota(detail)) => {
+                    tracing::warn!(gateway = %self.gateway, detail, "births refused; records under them are dead-lettered");
+                    Known::Refused(DeadLetterReason::OverQuota, detail)
+                }
+                registered => Known::Registered(registered?),
+            },
             // Changed on the way: the record that needs them asks again.
             Err(BirthsError::Hash { .. }) => return Ok(()),
             Err(error) => {
                 tracing::warn!(gateway = %self.gateway, %error, "births refused; records under them are dead-lettered");
-                Known::Refused(error.to_string())
+                Known::Refused(DeadLetterReason::UnknownSeries, error.to_string())
             }
         };
-        remember(&mut self.births, hash, known);
+        remember(&mut self.births, REMEMBERED_BIRTHS, hash, known);
         Ok(())
     }
 
@@ -54,7 +66,7 @@ impl Session<'_> {
         let boot = BootId::from_bytes(&wire.boot_id).map_err(|error| protocol(error.to_string()))?;
         // The first offset of a boot wins: what is stored under it must not move.
         let offset_us = self.service.store.set_clock(&self.gateway, boot, wire.offset_us).await?;
-        remember(&mut self.clocks, boot, offset_us);
+        remember(&mut self.clocks, REMEMBERED_CLOCKS, boot, offset_us);
         Ok(())
     }
 
@@ -129,11 +141,17 @@ impl Session<'_> {
         self.hand_over(lane, first, last, cumulative, content).await
     }
 
-    /// The lane, with its watermark from the store when the Hello did not name it.
+    /// The lane, with its watermark from the store when the session does not know it.
     async fn lane(&mut self, lane: LaneId) -> Result<&mut Lane, End> {
         if !self.lanes.contains_key(&lane) {
             if self.lanes.len() >= MAX_LANES {
-                return Err(protocol(format!("more than {MAX_LANES} lanes in one session")));
+                // A gateway that restarted often has drained lanes by the dozen. What is
+                // known of a lane without a record on its way, the store knows too.
+                let idle = self.lanes.iter().find(|(lane, state)| state.is_idle() && !self.moved.contains(lane));
+                let Some(idle) = idle.map(|(&lane, _)| lane) else {
+                    return Err(protocol(format!("more than {MAX_LANES} lanes at once")));
+                };
+                self.lanes.remove(&idle);
             }
             let through = self.service.store.watermark(&self.gateway, lane).await?;
             self.lanes.insert(lane, Lane::new(through));
@@ -188,7 +206,7 @@ impl Session<'_> {
         };
         if tries > MISSING_TRIES {
             let detail = format!("its {what} did not come after {MISSING_TRIES} requests");
-            return Ok(Some(Letter { series: None, reason, readings: None, detail }));
+            return Ok(Some(admission::whole(reason, None, detail)));
         }
         self.send(frame).await?;
         self.expect(lane).await?;
@@ -198,10 +216,9 @@ impl Session<'_> {
     async fn admit(&mut self, sealed: Sealed) -> Result<Result<Content, Need>, End> {
         let registered = match self.known_births(sealed.births).await? {
             Some(Known::Registered(registered)) => registered,
-            Some(Known::Refused(detail)) => {
-                let reason = DeadLetterReason::UnknownSeries;
-                let detail = format!("its births were refused: {detail}");
-                return Ok(Ok(admission::dead(&sealed, vec![Letter { series: None, reason, readings: None, detail }])));
+            Some(Known::Refused(reason, detail)) => {
+                let letter = admission::whole(reason, None, format!("its births were refused: {detail}"));
+                return Ok(Ok(admission::dead(&sealed, vec![letter])));
             }
             None => return Ok(Err(Need::Births(sealed.births))),
         };
@@ -215,7 +232,7 @@ impl Session<'_> {
             return Ok(Some(known.clone()));
         }
         let Some(registered) = self.service.store.registered(&self.gateway, hash).await? else { return Ok(None) };
-        remember(&mut self.births, hash, Known::Registered(registered.clone()));
+        remember(&mut self.births, REMEMBERED_BIRTHS, hash, Known::Registered(registered.clone()));
         Ok(Some(Known::Registered(registered)))
     }
 
@@ -225,7 +242,7 @@ impl Session<'_> {
         }
         let offset_us = self.service.store.clock(&self.gateway, boot).await?;
         if let Some(offset_us) = offset_us {
-            remember(&mut self.clocks, boot, offset_us);
+            remember(&mut self.clocks, REMEMBERED_CLOCKS, boot, offset_us);
         }
         Ok(offset_us)
     }
@@ -346,15 +363,12 @@ fn check_sequence(sequence: u64) -> Result<u64, End> {
 }
 
 fn dead(original: &impl Message, reason: DeadLetterReason, detail: String) -> Content {
-    Content::Dead {
-        original: original.encode_to_vec().into(),
-        letters: vec![Letter { series: None, reason, readings: None, detail }],
-    }
+    Content::Dead { original: original.encode_to_vec().into(), letters: vec![admission::whole(reason, None, detail)] }
 }
 
 /// Remembers a few: what falls out is looked up in the store again.
-fn remember<K: Eq + Hash, V>(known: &mut HashMap<K, V>, key: K, value: V) {
-    if known.len() >= REMEMBERED && !known.contains_key(&key) {
+fn remember<K: Eq + Hash, V>(known: &mut HashMap<K, V>, most: usize, key: K, value: V) {
+    if known.len() >= most && !known.contains_key(&key) {
         known.clear();
     }
     known.insert(key, value);

@@ -42,6 +42,11 @@ impl Lane {
         self.durable
     }
 
+    /// Nothing of it is on its way to the store.
+    pub fn is_idle(&self) -> bool {
+        self.taken == self.durable
+    }
+
     /// Judges a record that covers the sequences `first` to `last`.
     pub fn check(&mut self, first: u64, last: u64) -> Verdict {
         match place(self.taken, first, last) {

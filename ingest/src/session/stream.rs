@@ -10,14 +10,14 @@ use futures::stream::FuturesOrdered;
 use sandan_proto::PROTOCOL_VERSION;
 use sandan_proto::id::{BirthsHash, BootId, GatewayId, LaneId};
 use sandan_proto::limits::{self, MAX_LANES, MAX_LINKS, MAX_MESSAGE_BYTES};
-use sandan_proto::v1::{self, gateway_frame, goodbye, ingest_frame};
+use sandan_proto::v1::{self, DeadLetterReason, gateway_frame, goodbye, ingest_frame};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Status, Streaming};
 
 use super::registry::Entered;
 use super::sequence::Lane;
-use super::{Closed, Service};
+use super::{Closed, Service, Token, UNAUTHENTICATED};
 use crate::store::{Opening, Registered, StoreError, Stored};
 
 /// Records that a gateway may have in flight: some seconds of one batch a second, so
@@ -52,8 +52,14 @@ pub(super) fn protocol(detail: String) -> End {
 }
 
 /// Runs one session to its end.
-pub(super) async fn run(service: Service, gateway: GatewayId, mut frames: Streaming<v1::GatewayFrame>, out: Out) {
-    match open(&service, &gateway, &mut frames).await {
+pub(super) async fn run(
+    service: Service,
+    gateway: GatewayId,
+    token: Token,
+    mut frames: Streaming<v1::GatewayFrame>,
+    out: Out,
+) {
+    match open(&service, &gateway, token, &mut frames).await {
         Ok((mut entered, welcome, lanes)) => {
             let metrics = service.store.metrics();
             metrics.sessions.add(1);
@@ -82,12 +88,23 @@ pub(super) async fn run(service: Service, gateway: GatewayId, mut frames: Stream
 type Opened = (Entered, v1::Welcome, Vec<(LaneId, u64)>);
 
 /// Reads the Hello and decides on it.
-async fn open(service: &Service, gateway: &GatewayId, frames: &mut Streaming<v1::GatewayFrame>) -> Result<Opened, End> {
+async fn open(
+    service: &Service,
+    gateway: &GatewayId,
+    token: Token,
+    frames: &mut Streaming<v1::GatewayFrame>,
+) -> Result<Opened, End> {
     let settings = &service.settings;
-    let first = timeout(settings.hello_deadline, frames.message()).await.map_err(|_| {
-        let why = "no Hello came in time".to_owned();
-        End::Status(Status::deadline_exceeded(format!("protocol: {why}")), Closed::Protocol(why))
-    })?;
+    let first = tokio::select! {
+        first = timeout(settings.hello_deadline, frames.message()) => first.map_err(|_| {
+            let why = "no Hello came in time".to_owned();
+            End::Status(Status::deadline_exceeded(format!("protocol: {why}")), Closed::Protocol(why))
+        })?,
+        () = settings.shutdown.cancelled() => {
+            let status = Status::unavailable("shutdown: the ingest is shutting down; try again");
+            return Err(End::Status(status, Closed::Ended(in_words(goodbye::Reason::Shutdown))));
+        }
+    };
     let frame = match first {
         Ok(Some(frame)) => frame.frame,
         Ok(None) | Err(_) => return Err(End::Gone(Closed::Lost)),
@@ -108,10 +125,6 @@ async fn open(service: &Service, gateway: &GatewayId, frames: &mut Streaming<v1:
     if hello.lanes.len() > MAX_LANES {
         return Err(protocol(format!("{} lanes, more than {MAX_LANES}", hello.lanes.len())));
     }
-    // Epochs and sequences are kept in signed 64-bit columns.
-    if i64::try_from(hello.last_epoch).map_or(true, |epoch| epoch == i64::MAX) {
-        return Err(protocol("an epoch that was never given".into()));
-    }
     let lanes = hello
         .lanes
         .iter()
@@ -128,6 +141,10 @@ async fn open(service: &Service, gateway: &GatewayId, frames: &mut Streaming<v1:
             ));
             Err(End::Status(status, Closed::Protocol(format!("fenced behind epoch {used}"))))
         }
+        Opening::NeverGranted { granted } => {
+            tracing::warn!(%gateway, granted, named = hello.last_epoch, "a spool names an epoch that was never given");
+            Err(protocol("an epoch that was never given".into()))
+        }
         Opening::Granted { epoch, watermarks } => {
             let welcome = v1::Welcome {
                 epoch,
@@ -138,12 +155,19 @@ async fn open(service: &Service, gateway: &GatewayId, frames: &mut Streaming<v1:
                 store_timeline: service.store.timeline().to_vec(),
                 heartbeat_ms: u32::try_from(settings.heartbeat.as_millis()).unwrap_or(u32::MAX),
             };
-            let entered = service.sessions.enter(&service.fleet, gateway, epoch, &hello).ok_or_else(|| {
+            let mut entered = service.sessions.enter(&service.fleet, gateway, epoch, &hello).ok_or_else(|| {
                 End::Status(
                     Status::aborted("replaced: a newer session of this gateway is open"),
                     Closed::Ended(in_words(goodbye::Reason::Replaced)),
                 )
             })?;
+            // A revocation ends the sessions that have entered. One that came before this
+            // did, after the token was looked at, is seen only by looking again.
+            if service.auth.gateway(&token.0).await?.as_ref() != Some(gateway) {
+                let why = Closed::Ended(in_words(goodbye::Reason::Revoked));
+                entered.because(why.clone());
+                return Err(End::Status(Status::unauthenticated(UNAUTHENTICATED), why));
+            }
             Ok((entered, welcome, watermarks))
         }
     }
@@ -181,8 +205,8 @@ pub(super) struct InFlight {
 #[derive(Clone)]
 pub(super) enum Known {
     Registered(Arc<Registered>),
-    /// They came and broke the rules; the records under them are dead-lettered.
-    Refused(String),
+    /// They came and could not be taken; the records under them are dead-lettered.
+    Refused(DeadLetterReason, String),
 }
 
 pub(super) struct Session<'a> {
@@ -204,7 +228,13 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(service: &'a Service, gateway: GatewayId, epoch: u64, lanes: Vec<(LaneId, u64)>, out: Out) -> Self {
+    pub(super) fn new(
+        service: &'a Service,
+        gateway: GatewayId,
+        epoch: u64,
+        lanes: Vec<(LaneId, u64)>,
+        out: Out,
+    ) -> Self {
         Self {
             service,
             gateway,
@@ -230,11 +260,19 @@ impl<'a> Session<'a> {
     /// Sends a frame. A gateway that reads nothing for as long as it may be silent is
     /// taken for lost.
     pub(super) async fn send(&mut self, frame: ingest_frame::Frame) -> Result<(), End> {
-        let frame = v1::IngestFrame { frame: Some(frame) };
-        match timeout(self.idle(), self.out.send(Ok(frame))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone(Closed::Lost)),
-            Err(_) => Err(End::Gone(Closed::Idle(self.idle()))),
+        self.give(Ok(v1::IngestFrame { frame: Some(frame) })).await
+    }
+
+    async fn give(&mut self, answer: Result<v1::IngestFrame, Status>) -> Result<(), End> {
+        let idle = self.idle();
+        tokio::select! {
+            biased;
+            sent = self.out.send(answer) => sent.map_err(|_| End::Gone(Closed::Lost)),
+            // One that does not read must not hold up the end of the service.
+            () = self.service.settings.shutdown.cancelled() => {
+                Err(End::Gone(Closed::Ended(in_words(goodbye::Reason::Shutdown))))
+            }
+            () = sleep(idle) => Err(End::Gone(Closed::Idle(idle))),
         }
     }
 
@@ -291,7 +329,7 @@ impl<'a> Session<'a> {
         }
         match end {
             End::Status(status, why) => {
-                drop(timeout(self.idle(), self.out.send(Err(status))).await);
+                drop(self.give(Err(status)).await);
                 why
             }
             End::Goodbye(reason, why) => {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sandan_proto::reading::{Quality, Value};
 use sandan_proto::record::{Gap, GapCause, Moment};
@@ -12,19 +13,23 @@ use tonic::Code;
 
 use super::*;
 use crate::fixture::{BOOTED_US, Plant, births, options, pressure, values};
-use crate::store::SqliteReadings;
+use crate::store::{Released, SqliteReadings};
 
 mod records;
 
 const SECOND: i64 = 1_000_000;
 
-/// A token is the gateway's name behind `sgw_`.
-struct Tokens;
+/// A token is the gateway's name behind `sgw_`, until all are revoked.
+#[derive(Default)]
+struct Tokens {
+    revoked: AtomicBool,
+}
 
 #[async_trait]
 impl GatewayAuth for Tokens {
     async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, StoreError> {
-        Ok(bearer.strip_prefix("sgw_").and_then(|name| GatewayId::new(name).ok()))
+        let known = bearer.strip_prefix("sgw_").and_then(|name| GatewayId::new(name).ok());
+        Ok(known.filter(|_| !self.revoked.load(Ordering::SeqCst)))
     }
 }
 
@@ -65,9 +70,11 @@ struct Rig {
     store: Arc<SqliteReadings>,
     fleet: Arc<Recorder>,
     sessions: Arc<Sessions>,
+    tokens: Arc<Tokens>,
+    service: Service,
     shutdown: CancellationToken,
     address: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
@@ -88,15 +95,31 @@ impl Rig {
             shutdown: shutdown.clone(),
         };
         change(&mut settings);
-        let routes = service(store.clone(), Arc::new(Tokens), fleet.clone(), sessions.clone(), settings);
+        let tokens = Arc::new(Tokens::default());
+        let service = Service {
+            store: store.clone(),
+            auth: tokens.clone(),
+            fleet: fleet.clone(),
+            sessions: sessions.clone(),
+            settings,
+        };
+        let routes = routes(service.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(server().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { store, fleet, sessions, shutdown, address, _dir: dir }
+        Self { store, fleet, sessions, tokens, service, shutdown, address, dir }
     }
 
     async fn dial(&self, token: &str) -> Result<Wire, Status> {
         let mut client = UplinkClient::connect(format!("http://{}", self.address)).await.unwrap();
+        self.dial_over(&mut client, token).await
+    }
+
+    async fn dial_over(
+        &self,
+        client: &mut UplinkClient<tonic::transport::Channel>,
+        token: &str,
+    ) -> Result<Wire, Status> {
         let (frames, queue) = mpsc::channel(256);
         let mut request = Request::new(ReceiverStream::new(queue));
         if !token.is_empty() {
@@ -257,6 +280,12 @@ async fn a_hello_that_is_not_in_order_is_refused_by_name() {
     assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: 65 lanes, more than 64"));
     let (code, message) = refused(|hello| hello.lanes[0].lane.truncate(3)).await;
     assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: a lane id has 16 bytes, not 3"));
+    let never: [fn(&mut v1::Hello); 2] =
+        [|hello| hello.last_epoch = u64::MAX, |hello| hello.last_epoch = i64::MAX.cast_unsigned() - 1];
+    for change in never {
+        let (code, message) = refused(change).await;
+        assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: an epoch that was never given"));
+    }
     let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
     wire.send(clock(&plant, 0)).await;
     assert_eq!(wire.refused().await.message(), "protocol: the first frame is not a Hello");
@@ -302,10 +331,19 @@ async fn a_copied_spool_is_fenced_until_it_is_released() {
     // The live session is not displaced by it.
     wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
     wire.ack_through(2).await;
-    assert!(rig.store.release(&plant.gateway).await.unwrap());
+    // What the live session goes on to send does not take the release back.
+    assert_eq!(rig.store.release(&plant.gateway).await.unwrap(), Released::NextHello);
+    wire.sealed(&plant.seal(&[pressure(2 * SECOND, 3.0)])).await;
+    wire.ack_through(3).await;
     let mut released = rig.hello(&plant).await;
     assert_eq!(released.welcome().await.epoch, live_epoch + 1);
-    assert!(!rig.store.release(&GatewayId::new("hanbit/none").unwrap()).await.unwrap());
+    // It is for one copy: the other is fenced from now on, and so is any further one.
+    for epoch in [live_epoch, copy_epoch] {
+        plant.epoch = epoch;
+        let status = rig.hello(&plant).await.refused().await;
+        assert!(status.message().starts_with("fenced: "), "{status}");
+    }
+    assert_eq!(rig.store.release(&GatewayId::new("hanbit/none").unwrap()).await.unwrap(), Released::NothingFenced);
 }
 
 #[tokio::test]
@@ -347,6 +385,38 @@ async fn a_session_can_be_ended_and_all_end_at_shutdown() {
     }
     rig.fleet.wait_for("closed hanbit/press-hall").await;
     rig.fleet.wait_for("closed daeil/line-1").await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_before_the_hello_opens_no_session() {
+    let rig = Rig::start().await;
+    let plant = Plant::new("hanbit/press-hall", "press-1");
+    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    // As a revocation does it: there is no session yet that it could end.
+    rig.tokens.revoked.store(true, Ordering::SeqCst);
+    assert!(!rig.sessions.end(&plant.gateway, goodbye::Reason::Revoked));
+    wire.send(gateway_frame::Frame::Hello(hello(&plant))).await;
+    let status = wire.refused().await;
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, UNAUTHENTICATED));
+    rig.fleet.wait_for("closed hanbit/press-hall the ingest ended the session: the gateway's token was revoked").await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_neither_a_hello_nor_a_reader() {
+    let rig = Rig::start().await;
+    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    rig.shutdown.cancel();
+    let status = wire.refused().await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, "shutdown: the ingest is shutting down; try again")
+    );
+
+    let (out, _unread) = mpsc::channel(1);
+    let mut session = stream::Session::new(&rig.service, GatewayId::new("hanbit/annex").unwrap(), 1, Vec::new(), out);
+    let frame = || ingest_frame::Frame::Ack(v1::Ack::default());
+    assert!(session.send(frame()).await.is_ok(), "there is room for it");
+    assert!(matches!(session.send(frame()).await, Err(stream::End::Gone(Closed::Ended("shutting down")))));
 }
 
 #[tokio::test]

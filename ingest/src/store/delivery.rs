@@ -28,6 +28,21 @@ pub enum Opening {
         /// The last epoch under which records came.
         used: u64,
     },
+    /// The spool names an epoch that no store of this gateway can have granted.
+    NeverGranted {
+        /// The last one that was.
+        granted: u64,
+    },
+}
+
+/// What came of the release of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// The next Hello that would be fenced is let in, and ends a live session of the
+    /// gateway. Stays so until that Hello comes.
+    NextHello,
+    /// Nothing was ever stored of the gateway, so no copy of it is fenced.
+    NothingFenced,
 }
 
 /// Births that the store keeps, with the place of each of their series.
@@ -48,6 +63,8 @@ pub enum Placement {
     Own(SeriesNo, ValueType),
     /// Another gateway of the firm owns the series.
     OtherOwner,
+    /// The gateway has more series than it may.
+    OverQuota,
 }
 
 /// One checked record of a lane on its way into a group commit.
@@ -90,7 +107,7 @@ pub enum Content {
         dead_columns: Vec<u32>,
         /// Latest stored wall time of each series.
         newest: Vec<(SeriesNo, i64)>,
-        /// Why the others are not.
+        /// Why the others are not; few, however many columns there are.
         letters: Vec<Letter>,
     },
     /// Readings that are gone.
@@ -114,8 +131,11 @@ pub enum Content {
 /// One dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// Index of the series in the births; none for the whole record.
+    /// Index of the series in the births; none for the whole record, and for columns that
+    /// are not named one by one.
     pub series: Option<u32>,
+    /// How many columns it stands for; 1 for a whole record.
+    pub count: u64,
     /// Why.
     pub reason: DeadLetterReason,
     /// How many readings it stands for; none where only the lane's counts can tell.

@@ -103,10 +103,10 @@ pub struct Metrics {
 
 impl Metrics {
     /// Notes dead letters.
-    pub fn dead_lettered(&self, reason: DeadLetterReason, readings: u64) {
+    pub fn dead_lettered(&self, reason: DeadLetterReason, count: u64, readings: u64) {
         let mut dead = self.dead.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (letters, sum) = dead.entry(reason.into()).or_default();
-        *letters += 1;
+        *letters += count;
         *sum += readings;
     }
     /// Letters and readings by reason, for every reason that occurred.

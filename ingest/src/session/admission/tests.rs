@@ -161,3 +161,23 @@ proptest! {
         admit(Sealed { payload: payload.into(), ..plant.seal(&[]) }, &registered, BOOTED_US, BOUNDS);
     }
 }
+
+#[test]
+fn columns_beyond_the_first_share_a_letter_for_each_reason() {
+    let good = Quality::GOOD;
+    let wrong = (100..).take(NAMED_COLUMNS).map(|index| (index, 0, Value::F64(1.0), good));
+    let mut readings: Vec<Reading> = wrong.chain([pressure(0, 1.0)]).collect();
+    readings.extend((200..1_200).flat_map(|index| [0, 1].map(|at| (index, at, Value::F64(1.0), good))));
+    readings.push((1_300, 101 * SECOND, Value::F64(1.0), good));
+    let content = admitted(&readings);
+    let letters = letters(&content);
+    assert_eq!(letters.len(), NAMED_COLUMNS + 1);
+    let sum = |of: fn(&Letter) -> u64| letters.iter().map(of).sum::<u64>();
+    let columns = NAMED_COLUMNS as u64 + 1_001;
+    assert_eq!((sum(|it| it.count), sum(|it| it.readings.unwrap())), (columns, columns + 1_000));
+    let rest = letters.last().unwrap();
+    assert_eq!((rest.series, rest.reason), (None, DeadLetterReason::UnknownSeries));
+    assert!(rest.detail.starts_with("further columns, the first of them: series "), "{}", rest.detail);
+    let Content::Batch { readings, dead_columns, .. } = content else { panic!() };
+    assert_eq!((readings, dead_columns.len() as u64), (1, columns));
+}

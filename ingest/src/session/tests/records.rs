@@ -219,3 +219,98 @@ async fn a_lane_that_the_hello_did_not_name_is_taken() {
     wire.ack_through(1).await;
     assert_eq!(rig.store.lanes(&plant.gateway).await.unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn births_that_a_session_knows_are_not_registered_again() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    wire.sealed(&plant.seal(&[pressure(0, 1.0)])).await;
+    wire.ack_through(1).await;
+    let inbox = rusqlite::Connection::open(rig.dir.path().join("inbox.db")).unwrap();
+    inbox.execute("UPDATE asset SET name_en = 'as it was'", []).unwrap();
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    wire.ack_through(2).await;
+    assert_eq!(rig.store.series(&plant.firm()).await.unwrap()[0].name_en, "as it was");
+}
+
+#[tokio::test]
+async fn births_beyond_the_quota_cost_only_the_records_under_them() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    wire.sealed(&plant.seal(&[pressure(0, 1.0)])).await;
+    wire.ack_through(1).await;
+    let inbox = rusqlite::Connection::open(rig.dir.path().join("inbox.db")).unwrap();
+    inbox
+        .execute(
+            "INSERT INTO births (gateway, hash, received_us, placed, content)
+             WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+             SELECT 1, CAST(i AS BLOB), 0, x'', x'' FROM n",
+            [],
+        )
+        .unwrap();
+    let known = std::mem::replace(&mut plant.births, births("press-2", "MPa"));
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
+    let letters = wire.ack_through(2).await.dead_letters;
+    assert_eq!(letters[0].reason(), DeadLetterReason::OverQuota);
+    let detail = "its births were refused: the gateway has registered 1000 sets of births, as many as it may";
+    assert_eq!(letters[0].detail, detail);
+    plant.births = known;
+    wire.sealed(&plant.seal(&[pressure(2 * SECOND, 3.0)])).await;
+    assert_eq!(wire.ack_through(3).await.stored, 2);
+}
+
+#[tokio::test]
+async fn lanes_that_are_drained_make_room_for_further_ones() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let mut last = plant.seal(&[pressure(0, 0.0)]);
+    for second in 0..=2 * sandan_proto::limits::MAX_LANES as i64 {
+        (plant.lane, plant.sequence, plant.cumulative) = (sandan_proto::id::LaneId::random(), 0, 0);
+        last = plant.seal(&[pressure(second * SECOND, 1.0)]);
+        wire.sealed(&last).await;
+        wire.ack_through(1).await;
+    }
+    // One that was let go of is asked of the store again.
+    wire.sealed(&last).await;
+    assert_eq!(wire.ack_through(1).await.duplicate, 1);
+}
+
+/// What a gateway sends beyond its credits waits on the wire until something is synced.
+#[tokio::test]
+async fn beyond_its_credits_a_gateway_is_not_read() {
+    let rig = Rig::start().await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut client = UplinkClient::connect(format!("http://{}", rig.address)).await.unwrap();
+    let mut wire = rig.dial_over(&mut client, "sgw_hanbit/press-hall").await.unwrap();
+    wire.send(gateway_frame::Frame::Hello(hello(&plant))).await;
+    plant.epoch = wire.welcome().await.epoch;
+    wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
+    wire.send(clock(&plant, BOOTED_US)).await;
+    wire.sealed(&plant.seal(&[pressure(0, 0.0)])).await;
+    wire.ack_through(1).await;
+
+    // From here on no commit comes to its end.
+    let inbox = rusqlite::Connection::open(rig.dir.path().join("inbox.db")).unwrap();
+    inbox.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let credits = i64::from(stream::credits().records);
+    for second in 1..=credits {
+        wire.sealed(&plant.seal(&[pressure(second * SECOND, 1.0)])).await;
+    }
+    let health = v1::Health { links: vec![v1::LinkHealth::default()], ..Default::default() };
+    wire.send(gateway_frame::Frame::Health(health)).await;
+    // Another stream of the same connection is answered, so that all of this has arrived.
+    for _ in 0..3 {
+        let other = rig.dial_over(&mut client, "sgw_hanbit/press-hall").await.unwrap();
+        other.send(clock(&plant, 0)).await;
+        assert_eq!(other.refused().await.message(), "protocol: the first frame is not a Hello");
+    }
+    assert!(!rig.fleet.events().iter().any(|event| event.starts_with("health")), "{:?}", rig.fleet.events());
+    inbox.execute_batch("ROLLBACK").unwrap();
+    wire.ack_through(1 + credits.cast_unsigned()).await;
+    rig.fleet.wait_for("health hanbit/press-hall 1").await;
+}

@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::{Births, Series};
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, IdError, MetricId, SeriesKey};
+use sandan_proto::limits::MAX_SERIES;
 use sandan_proto::reading::ValueType;
 
 use super::file::failed;
@@ -12,6 +13,18 @@ use crate::store::{Placement, RefusedSeries, Registered, SeriesInfo, SeriesNo, S
 
 /// Stands in a births' places for a series of another gateway. Numbers begin at 1.
 const OTHER_OWNER: u32 = 0;
+/// Stands there for a series beyond what the gateway may have.
+const OVER_QUOTA: u32 = u32::MAX;
+
+/// Versions of series that one gateway may own: all that one set of births may declare,
+/// and once more for changed units and names. Every one of them is looked at whenever
+/// the firm's catalogue is.
+const MAX_VERSIONS: i64 = 2 * MAX_SERIES as i64;
+/// Sets of births that a gateway may register: a changed configuration every working day
+/// for four years.
+const MAX_BIRTHS: i64 = 1_000;
+/// Bytes of births that are kept for a gateway, as for its dead letters.
+const KEPT_BIRTHS_BYTES: i64 = 64 << 20;
 
 /// Numbers of a gateway and its firm.
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +61,18 @@ pub(super) fn ensure_gateway(conn: &Connection, gateway: &GatewayId) -> rusqlite
 }
 
 /// Keeps births: assets as they are now named, series that are new, a version for
-/// each unit and type, and the places of all of them.
+/// each unit and type, and the places of all of them. Refused with a sentence when the
+/// gateway has registered too many.
 pub(super) fn register(
     conn: &Connection,
     now_us: i64,
     gateway: &GatewayId,
     births: Births,
-) -> rusqlite::Result<Registered> {
+) -> rusqlite::Result<Result<Registered, String>> {
     let numbers = ensure_gateway(conn, gateway)?;
+    if let Some(refused) = over_quota(conn, numbers, &births)? {
+        return Ok(Err(refused));
+    }
     let mut asset_now = conn.prepare_cached(include_str!("sql/upsert_asset.sql"))?;
     for asset in &births.assets {
         let id = asset.id.as_str();
@@ -63,26 +80,69 @@ pub(super) fn register(
     }
     conn.prepare_cached("DELETE FROM refused WHERE firm = ?1 AND gateway = ?2")?
         .execute(params![numbers.firm, numbers.gateway])?;
+    let mut room = None;
     let places = births
         .series
         .iter()
-        .map(|series| place(conn, numbers, births.assets[series.asset].id.as_str(), series))
+        .map(|series| place(conn, numbers, births.assets[series.asset].id.as_str(), series, &mut room))
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let numbered: Vec<u8> = places
         .iter()
         .flat_map(|place| match place {
             Placement::Own(SeriesNo(number), _) => number.to_le_bytes(),
             Placement::OtherOwner => OTHER_OWNER.to_le_bytes(),
+            Placement::OverQuota => OVER_QUOTA.to_le_bytes(),
         })
         .collect();
     let number = conn.prepare_cached(include_str!("sql/upsert_births.sql"))?.query_row(
         params![numbers.gateway, births.hash().as_bytes(), now_us, numbered, births.content().as_ref()],
         |row| row.get(0),
     )?;
-    Ok(Registered { number, births, places })
+    Ok(Ok(Registered { number, births, places }))
 }
 
-fn place(conn: &Connection, numbers: GatewayNo, asset: &str, series: &Series) -> rusqlite::Result<Placement> {
+/// Why a gateway may not register these births; none when it may, or has.
+fn over_quota(conn: &Connection, numbers: GatewayNo, births: &Births) -> rusqlite::Result<Option<String>> {
+    let (sets, bytes, known): (i64, i64, bool) = conn
+        .prepare_cached(include_str!("sql/count_births.sql"))?
+        .query_row(params![numbers.gateway, births.hash().as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    if known {
+        return Ok(None);
+    }
+    let bytes = bytes.saturating_add(births.content().len() as i64);
+    Ok((sets >= MAX_BIRTHS || bytes > KEPT_BIRTHS_BYTES)
+        .then(|| format!("the gateway has registered {sets} sets of births, as many as it may")))
+}
+
+/// How many more versions of series a gateway may have.
+fn room_for_versions(conn: &Connection, numbers: GatewayNo) -> rusqlite::Result<i64> {
+    let versions: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM series JOIN version ON version.series = series.number
+             WHERE series.firm = ?1 AND series.gateway = ?2",
+        )?
+        .query_row([numbers.firm, numbers.gateway], |row| row.get(0))?;
+    Ok(MAX_VERSIONS - versions)
+}
+
+/// `room` is how many more versions the gateway may have, counted when one is new.
+fn place(
+    conn: &Connection,
+    numbers: GatewayNo,
+    asset: &str,
+    series: &Series,
+    room: &mut Option<i64>,
+) -> rusqlite::Result<Placement> {
+    let mut take_room = || {
+        let left = match *room {
+            Some(left) => left,
+            None => room_for_versions(conn, numbers)?,
+        };
+        *room = Some((left - 1).max(0));
+        Ok::<_, rusqlite::Error>(left > 0)
+    };
     let metric = series.metric.as_str();
     let known: Option<(i64, i64, u32)> = conn
         .prepare_cached(
@@ -104,6 +164,9 @@ fn place(conn: &Connection, numbers: GatewayNo, asset: &str, series: &Series) ->
             number
         }
         None => {
+            if !take_room()? {
+                return Ok(Placement::OverQuota);
+            }
             conn.prepare_cached(
                 "INSERT INTO series (firm, asset, metric, gateway, expected_interval_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
@@ -124,6 +187,7 @@ fn place(conn: &Connection, numbers: GatewayNo, asset: &str, series: &Series) ->
         .optional()?;
     let number = match found {
         Some(number) => number,
+        None if known.is_some() && !take_room()? => return Ok(Placement::OverQuota),
         None => conn
             .prepare_cached("INSERT INTO version (series, unit, type) VALUES (?1, ?2, ?3) RETURNING number")?
             .query_row(version, |row| row.get(0))?,
@@ -150,13 +214,81 @@ pub(super) fn registered(
     let Some((number, numbered, content)) = find().map_err(failed("looking up births"))? else { return Ok(None) };
     let births = Births::from_content(content.into())
         .map_err(|error| StoreError::Damaged(format!("births {number}: {error}")))?;
-    let places = places(&numbered)
-        .zip(&births.series)
-        .map(|(number, series)| {
-            number.map_or(Placement::OtherOwner, |number| Placement::Own(number, series.value_type))
-        })
-        .collect();
+    let places = placements(&numbered, &births).collect();
     Ok(Some(Registered { number, births, places }))
+}
+
+/// The number and places of births that are registered, if registering them again would
+/// change nothing. Looks only.
+pub(super) fn as_before(
+    conn: &Connection,
+    gateway: &GatewayId,
+    births: &Births,
+) -> Result<Option<(u32, Vec<Placement>)>, StoreError> {
+    let find = || {
+        let known = conn
+            .prepare_cached(
+                "SELECT gateway.firm, gateway.number, births.number, placed
+                 FROM births JOIN gateway ON gateway.number = births.gateway WHERE gateway.id = ?1 AND hash = ?2",
+            )?
+            .query_row(params![gateway.as_str(), births.hash().as_bytes()], |row| {
+                let numbers = GatewayNo { firm: row.get(0)?, gateway: row.get(1)? };
+                Ok((numbers, row.get::<_, u32>(2)?, row.get::<_, Vec<u8>>(3)?))
+            })
+            .optional()?;
+        let Some((numbers, number, numbered)) = known else { return Ok(None) };
+        let places: Vec<_> = placements(&numbered, births).collect();
+        Ok(unchanged(conn, numbers, births, &places)?.then_some((number, places)))
+    };
+    find().map_err(failed("looking up births"))
+}
+
+/// Whether assets, owners, intervals and refusals are as these births say.
+fn unchanged(conn: &Connection, numbers: GatewayNo, births: &Births, places: &[Placement]) -> rusqlite::Result<bool> {
+    let GatewayNo { firm, gateway } = numbers;
+    let mut same_asset = conn.prepare_cached(
+        "SELECT 1 FROM asset
+         WHERE firm = ?1 AND id = ?2 AND path = ?3 AND name_ko = ?4 AND name_en = ?5 AND time_zone = ?6",
+    )?;
+    for asset in &births.assets {
+        let id = asset.id.as_str();
+        if !same_asset.exists(params![firm, id, asset.path, asset.name_ko, asset.name_en, asset.time_zone])? {
+            return Ok(false);
+        }
+    }
+    let mut still_own = conn.prepare_cached(
+        "SELECT 1 FROM version JOIN series ON series.number = version.series
+         WHERE version.number = ?1 AND series.gateway = ?2 AND series.expected_interval_ms = ?3",
+    )?;
+    let mut still_refused = conn.prepare_cached(
+        "SELECT 1 FROM refused NATURAL JOIN (SELECT firm, asset, metric, gateway AS owner FROM series)
+         WHERE firm = ?1 AND gateway = ?2 AND asset = ?3 AND metric = ?4 AND owner <> gateway",
+    )?;
+    let mut refused: i64 = conn
+        .prepare_cached("SELECT count(*) FROM refused WHERE firm = ?1 AND gateway = ?2")?
+        .query_row([firm, gateway], |row| row.get(0))?;
+    let mut room = None;
+    for (place, series) in places.iter().zip(&births.series) {
+        let same = match place {
+            Placement::Own(number, _) => still_own.exists(params![number.0, gateway, series.expected_interval_ms])?,
+            Placement::OtherOwner => {
+                refused -= 1;
+                let asset = births.assets[series.asset].id.as_str();
+                still_refused.exists(params![firm, gateway, asset, series.metric.as_str()])?
+            }
+            Placement::OverQuota => {
+                let left = match room {
+                    Some(left) => left,
+                    None => *room.insert(room_for_versions(conn, numbers)?),
+                };
+                left <= 0
+            }
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(refused == 0)
 }
 
 /// Under which number each series of some births is stored.
@@ -165,13 +297,21 @@ pub(super) fn places_of(conn: &Connection, births: u32) -> Result<Vec<Option<Ser
         conn.prepare_cached("SELECT placed FROM births WHERE number = ?1")?
             .query_row([births], |row| row.get::<_, Vec<u8>>(0))
     };
-    Ok(places(&find().map_err(failed("looking up births"))?).collect())
+    let placed = find().map_err(failed("looking up births"))?;
+    Ok(numbers_in(&placed)
+        .map(|number| (number != OTHER_OWNER && number != OVER_QUOTA).then_some(SeriesNo(number)))
+        .collect())
 }
 
-fn places(placed: &[u8]) -> impl Iterator<Item = Option<SeriesNo>> + '_ {
-    placed.chunks_exact(4).map(|bytes| {
-        let number = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        (number != OTHER_OWNER).then_some(SeriesNo(number))
+fn numbers_in(placed: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    placed.chunks_exact(4).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+fn placements<'a>(placed: &'a [u8], births: &'a Births) -> impl Iterator<Item = Placement> + 'a {
+    numbers_in(placed).zip(&births.series).map(|(number, series)| match number {
+        OTHER_OWNER => Placement::OtherOwner,
+        OVER_QUOTA => Placement::OverQuota,
+        number => Placement::Own(SeriesNo(number), series.value_type),
     })
 }
 

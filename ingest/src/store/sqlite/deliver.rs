@@ -1,9 +1,12 @@
 //! The storing of one record: epoch and watermark are read again, what does not fit
 //! is dropped, the rest is stored and the watermark moves, all in one transaction.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
+use super::Used;
 use super::heads::Head;
 use super::inbox::{Group, is_about_data, savepoint};
 use crate::store::delivery::{Content, Delivery, Letter, Place, Stored, place};
@@ -29,7 +32,7 @@ struct Gateway {
     number: i64,
     firm: i64,
     granted: u64,
-    used: u64,
+    used: Used,
 }
 
 struct Lane {
@@ -54,9 +57,11 @@ pub(super) fn store(
         Place::Ahead => return Ok((Stored::Ahead { through: lane.through }, None)),
         Place::Next => {}
     }
-    if gateway.used != delivery.epoch {
+    if gateway.used.epoch != delivery.epoch {
+        // A release stays in force while the other copy goes on.
+        let used = Used { epoch: delivery.epoch, ..gateway.used };
         conn.prepare_cached("UPDATE gateway SET used = ?2 WHERE number = ?1")?
-            .execute(params![gateway.number, delivery.epoch.cast_signed()])?;
+            .execute(params![gateway.number, used.to_column()])?;
     }
     let commit = group.commit_number(conn, gateway.firm)?;
     let now_us = group.now_us;
@@ -78,7 +83,7 @@ fn gateway(conn: &Connection, delivery: &Delivery) -> rusqlite::Result<Option<Ga
                 number: row.get(0)?,
                 firm: row.get(1)?,
                 granted: row.get::<_, i64>(2)?.cast_unsigned(),
-                used: row.get::<_, i64>(3)?.cast_unsigned(),
+                used: Used::from_column(row.get(3)?),
             })
         })
         .optional()
@@ -105,6 +110,7 @@ fn refused(delivery: &Delivery) -> Delivery {
     };
     let letters = vec![Letter {
         series: None,
+        count: 1,
         reason: DeadLetterReason::Undecodable,
         readings: None,
         detail: "the store's engine refused the record".into(),
@@ -221,21 +227,24 @@ fn bury(
     } else {
         None
     };
+    let mut sums = BTreeMap::<i32, (u64, u64, &str)>::new();
     for (ordinal, letter) in letters.iter().enumerate() {
-        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0).cast_signed());
+        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0));
         if record.is_some() {
             conn.prepare_cached(
                 "INSERT INTO dead_letter (record, ordinal, series, reason, readings, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![record, ordinal as i64, letter.series, reason, readings, letter.detail])?;
+            .execute(params![record, ordinal as i64, letter.series, reason, readings.cast_signed(), letter.detail])?;
         }
-        conn.prepare_cached(include_str!("sql/count_dead_letter.sql"))?.execute(params![
-            gateway,
-            reason,
-            readings,
-            now_us,
-            letter.detail
-        ])?;
+        let (letters, sum, detail) = sums.entry(reason).or_default();
+        *letters = letters.saturating_add(letter.count);
+        *sum = sum.saturating_add(readings).min(MOST_COUNTED);
+        *detail = &letter.detail;
     }
+    let mut count = conn.prepare_cached(include_str!("sql/count_dead_letter.sql"))?;
+    for (reason, (letters, readings, detail)) in sums {
+        count.execute(params![gateway, reason, letters.cast_signed(), readings.cast_signed(), now_us, detail])?;
+    }
+    drop(count);
     Ok(letters)
 }

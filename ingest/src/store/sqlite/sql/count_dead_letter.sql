@@ -1,7 +1,7 @@
 INSERT INTO dead_total (gateway, reason, letters, readings, newest_us, detail)
-VALUES (?1, ?2, 1, ?3, ?4, ?5)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (gateway, reason) DO UPDATE SET
-    letters   = letters + 1,
+    letters   = min(letters + excluded.letters, 9000000000000000000),
     readings  = min(readings + excluded.readings, 9000000000000000000),
     newest_us = excluded.newest_us,
     detail    = excluded.detail

@@ -93,7 +93,7 @@ async fn sessions_look_up_while_every_reader_is_busy() {
     let store = open(&dir);
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     plant.connect(&store).await;
-    let _busy = store.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap();
+    let _busy = store.shared.turns.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap();
     assert!(store.registered(&plant.gateway, plant.births.hash()).await.unwrap().is_some());
     assert_eq!(store.clock(&plant.gateway, plant.boot).await.unwrap(), Some(BOOTED_US));
     assert_eq!(store.watermark(&plant.gateway, plant.lane).await.unwrap(), 0);
