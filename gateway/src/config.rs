@@ -150,7 +150,7 @@ impl Config {
         }
         let config = if errors.is_empty() { build(file, text, &table, &log) } else { None };
         log.finish(file)?;
-        config.ok_or_else(|| unreachable!("a configuration without faults is complete"))
+        config.ok_or_else(|| Faults::unexplained(file))
     }
 
     /// What the series are, for the ingest.
@@ -176,6 +176,8 @@ fn read(file: &Path) -> std::io::Result<String> {
 #[derive(Debug, Default)]
 struct Plant {
     assets: Vec<Asset>,
+    /// An asset has no readable id, so that a name not found may well be meant for it.
+    has_nameless_asset: bool,
     devices: Vec<Device>,
     signals: Vec<Signal>,
     names: std::collections::HashSet<String>,
@@ -191,7 +193,8 @@ fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &faul
     let uplink = base::uplink(&root, folder);
     let spool = base::spool(&root);
     let http = base::http(&root);
-    let mut plant = Plant { assets: base::assets(&root), ..Plant::default() };
+    let mut plant = Plant::default();
+    base::assets(&root, &mut plant);
     let modbus = root.sections("modbus", "[[modbus]]");
     let mqtt = root.sections("mqtt", "[[mqtt]]");
     if modbus.is_empty() && mqtt.is_empty() && log.is_clean() {

@@ -6,6 +6,13 @@
 //! driver ─┘ ◀──────── (tag)               ◀─── acknowledged
 //!            tickets that are synced
 //! ```
+//!
+//! Replies come over two channels: of endpoints that are polled, and of brokers, which
+//! deliver again what is not acknowledged; the recorder may leave the latter waiting.
+//!
+//! The stop goes the way of the readings. Drivers take nothing more; the recorder syncs
+//! what is in flight; drivers acknowledge it and end; with the last of them the recorder
+//! ends; then the uplink sends what it can and says goodbye.
 
 mod recorder;
 
@@ -18,6 +25,7 @@ use sandan_proto::v1;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Endpoint};
@@ -29,16 +37,22 @@ use crate::tag::Tags;
 use crate::uplink::{self, Status};
 use crate::{clock, http};
 
-use recorder::Recorder;
+use recorder::{Book, Recorder};
 
-/// Replies between the drivers and the recorder: a second of a plant with a thousand
-/// requests a second. When the disk is slower than that, polls wait.
+type Task = JoinHandle<()>;
+
+/// Replies between the polling drivers and the recorder: a second of a plant with a
+/// thousand requests a second. When the disk is slower than that, polls wait.
 const REPLIES: usize = 1024;
+/// Messages between brokers and the recorder: more than the windows of ten brokers that
+/// nobody tuned, and few enough that large messages do not fill the memory of a small box.
+const DELIVERIES: usize = 256;
 /// How often spool and uplink are looked at for the local pages.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A driver that panicked is started again after this pause.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// An orderly stop takes no longer; systemd's default patience is 90 s.
+/// An orderly stop takes no longer, with all that its parts may wait for; systemd's
+/// default patience is 90 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs the gateway until SIGTERM or SIGINT. A second signal ends it at once.
@@ -51,6 +65,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         offset_us: clock::offset_us(),
         source: v1::clock_offset::Source::System.into(),
     };
+    // Before anything is made on the disk: a second gateway started by mistake ends here.
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
+    let local = listener.local_addr()?;
     let options = Options { dir: config.state_dir.join("spool"), max_bytes: config.spool.max_bytes };
     let (writer, spool, recovery) = Spool::open(&options, &config.births(), &clock_offset, boot)?;
     tracing::info!(
@@ -63,23 +82,30 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let health = Health::new(&config);
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
-    let local = listener.local_addr()?;
 
-    let (replies_in, replies) = mpsc::channel(REPLIES);
+    let (polled_in, polled) = mpsc::channel(REPLIES);
+    let (delivered_in, delivered) = mpsc::channel(DELIVERIES);
     let polling = CancellationToken::new();
     let mut synced = Vec::new();
     let mut drivers = tokio::task::JoinSet::new();
-    for source in 0..config.endpoints.len() {
+    for (source, endpoint) in config.endpoints.iter().enumerate() {
         let (sender, receiver) = watch::channel(0);
         synced.push(sender);
-        let outlet = Outlet::new(source, replies_in.clone(), receiver);
+        let replies = match endpoint {
+            Endpoint::Modbus(_) => &polled_in,
+            Endpoint::Mqtt(_) => &delivered_in,
+        };
+        let outlet = Outlet::new(source, replies.clone(), receiver);
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
-    drop(replies_in);
-    let recorder = Recorder { replies, synced, tags: Tags::new(&config), writer, health: health.clone() };
+    drop((polled_in, delivered_in));
+    let recorder = Recorder {
+        polled,
+        delivered,
+        tags: Tags::new(&config),
+        book: Book::new(writer, synced, health.clone()),
+        stopping: polling.clone(),
+    };
     let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));
 
     let (status_in, status) = watch::channel(Status::default());
@@ -102,7 +128,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             health.snapshot(clock::monotonic_us())
         })
     };
-    let uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
+    let mut uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
     let reporter = tokio::spawn(report_often(report));
     let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
     println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
@@ -113,10 +139,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             _ = terminations.recv() => {}
         }
     };
-    tokio::select! {
-        () = signalled => {}
-        // Without the recorder nothing is kept: better to end, and be started again.
-        ended = &mut recorder => anyhow::bail!("the recorder stopped: {ended:?}"),
+    let reason = until_stop(signalled, &mut recorder, &mut uplink).await;
+    if let Reason::Recorder(fault) = reason {
+        return Err(fault);
     }
     tracing::info!("stopping: no more polls, then the spool is synced and the uplink says goodbye");
     let orderly = async {
@@ -124,6 +149,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         while drivers.join_next().await.is_some() {}
         let flushed = recorder.await;
         leaving.cancel();
+        if let Reason::Uplink(fault) = reason {
+            return Err(fault);
+        }
         let left = uplink.await;
         flushed.and(left).context("a task failed during the stop")
     };
@@ -140,6 +168,30 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     reporter.abort();
     pages.abort();
     stopped
+}
+
+/// Why the gateway stops.
+#[derive(Debug)]
+enum Reason {
+    /// It was asked to.
+    Asked,
+    /// Nothing is kept any more: it ends at once.
+    Recorder(anyhow::Error),
+    /// Nothing is sent any more: it ends in order, and is started again.
+    Uplink(anyhow::Error),
+}
+
+/// Waits for a signal. A task that ends before it would leave a gateway that looks alive.
+async fn until_stop(signalled: impl Future<Output = ()>, recorder: &mut Task, uplink: &mut Task) -> Reason {
+    let fault = |name: &str, ended: Result<(), JoinError>| match ended {
+        Ok(()) => anyhow::anyhow!("the {name} ended by itself"),
+        Err(error) => anyhow::Error::new(error).context(format!("the {name} failed")),
+    };
+    tokio::select! {
+        () = signalled => Reason::Asked,
+        ended = recorder => Reason::Recorder(fault("recorder", ended)),
+        ended = uplink => Reason::Uplink(fault("uplink", ended)),
+    }
 }
 
 /// Keeps one driver running. It returns only when polling ends.
@@ -199,3 +251,6 @@ fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status) {
         dead_lettered_total: status.dead_lettered_total,
     });
 }
+
+#[cfg(test)]
+mod tests;

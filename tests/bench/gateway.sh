@@ -3,8 +3,10 @@
 #
 #   tests/bench/gateway.sh [DEVICES [SECONDS]]      10 devices of 50 signals, 60 s
 #
-# Each device is a simulated rack of 50 analogue channels, polled once a second; the
-# ingest is away, so every reading goes to the spool and is synced. Release build.
+# Each device is a simulated rack of 50 analogue channels behind its own Modbus TCP
+# connection, polled once a second. Every reading is spooled, synced, sent to an ingest
+# on this machine and acknowledged. Release build; the first lines are the gateway's
+# cost, the last the ingest's.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,7 +21,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-cargo build --quiet --release -p sandan-gateway -p sandan-tests --bin sandan-gateway --bin plcsim
+cargo build --quiet --release -p sandan-gateway -p sandan-ingest -p sandan-tests \
+    --bin sandan-gateway --bin sandan-ingest --bin plcsim
 
 {
     echo 'seed = 7'
@@ -31,12 +34,33 @@ cargo build --quiet --release -p sandan-gateway -p sandan-tests --bin sandan-gat
 pids+=($!)
 until [ -s "$dir/plant.json" ]; do sleep 0.1; done
 
+cat >"$dir/ingest.toml" <<'TOML'
+complex = "bench"
+data_dir = "data"
+[uplink]
+listen = "127.0.0.1:0"
+[http]
+listen = "127.0.0.1:0"
+TOML
+ingest_command() { "$target/release/sandan-ingest" --config "$dir/ingest.toml" "$@"; }
+ingest_command firm add bench --name-ko 시험 --name-en Bench
+(umask 077 && ingest_command gateway add bench/gateway >"$dir/gateway.token")
+"$target/release/sandan-ingest" --config "$dir/ingest.toml" serve >"$dir/ingest.json" 2>"$dir/ingest.log" &
+ingest=$!
+pids+=("$ingest")
+until [ -s "$dir/ingest.json" ]; do
+    kill -0 "$ingest" 2>/dev/null || { cat "$dir/ingest.log" >&2; exit 1; }
+    sleep 0.1
+done
+
 python3 - "$dir" <<'PYTHON'
 import json, sys
 dir = sys.argv[1]
+uplink = json.load(open(f"{dir}/ingest.json"))["uplink"]
 plant = json.load(open(f"{dir}/plant.json"))
 out = open(f"{dir}/gateway.toml", "w")
-print('gateway = "bench/gateway"\nstate_dir = "state"\n[uplink]\nurl = "http://127.0.0.1:9"\n'
+print('gateway = "bench/gateway"\nstate_dir = "state"\n[uplink]\n'
+      f'url = "http://{uplink}"\n'
       'token_file = "gateway.token"\n[spool]\nmax_bytes = "64MiB"\n[http]\nlisten = "127.0.0.1:0"\n', file=out)
 for device in plant["devices"]:
     name = device["name"]
@@ -48,7 +72,6 @@ for device in plant["devices"]:
     print(f'[[modbus]]\naddress = "{device["address"]}"\n[[modbus.device]]\nname = "{name}"\nunit = 1\nasset = "{name}"\n'
           f'interval = "1s"\nsignals = [\n{signals}\n]', file=out)
 PYTHON
-(umask 077 && echo sgw_bench >"$dir/gateway.token")
 
 "$target/release/sandan-gateway" run "$dir/gateway.toml" >"$dir/ready.json" 2>"$dir/gateway.log" &
 gateway=$!
@@ -58,25 +81,28 @@ until [ -s "$dir/ready.json" ]; do
     sleep 0.1
 done
 
-python3 - "$gateway" "$seconds" "$dir" <<'PYTHON'
+python3 - "$gateway" "$ingest" "$seconds" "$dir" <<'PYTHON'
 import json, os, sys, time, urllib.request
-pid, seconds, dir = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+gateway, ingest, seconds, dir = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 http = json.load(open(f"{dir}/ready.json"))["http"]
 tick = os.sysconf("SC_CLK_TCK")
-def cpu():
+def status():
+    return json.load(urllib.request.urlopen(f"http://{http}/status"))
+def cost(pid):
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / tick
-def readings():
-    return json.load(urllib.request.urlopen(f"http://{http}/status"))["readings_total"]
-def written():
-    return int(next(l for l in open(f"/proc/{pid}/io") if l.startswith("write_bytes")).split()[1])
+    written = next(line for line in open(f"/proc/{pid}/io") if line.startswith("write_bytes"))
+    return (int(fields[11]) + int(fields[12])) / tick, int(written.split()[1])
+def resident(pid):
+    return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS")) / 1024
 time.sleep(5)  # the start is not what is measured
-before = cpu(), readings(), written()
+before = status(), cost(gateway), cost(ingest)
 time.sleep(seconds)
-after = cpu(), readings(), written()
-used, read, wrote = (b - a for a, b in zip(before, after))
-rss = next(int(l.split()[1]) for l in open(f"/proc/{pid}/status") if l.startswith("VmRSS"))
-print(f"{read / seconds:.0f} readings/s, resident {rss / 1024:.1f} MiB, "
-      f"CPU {100 * used / seconds:.2f} % of a core, {1e6 * used / max(read, 1):.1f} µs a reading, "
-      f"{wrote / max(read, 1):.1f} bytes to disk a reading")
+after = status(), cost(gateway), cost(ingest)
+read = after[0]["readings_total"] - before[0]["readings_total"]
+acked = after[0]["uplink"]["acked_total"] - before[0]["uplink"]["acked_total"]
+print(f"{read / seconds:.0f} readings/s read, {acked / seconds:.0f} readings/s acknowledged")
+for name, pid, at in (("gateway", gateway, 1), ("ingest", ingest, 2)):
+    used, wrote = (b - a for a, b in zip(before[at], after[at]))
+    print(f"{name}: resident {resident(pid):.1f} MiB, CPU {100 * used / seconds:.2f} % of a core, "
+          f"{1e6 * used / max(read, 1):.1f} µs a reading, {wrote / max(read, 1):.1f} bytes to disk a reading")
 PYTHON

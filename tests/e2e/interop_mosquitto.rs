@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use sandan_proto::reading::Value;
 use sandan_tests::harness::account::{Account, EVER, accounts};
 use sandan_tests::harness::http::Series;
-use sandan_tests::harness::{PATIENCE, lasting_address, wait_for};
+use sandan_tests::harness::{Gateway, PATIENCE, lasting_address, wait_for};
 use sandan_tests::plcsim::MqttDevice;
 use sandan_tests::plcsim::fault::Fault;
 use sandan_tests::plcsim::machine::Make;
@@ -63,6 +63,16 @@ impl Drop for Mosquitto {
 /// synced comes again: nothing is lost, and nothing is stored twice.
 #[test]
 fn a_killed_gateway_loses_no_message_and_stores_none_twice() {
+    restarts(Gateway::kill);
+}
+
+/// What is taken when the stop is asked for is synced and acknowledged before the end.
+#[test]
+fn a_stopped_gateway_loses_no_message_and_stores_none_twice() {
+    restarts(|gateway| assert!(gateway.terminate().unwrap().success()));
+}
+
+fn restarts(end: impl Fn(&mut Gateway)) {
     let broker = Mosquitto::start();
     let world = World::new();
     let welder = MqttDevice {
@@ -93,7 +103,7 @@ fn a_killed_gateway_loses_no_message_and_stores_none_twice() {
         gateway.start().unwrap();
         let before = stored().len();
         wait_for("messages to be stored", PATIENCE, || (stored().len() > before + 40).then_some(())).unwrap();
-        gateway.kill();
+        end(&mut gateway);
     }
     gateway.start().unwrap();
     plant.fault("welder", Fault::Silent).unwrap();

@@ -6,11 +6,12 @@ mod world;
 
 mod chain;
 mod demo;
+mod docs;
 mod interop_modbus;
 mod interop_mosquitto;
 mod outage;
 mod plc_faults;
-mod readme;
+
 mod refusals;
 mod storm;
 mod tidy;

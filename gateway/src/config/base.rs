@@ -1,6 +1,7 @@
 //! What is not the plant: who the gateway is, where its readings go, its buffer, its
 //! local HTTP server, and the machines.
 
+use std::fs::{File, Metadata};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sandan_proto::limits::MAX_TEXT_BYTES;
 
 use super::notation::{self, AddressFault};
 use super::section::{At, Section};
-use super::{Asset, Http, Spool, Uplink};
+use super::{Asset, Http, Plant, Spool, Uplink};
 
 /// Less would not hold a minute of a large plant.
 const MIN_SPOOL_BYTES: u64 = 16 << 20;
@@ -81,8 +82,8 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
 
 /// A file that holds a secret: there, small, and closed to others.
 pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
-    let path = readable_file(section, key, file, folder)?;
-    let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+    let (path, metadata) = opened(section, key, file, folder)?;
+    let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         section.log.fault(
             file.at,
@@ -96,12 +97,18 @@ pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, fold
 
 /// A file that is there, can be opened and is not too large.
 pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
+    opened(section, key, file, folder).map(|(path, _)| path)
+}
+
+/// Such a file, with what its handle says of it: by its name it could be another one a
+/// moment later.
+fn opened(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<(PathBuf, Metadata)> {
     let path = folder.join(file.value);
     let fault = |what: String, hint: &str| {
         section.log.fault(file.at, what, hint);
         None
     };
-    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+    match File::open(&path).and_then(|file| file.metadata()) {
         Err(error) => fault(
             format!("`{key}` cannot be read: {}: {error}", path.display()),
             "the path is relative to this file; it must be readable by the gateway's user",
@@ -114,7 +121,7 @@ pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, fo
             format!("`{key}` has {} bytes: {}", metadata.len(), path.display()),
             "this is another file; such a file has some hundred bytes",
         ),
-        Ok(_) => Some(path),
+        Ok(metadata) => Some((path, metadata)),
     }
 }
 
@@ -165,8 +172,7 @@ pub(super) fn http(root: &Section<'_>) -> Http {
     http
 }
 
-pub(super) fn assets(root: &Section<'_>) -> Vec<Asset> {
-    let mut assets: Vec<Asset> = Vec::new();
+pub(super) fn assets(root: &Section<'_>, plant: &mut Plant) {
     for section in root.sections("asset", "[[asset]]") {
         let id = section.required("id", "name the machine: id = \"press-1\"").and_then(|text| {
             AssetId::new(text.value)
@@ -203,12 +209,15 @@ pub(super) fn assets(root: &Section<'_>) -> Vec<Asset> {
             );
         }
         section.finish();
-        let Some(id) = id else { continue };
-        if assets.iter().any(|asset| asset.id == id.value) {
+        let Some(id) = id else {
+            plant.has_nameless_asset = true;
+            continue;
+        };
+        if plant.assets.iter().any(|asset| asset.id == id.value) {
             section.log.fault(id.at, format!("two assets `{}`", id.value), "give each machine its own id");
             continue;
         }
-        assets.push(Asset {
+        plant.assets.push(Asset {
             path: path.map_or_else(|| id.value.to_string(), |path| path.value.into()),
             id: id.value,
             name_ko: name_ko.into(),
@@ -216,5 +225,4 @@ pub(super) fn assets(root: &Section<'_>) -> Vec<Asset> {
             time_zone: time_zone.map_or("", |zone| zone.value).into(),
         });
     }
-    assets
 }

@@ -66,6 +66,18 @@ impl Faults {
         };
         Self { file: file.into(), list: vec![fault] }
     }
+
+    /// The one fault of a file that gave no configuration although nothing was found in it.
+    /// A reader that forgets to note a fault is mended; until then this is better than a panic.
+    pub(super) fn unexplained(file: &Path) -> Self {
+        let fault = Fault {
+            at: None,
+            what: "gives no complete configuration, and what it lacks was not noted".into(),
+            excerpt: None,
+            hint: "try again if a file that it names was being changed; else report this as a defect".into(),
+        };
+        Self { file: file.into(), list: vec![fault] }
+    }
 }
 
 /// Collects faults while a configuration is read.

@@ -285,7 +285,7 @@ pub(super) struct Defaults {
 pub(super) enum Named {
     /// It is not there.
     No,
-    /// It names no asset, which is a fault that was noted.
+    /// It names no asset; a fault was noted, here or where the asset is.
     Unknown,
     /// The asset's index.
     Asset(usize),
@@ -311,6 +311,10 @@ pub(super) fn asset(section: &Section<'_>, plant: &Plant) -> Named {
     let Some(id) = section.text("asset") else { return Named::No };
     if let Some(index) = plant.assets.iter().position(|asset| asset.id.as_str() == id.value) {
         return Named::Asset(index);
+    }
+    if plant.has_nameless_asset {
+        // The fault is with the asset, and it was noted there.
+        return Named::Unknown;
     }
     let known: Vec<_> = plant.assets.iter().map(|asset| asset.id.as_str()).collect();
     let hint = if known.is_empty() {

@@ -19,6 +19,17 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// A connection that was made has ended after so long. Only one that outlasted the
+    /// longest wait begins the waits anew: what ends each of them soon is a failure as
+    /// much as one that keeps it from being made. Gives whether it did.
+    pub(super) fn lasted(&mut self, connection: Duration) -> bool {
+        let long = connection > LONGEST;
+        if long {
+            *self = Self::default();
+        }
+        long
+    }
+
     /// The next wait: between half of and the whole current step.
     pub(super) fn next(&mut self) -> Duration {
         let step = self.0;
@@ -43,5 +54,17 @@ mod tests {
         assert!(waits[0] >= FIRST / 2 && waits[0] <= FIRST);
         assert!(waits[4] > waits[0]);
         assert!(waits[11] >= LONGEST / 2 && waits[11] <= LONGEST);
+    }
+
+    #[test]
+    fn only_a_connection_that_lasted_begins_them_anew() {
+        let mut backoff = Backoff::default();
+        for _ in 0..12 {
+            assert!(!backoff.lasted(Duration::from_secs(1)));
+            backoff.next();
+        }
+        assert!(backoff.next() >= LONGEST / 2);
+        assert!(backoff.lasted(LONGEST * 2));
+        assert!(backoff.next() <= FIRST);
     }
 }

@@ -3,7 +3,8 @@
 //! It promises: nothing is published; the session is persistent and subscribed anew on
 //! every connection; a message is acknowledged when its readings are synced and never
 //! before, and one that brings no reading at once, so that nothing clogs the window;
-//! a redelivery of what is on its way already is acknowledged and not sent again.
+//! a redelivery of what is on its way already is acknowledged and not sent again; and an
+//! orderly stop acknowledges what was taken before it says goodbye.
 //!
 //! Client and event loop are made anew for each connection: acknowledgements of an old
 //! one can then never reach a new one, and no state of the library outlives a fault.
@@ -11,34 +12,30 @@
 //! Limits. The broker may deliver a message again that an earlier process spooled and
 //! had not acknowledged yet; it is then a second reading at its own arrival time. A
 //! packet beyond [`MAX_PACKET_BYTES`] ends the connection, and the broker would send it
-//! again for ever: its session is then discarded once, with what else was queued in it.
-//! Where such a packet is a retained one, it comes back with each subscription; the
-//! link stays down, with a pause between attempts, and says why.
+//! again for ever: its session is then discarded, with what else was queued in it, once
+//! in [`DISCARD_SPACING`]. Where such a packet is a retained one, it comes back with each
+//! subscription; the link stays down, with growing pauses, and says why.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::mqttbytes::v4::{Publish, SubAck, SubscribeReasonCode};
-use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Outgoing, QoS,
-    StateError, SubscribeFilter, TlsConfiguration, Transport,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rumqttc::{AsyncClient, ConnectionError, Event, Incoming, MqttOptions, Outgoing, QoS, SubscribeFilter};
 use sandan_proto::reading::Quality;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::{Closed, Outlet, Reading, Tickets, arrival_us};
+use super::{Closed, Outlet, Raw, Reading, Tickets, arrival_us};
 use crate::config::{Mqtt, MqttDevice};
 use crate::health::Health;
 
+mod connection;
 pub mod json;
 mod ledger;
 
+use connection::{connect, is_oversize, options, sentence};
 use ledger::{Ledger, Verdict};
 
 /// Largest payload that is looked into. A machine's state has some kilobytes.
@@ -46,20 +43,23 @@ pub const MAX_MESSAGE_BYTES: usize = 256 << 10;
 /// Largest packet that is taken off the line, so that a message too large to be looked
 /// into can be acknowledged all the same. It bounds what a broker can make us allocate.
 pub const MAX_PACKET_BYTES: usize = 4 << 20;
-/// Requests on their way to the event loop: a subscription and acknowledgements.
-const REQUESTS: usize = 64;
-/// Dead brokers are noticed within twice this.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long connecting and flushing may take.
-const CONNECT_SECONDS: u64 = 5;
+/// Most text that one message may bring, over all signals that pick it: what the
+/// recorder has room for even when the disk begins to fail in the middle of it.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+/// A session is discarded because of an oversize packet no more often: each time costs
+/// what else was queued, and does not help against a retained packet.
+const DISCARD_SPACING: Duration = Duration::from_mins(5);
+/// How long a stop waits for the sync of what was taken: a slow SD card under load.
+const SYNC_PATIENCE: Duration = Duration::from_secs(8);
+/// How long a stop waits for the broker to close the line after the goodbye.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Reads until `stop` is cancelled or nobody takes replies any more.
+type Events = mpsc::Receiver<Result<Event, ConnectionError>>;
+
+/// Reads until `stop` is cancelled or nobody takes replies any more. After the former it
+/// acknowledges what is synced within a bounded time.
 pub async fn run(endpoint: Mqtt, outlet: Outlet, health: Health, stop: CancellationToken) {
-    let mut driver = Driver::new(endpoint, outlet, health);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        Closed = driver.read_forever() => {}
-    }
+    Driver::new(endpoint, outlet, health).read_until(&stop).await;
 }
 
 /// Reads over one connection that leaves no session behind, until it ends.
@@ -69,8 +69,8 @@ pub async fn read_once(endpoint: Mqtt, outlet: Outlet, health: Health) {
         Err(fault) => fault,
         Ok(mut options) => {
             options.set_clean_session(true);
-            match driver.connection(options).await {
-                Ended::Closed => return,
+            match driver.connection(options, &CancellationToken::new()).await {
+                Ended::Closed | Ended::Stopped => return,
                 Ended::Fault(error) => sentence(&error),
             }
         }
@@ -87,14 +87,19 @@ struct Driver {
     health: Health,
     /// `None` before the first attempt, so that its failure is told as well.
     connected: Option<bool>,
+    connected_at: Option<Instant>,
+    /// Connections in a row that ended soon after they were made. The log tells the first.
+    brief: u32,
     /// The last connection ended by a packet that no buffer may hold.
     oversize: bool,
+    discarded_at: Option<Instant>,
 }
 
 /// Why a connection ended.
 enum Ended {
     Fault(ConnectionError),
     Closed,
+    Stopped,
 }
 
 impl From<Closed> for Ended {
@@ -110,32 +115,60 @@ impl Driver {
             ledger: Ledger::default(),
             health,
             connected: None,
+            connected_at: None,
+            brief: 0,
             oversize: false,
+            discarded_at: None,
             endpoint,
         }
     }
 
-    async fn read_forever(&mut self) -> Closed {
+    async fn read_until(&mut self, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
-        loop {
+        while !stop.is_cancelled() {
             let fault = match options(&self.endpoint) {
                 Err(fault) => fault,
                 Ok(options) => {
-                    let options = if self.oversize { self.discard_session(options).await } else { options };
-                    match self.connection(options).await {
-                        Ended::Closed => return Closed,
-                        Ended::Fault(error) => sentence(&error),
+                    if self.may_discard() {
+                        tokio::select! {
+                            () = self.discard_session(options.clone()) => {}
+                            () = stop.cancelled() => return,
+                        }
+                    }
+                    match self.connection(options, stop).await {
+                        Ended::Closed | Ended::Stopped => return,
+                        Ended::Fault(error) => self.fault(&error),
                     }
                 }
             };
-            // What came over the connection proves that it was one.
-            if self.connected == Some(true) {
-                backoff = Backoff::default();
+            if let Some(since) = self.connected_at.take() {
+                // Somebody else with our client id, or a packet that comes with each
+                // subscription, ends one connection after the other.
+                let was_brief = !backoff.lasted(since.elapsed());
+                self.brief = if was_brief { self.brief.saturating_add(1) } else { 0 };
             }
-            if self.lost(&fault).await.is_err() {
-                return Closed;
+            let pause = async {
+                self.lost(&fault).await?;
+                sleep(backoff.next()).await;
+                Ok::<_, Closed>(())
+            };
+            tokio::select! {
+                paused = pause => if paused.is_err() { return },
+                () = stop.cancelled() => return,
             }
-            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// What ended a connection, and what will be done about it.
+    fn fault(&mut self, error: &ConnectionError) -> String {
+        self.oversize = is_oversize(error);
+        let what = sentence(error);
+        if !self.oversize {
+            what
+        } else if self.may_discard() {
+            format!("{what}; what the broker had queued is discarded")
+        } else {
+            format!("{what}, and it comes again and again: remove it at the broker")
         }
     }
 
@@ -145,46 +178,59 @@ impl Driver {
         if self.connected.replace(false) == Some(false) {
             return Ok(());
         }
-        tracing::warn!(endpoint = self.endpoint.place(), fault, "broker is lost");
+        match self.brief {
+            0 | 1 => tracing::warn!(endpoint = self.endpoint.place(), fault, "broker is lost"),
+            2 => tracing::warn!(
+                endpoint = self.endpoint.place(),
+                fault,
+                client_id = self.endpoint.client_id,
+                "each connection ends soon after it is made; is the client id used elsewhere?"
+            ),
+            _ => tracing::debug!(endpoint = self.endpoint.place(), fault, "broker is lost again"),
+        }
         let all = self.endpoint.devices.iter().flat_map(|device| &device.picks).map(|pick| pick.signal);
         self.tickets.fail(all, Quality::BAD_NO_ANSWER).await
     }
 
     /// One connection, from connecting to its end.
-    async fn connection(&mut self, options: MqttOptions) -> Ended {
+    async fn connection(&mut self, options: MqttOptions, stop: &CancellationToken) -> Ended {
         let (client, mut events) = connect(options);
         // Polled by itself and never cancelled halfway. While nobody takes replies it
         // stands still; a broker that gives up meanwhile delivers again later.
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, mut receiver) = mpsc::channel(1);
         let pump = async move {
             loop {
                 let event = events.poll().await;
                 let last = event.is_err();
                 if sender.send(event).await.is_err() || last {
-                    return;
+                    // Whoever reads the last event ends the connection.
+                    return std::future::pending().await;
                 }
             }
         };
-        let (ended, ()) = tokio::join!(self.handle(&client, receiver), pump);
-        ended
+        let work = async {
+            // The handling of an event may be cut short: a message that was not sent on
+            // is not acknowledged, and the broker has it.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                ended = self.handle(&client, &mut receiver) => return ended,
+            }
+            self.leave(&client, &mut receiver).await;
+            Ended::Stopped
+        };
+        tokio::select! {
+            ended = work => ended,
+            ended = pump => ended,
+        }
     }
 
-    async fn handle(
-        &mut self,
-        client: &AsyncClient,
-        mut events: mpsc::Receiver<Result<Event, ConnectionError>>,
-    ) -> Ended {
+    async fn handle(&mut self, client: &AsyncClient, events: &mut Events) -> Ended {
         let mut synced = self.tickets.outlet.synced.clone();
         let mut pipeline_is_there = true;
         loop {
             self.ledger.synced(*synced.borrow_and_update());
-            let owed = self.ledger.owed().map(acknowledgement);
-            let acknowledge = async {
-                match &owed {
-                    Some(message) => client.ack(message).await,
-                    None => std::future::pending().await,
-                }
-            };
+            self.acknowledge(client);
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Ok(event)) => {
@@ -192,16 +238,71 @@ impl Driver {
                             return closed.into();
                         }
                     }
-                    Some(Err(error)) => {
-                        self.oversize = is_oversize(&error);
-                        return Ended::Fault(error);
-                    }
+                    Some(Err(error)) => return Ended::Fault(error),
                     // The pump ends after an error only, and that came before.
                     None => return Ended::Fault(ConnectionError::RequestsDone),
                 },
-                done = acknowledge => match done {
-                    Ok(()) => self.ledger.acknowledged(),
-                    Err(_) => return Ended::Fault(ConnectionError::RequestsDone),
+                changed = synced.changed(), if pipeline_is_there => pipeline_is_there = changed.is_ok(),
+            }
+        }
+    }
+
+    /// Hands over what is owed while there is room for it. There is again after the next
+    /// event, which is one of them written.
+    fn acknowledge(&mut self, client: &AsyncClient) {
+        while let Some(packet_id) = self.ledger.owed() {
+            if client.try_ack(&acknowledgement(packet_id)).is_err() {
+                return;
+            }
+            self.ledger.acknowledged();
+        }
+    }
+
+    /// Takes nothing more, waits for the sync of what was taken, acknowledges it and says
+    /// goodbye. What is not acknowledged then stays with the broker.
+    async fn leave(&mut self, client: &AsyncClient, events: &mut Events) {
+        if self.connected != Some(true) {
+            return;
+        }
+        match timeout(SYNC_PATIENCE, self.settle(client, events)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let fault = sentence(&error);
+                tracing::warn!(endpoint = self.endpoint.place(), fault, "broker is lost during the stop");
+                return;
+            }
+            Err(_) => tracing::warn!(
+                endpoint = self.endpoint.place(),
+                "not everything is synced and acknowledged; the broker delivers the rest again"
+            ),
+        }
+        if client.try_disconnect().is_ok() {
+            // The broker closes the line when it has read all. Closed from here, with
+            // messages on the way, it could lose it the last acknowledgements.
+            let closed = async { while let Some(Ok(_)) = events.recv().await {} };
+            let _ = timeout(GOODBYE_PATIENCE, closed).await;
+        }
+    }
+
+    /// Until all that was taken is synced, and its acknowledgements are written.
+    async fn settle(&mut self, client: &AsyncClient, events: &mut Events) -> Result<(), ConnectionError> {
+        let mut synced = self.tickets.outlet.synced.clone();
+        let mut pipeline_is_there = true;
+        loop {
+            self.ledger.synced(*synced.borrow_and_update());
+            self.acknowledge(client);
+            if self.ledger.is_written() && !(pipeline_is_there && self.ledger.awaits_sync()) {
+                return Ok(());
+            }
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Ok(Event::Incoming(Incoming::Publish(message)))) => {
+                        // A new one is not taken; one that was taken is owed on this connection.
+                        self.ledger.arrived(message.pkid, message.dup, digest(&message));
+                    }
+                    Some(Ok(event)) => self.written(&event),
+                    Some(Err(error)) => return Err(error),
+                    None => return Err(ConnectionError::RequestsDone),
                 },
                 changed = synced.changed(), if pipeline_is_there => pipeline_is_there = changed.is_ok(),
             }
@@ -212,9 +313,12 @@ impl Driver {
         match event {
             Event::Incoming(Incoming::ConnAck(connack)) => {
                 self.ledger.connected(connack.session_present);
+                self.connected_at = Some(Instant::now());
                 if self.connected.replace(true) == Some(false) {
                     self.health.reachable(self.tickets.outlet.source);
-                    tracing::info!(endpoint = self.endpoint.place(), "broker is reached again");
+                    if self.brief == 0 {
+                        tracing::info!(endpoint = self.endpoint.place(), "broker is reached again");
+                    }
                 }
                 // Nothing else is in the channel yet, so there is room.
                 if let Err(error) = client.try_subscribe_many(filters(&self.endpoint)) {
@@ -223,12 +327,19 @@ impl Driver {
             }
             Event::Incoming(Incoming::SubAck(suback)) => self.subscribed(&suback),
             Event::Incoming(Incoming::Publish(message)) => self.message(&message).await?,
+            event => self.written(&event),
+        }
+        Ok(())
+    }
+
+    /// What went over the line, for the ledger.
+    fn written(&mut self, event: &Event) {
+        match event {
             Event::Incoming(Incoming::PingResp) => self.ledger.pong(),
             Event::Outgoing(Outgoing::PingReq) => self.ledger.ping(),
             Event::Outgoing(Outgoing::PubAck(_)) => self.ledger.written(),
             _ => {}
         }
-        Ok(())
     }
 
     fn subscribed(&self, suback: &SubAck) {
@@ -244,12 +355,7 @@ impl Driver {
 
     async fn message(&mut self, message: &Publish) -> Result<(), Closed> {
         let at_us = arrival_us();
-        let digest: [u8; 32] = Sha256::new()
-            .chain_update(&message.topic)
-            .chain_update([0])
-            .chain_update(&message.payload)
-            .finalize()
-            .into();
+        let digest = digest(message);
         if message.qos != QoS::AtMostOnce && self.ledger.arrived(message.pkid, message.dup, digest) == Verdict::Known {
             return Ok(());
         }
@@ -265,6 +371,7 @@ impl Driver {
     /// with it goes to health.
     fn readings(&self, message: &Publish) -> Vec<Reading> {
         let mut readings = Vec::new();
+        let mut text_bytes = 0;
         let mut parsed = None;
         for device in self.endpoint.devices.iter().filter(|device| rumqttc::matches(&message.topic, &device.topic)) {
             if message.retain {
@@ -275,12 +382,15 @@ impl Driver {
             match parsed.get_or_insert_with(|| parse(&message.payload)) {
                 Ok(payload) => {
                     let found = json::readings(payload, &device.picks);
+                    text_bytes += found.iter().map(|reading| text_len(&reading.raw)).sum::<usize>();
                     if found.is_empty() {
                         self.refused(device, message, "holds none of the configured paths");
+                    } else if text_bytes > MAX_TEXT_BYTES {
+                        self.refused(device, message, "brings more text than one message may");
                     } else {
                         self.health.answered(device.device, 0, None);
+                        readings.extend(found);
                     }
-                    readings.extend(found);
                 }
                 Err(fault) => self.refused(device, message, fault),
             }
@@ -293,21 +403,34 @@ impl Driver {
         self.health.refused(device.device, 0, None, &format!("a message on {topic} {what}"));
     }
 
-    /// Makes the broker forget its session, and with it the packet that cannot be taken.
-    async fn discard_session(&mut self, options: MqttOptions) -> MqttOptions {
-        self.oversize = false;
-        tracing::warn!(
-            endpoint = self.endpoint.place(),
-            limit = MAX_PACKET_BYTES,
-            "packet too large, session is discarded"
-        );
-        let mut clean = options.clone();
-        clean.set_clean_session(true);
-        let (_client, mut events) = connect(clean);
-        // The acknowledged connection is all that is needed; a failure shows on the next one.
-        let _ = events.poll().await;
-        options
+    fn may_discard(&self) -> bool {
+        self.oversize && self.discarded_at.is_none_or(|at| at.elapsed() >= DISCARD_SPACING)
     }
+
+    /// Makes the broker forget its session, and with it the packet that cannot be taken.
+    async fn discard_session(&mut self, mut options: MqttOptions) {
+        options.set_clean_session(true);
+        let (_client, mut events) = connect(options);
+        // The acknowledged connection is all that is needed; a failure shows on the next one.
+        if events.poll().await.is_ok() {
+            self.oversize = false;
+            self.discarded_at = Some(Instant::now());
+            tracing::warn!(
+                endpoint = self.endpoint.place(),
+                limit = MAX_PACKET_BYTES,
+                "packet too large, session is discarded"
+            );
+        }
+    }
+}
+
+/// Tells a redelivery from another message under the same packet id.
+fn digest(message: &Publish) -> [u8; 32] {
+    Sha256::new().chain_update(&message.topic).chain_update([0]).chain_update(&message.payload).finalize().into()
+}
+
+fn text_len(raw: &Raw) -> usize {
+    if let Raw::Text(text) = raw { text.len() } else { 0 }
 }
 
 fn parse(payload: &[u8]) -> Result<serde_json::Value, String> {
@@ -315,12 +438,6 @@ fn parse(payload: &[u8]) -> Result<serde_json::Value, String> {
         return Err(format!("has {} bytes, more than {MAX_MESSAGE_BYTES}", payload.len()));
     }
     serde_json::from_slice(payload).map_err(|error| format!("is not JSON: {error}"))
-}
-
-fn connect(options: MqttOptions) -> (AsyncClient, EventLoop) {
-    let (client, mut events) = AsyncClient::new(options, REQUESTS);
-    events.network_options.set_connection_timeout(CONNECT_SECONDS).set_tcp_nodelay(true);
-    (client, events)
 }
 
 /// Every topic once, however many devices read it.
@@ -336,85 +453,6 @@ fn acknowledgement(packet_id: u16) -> Publish {
     let mut message = Publish::new("", QoS::AtLeastOnce, Vec::new());
     message.pkid = packet_id;
     message
-}
-
-/// The options of one connection. The error is a sentence without a secret.
-fn options(endpoint: &Mqtt) -> Result<MqttOptions, String> {
-    let mut options = MqttOptions::new(&endpoint.client_id, &endpoint.address.host, endpoint.address.port);
-    options
-        .set_clean_session(false)
-        .set_manual_acks(true)
-        .set_keep_alive(KEEP_ALIVE)
-        .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
-    if let Some(username) = &endpoint.username {
-        let password = match &endpoint.password_file {
-            Some(file) => read(file)?,
-            None => String::new(),
-        };
-        options.set_credentials(username, password.trim_end_matches(['\r', '\n']));
-    }
-    if let Some(file) = &endpoint.ca_file {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls(file)?))));
-    }
-    Ok(options)
-}
-
-fn read(file: &Path) -> Result<String, String> {
-    std::fs::read_to_string(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
-}
-
-fn tls(ca_file: &Path) -> Result<rustls::ClientConfig, String> {
-    let pem = read(ca_file)?;
-    let broken = |error: &dyn std::fmt::Display| format!("{}: {error}", ca_file.display());
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|error| broken(&error))?).map_err(|error| broken(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(broken(&"no certificate in it"));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn is_oversize(error: &ConnectionError) -> bool {
-    use rumqttc::mqttbytes::Error::PayloadSizeLimitExceeded;
-    matches!(error, ConnectionError::MqttState(StateError::Deserialization(PayloadSizeLimitExceeded(_))))
-}
-
-/// What is wrong with the connection, without error numbers and debug forms.
-fn sentence(error: &ConnectionError) -> String {
-    use rumqttc::mqttbytes::Error::PayloadSizeLimitExceeded;
-    match error {
-        ConnectionError::Io(error) => {
-            let text = error.to_string();
-            let reason = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-            format!("no connection to the broker: {reason}")
-        }
-        ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
-            format!("the broker does not answer within {CONNECT_SECONDS} s")
-        }
-        ConnectionError::ConnectionRefused(code) => match code {
-            ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {
-                "the broker refuses the user name or password".into()
-            }
-            ConnectReturnCode::BadClientId => "the broker refuses the client id".into(),
-            _ => "the broker refuses the connection".into(),
-        },
-        ConnectionError::MqttState(StateError::Deserialization(PayloadSizeLimitExceeded(size))) => {
-            format!("a packet of {size} bytes, more than {MAX_PACKET_BYTES}; what the broker had queued is discarded")
-        }
-        ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker hung up".into(),
-        ConnectionError::MqttState(StateError::AwaitPingResp) => "the broker does not answer any more".into(),
-        ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => {
-            "what answers does not speak MQTT 3.1.1".into()
-        }
-        ConnectionError::Tls(error) => format!("no secure connection: {error}"),
-        ConnectionError::RequestsDone => "the connection ended".into(),
-    }
 }
 
 #[cfg(test)]

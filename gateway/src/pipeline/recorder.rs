@@ -4,112 +4,218 @@
 //! A reading waits here, in memory, for at most one sync interval; nothing that came
 //! before it was answered for. When a batch is synced, the tickets of the replies in it
 //! go back to the drivers, which acknowledge them to whoever sent them.
+//!
+//! While the disk fails, what is polled goes on being taken: the newest readings are
+//! lost beyond a bound and declared, and the health of the devices stays true. What is
+//! delivered is not taken then: its sender keeps it as long as it is not acknowledged.
+//! So no ticket of a delivered reply ever moves past a lost one.
 
 use std::time::Duration;
 
 use sandan_proto::batch::{self, BatchBuilder, Group};
+use sandan_proto::reading::{Quality, Value};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::driver::Reply;
 use crate::health::Health;
-use crate::spool::{Outgoing, Writer};
+use crate::spool::{Outgoing, SpoolError, Writer};
 use crate::tag::Tags;
 
-/// A batch is sealed early at this size, a quarter of what the wire allows: one more
-/// reply, whatever it holds, still fits.
+/// A batch is sealed early at this size, a quarter of what the wire allows. It is looked
+/// at after each reading, so no reply, whatever it holds, makes a batch that is refused.
 const SEAL_BYTES: usize = sandan_proto::limits::MAX_PAYLOAD_BYTES / 4;
 /// Sealed batches are synced early at this size, so that a fast plant does not pile up
-/// a whole interval in memory.
+/// a whole interval in memory. It leaves the spool room for one more reply, whatever it
+/// holds, when the sync fails.
 const SYNC_BYTES: usize = 1 << 20;
 /// Seal and sync run a little faster than the interval that is promised: the sync
 /// itself takes time, and the promise is about when it is done.
 const TICK_SHARE: f64 = 0.8;
+/// So many delivered replies of one source are synced early. A broker stops at a window
+/// of unacknowledged messages, mosquitto at 20 if nobody says otherwise: at half of it
+/// the other half is on its way meanwhile.
+const EARLY_REPLIES: usize = 10;
+/// Early syncs are this far apart: some 400 messages a second of one broker, and no more
+/// writes than an SD card in a gateway takes over years.
+const EARLY_SPACING: Duration = Duration::from_millis(50);
 
-pub(super) struct Recorder {
-    pub(super) replies: mpsc::Receiver<Reply>,
-    /// By source: where its synced tickets go.
-    pub(super) synced: Vec<watch::Sender<u64>>,
-    pub(super) tags: Tags,
-    pub(super) writer: Writer,
-    pub(super) health: Health,
+/// What the recorder asks of the spool.
+pub(super) trait Records {
+    /// Takes a batch into memory; returns how many of its readings were lost.
+    fn append(&mut self, batch: &Outgoing) -> u64;
+    /// Bytes that wait for a sync.
+    fn unsynced_bytes(&self) -> usize;
+    /// Writes and syncs what was appended; after an error all of it is still there.
+    fn sync(&mut self) -> Result<(), SpoolError>;
 }
 
-/// What is sealed or being collected, and which tickets that covers.
-struct Open {
+impl Records for Writer {
+    fn append(&mut self, batch: &Outgoing) -> u64 {
+        Self::append(self, batch)
+    }
+    fn unsynced_bytes(&self) -> usize {
+        Self::unsynced_bytes(self)
+    }
+    fn sync(&mut self) -> Result<(), SpoolError> {
+        Self::sync(self)
+    }
+}
+
+pub(super) struct Recorder<R> {
+    /// From endpoints that are polled: what is not kept is gone.
+    pub(super) polled: mpsc::Receiver<Reply>,
+    /// From endpoints that deliver again what is not acknowledged.
+    pub(super) delivered: mpsc::Receiver<Reply>,
+    pub(super) tags: Tags,
+    pub(super) book: Book<R>,
+    /// Drivers take nothing more, and wait for what they sent to be synced.
+    pub(super) stopping: CancellationToken,
+}
+
+impl<R: Records> Recorder<R> {
+    /// Runs until every driver has dropped its sender; then everything is synced.
+    pub(super) async fn run(mut self, sync_interval: Duration) {
+        let mut tick = interval(sync_interval.mul_f64(TICK_SHARE));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut polls, mut deliveries, mut stopping) = (true, true, false);
+        while polls || deliveries {
+            let early = self.book.early_sync();
+            tokio::select! {
+                reply = self.polled.recv(), if polls => match reply {
+                    Some(reply) => self.take(&reply),
+                    None => polls = false,
+                },
+                reply = self.delivered.recv(), if deliveries && !self.book.failing => match reply {
+                    Some(reply) => {
+                        self.take(&reply);
+                        self.book.owe(reply.source);
+                    }
+                    None => deliveries = false,
+                },
+                () = sleep_until(early.unwrap_or_else(Instant::now)), if early.is_some() => {
+                    self.book.sync();
+                    tick.reset();
+                }
+                _ = tick.tick() => self.book.sync(),
+                () = self.stopping.cancelled(), if !stopping => stopping = true,
+            }
+            if stopping && self.polled.is_empty() && self.delivered.is_empty() {
+                self.book.sync();
+            }
+            if stopping && self.book.failing && deliveries {
+                // There is no later any more: what still stands here stays with its sender.
+                self.delivered.close();
+                deliveries = false;
+            }
+        }
+        self.book.sync();
+    }
+
+    fn take(&mut self, reply: &Reply) {
+        let Self { tags, book, .. } = self;
+        let refused = book.refused;
+        tags.apply(reply, &mut |series, at_us, value, quality| book.push(series, at_us, value, quality));
+        let refused = book.refused - refused;
+        if refused > 0 {
+            tracing::error!(source = reply.source, refused, "readings out of order or of a changed type were dropped");
+            book.health.add_dropped(refused);
+        }
+        if let Some(ticket) = book.tickets.get_mut(reply.source) {
+            *ticket = reply.ticket;
+        }
+    }
+}
+
+/// What is being collected or waits for its sync, and which tickets that covers.
+pub(super) struct Book<R> {
+    spool: R,
+    health: Health,
     builder: BatchBuilder,
+    /// By source: where its synced tickets go.
+    synced: Vec<watch::Sender<u64>>,
+    /// By source: the ticket of its last reply that was taken whole.
     tickets: Vec<u64>,
+    /// By source: its delivered replies since the last sync.
+    owed: Vec<usize>,
+    synced_at: Instant,
+    refused: u64,
     /// The last sync failed; said once, until one succeeds.
     failing: bool,
 }
 
-impl Recorder {
-    /// Runs until every driver has dropped its sender; then everything is synced.
-    pub(super) async fn run(mut self, sync_interval: Duration) {
-        let mut open = Open { builder: BatchBuilder::default(), tickets: vec![0; self.synced.len()], failing: false };
-        let mut tick = tokio::time::interval(sync_interval.mul_f64(TICK_SHARE));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                reply = self.replies.recv() => {
-                    let Some(reply) = reply else { break };
-                    self.take(&reply, &mut open);
-                    if self.writer.unsynced_bytes() >= SYNC_BYTES {
-                        self.sync(&mut open);
-                    }
-                }
-                _ = tick.tick() => self.sync(&mut open),
-            }
-        }
-        self.sync(&mut open);
-    }
-
-    fn take(&mut self, reply: &Reply, open: &mut Open) {
-        let (mut taken, mut refused) = (0, 0);
-        self.tags.apply(reply, &mut |series, at_us, value, quality| {
-            match open.builder.push(series, at_us, value, quality) {
-                Ok(()) => taken += 1,
-                // Times of one endpoint do not step back, and a signal keeps its type;
-                // if one ever does, it is counted rather than mixed up.
-                Err(_) => refused += 1,
-            }
-        });
-        self.health.add_readings(taken);
-        if refused > 0 {
-            tracing::error!(source = reply.source, refused, "readings out of order or of a changed type were dropped");
-            self.health.add_dropped(refused);
-        }
-        if let Some(ticket) = open.tickets.get_mut(reply.source) {
-            *ticket = reply.ticket;
-        }
-        if open.builder.encoded_bound() >= SEAL_BYTES {
-            self.seal(open);
+impl<R: Records> Book<R> {
+    pub(super) fn new(spool: R, synced: Vec<watch::Sender<u64>>, health: Health) -> Self {
+        Self {
+            spool,
+            health,
+            builder: BatchBuilder::default(),
+            tickets: vec![0; synced.len()],
+            owed: vec![0; synced.len()],
+            synced,
+            synced_at: Instant::now(),
+            refused: 0,
+            failing: false,
         }
     }
 
-    fn seal(&mut self, open: &mut Open) {
-        let readings = open.builder.readings() as u64;
-        let groups = open.builder.take();
+    fn push(&mut self, series: u32, at_us: i64, value: Value, quality: Quality) {
+        // Times of one endpoint do not step back, and a signal keeps its type; if one
+        // ever does, it is counted rather than mixed up.
+        if self.builder.push(series, at_us, value, quality).is_err() {
+            self.refused += 1;
+            return;
+        }
+        self.health.add_readings(1);
+        if self.builder.encoded_bound() >= SEAL_BYTES {
+            self.seal();
+            // A disk that fails is tried again at its tick, not with every batch.
+            if !self.failing && self.spool.unsynced_bytes() >= SYNC_BYTES {
+                self.sync();
+            }
+        }
+    }
+
+    /// One more delivered reply of a source waits for its acknowledgement.
+    fn owe(&mut self, source: usize) {
+        if let Some(owed) = self.owed.get_mut(source) {
+            *owed += 1;
+        }
+    }
+
+    /// When to sync because a sender may be waiting for its window.
+    fn early_sync(&self) -> Option<Instant> {
+        let waits = !self.failing && self.owed.iter().any(|owed| *owed >= EARLY_REPLIES);
+        waits.then(|| self.synced_at + EARLY_SPACING)
+    }
+
+    fn seal(&mut self) {
+        let readings = self.builder.readings() as u64;
+        let groups = self.builder.take();
         let Some((first_us, last_us)) = span(&groups) else { return };
-        let lost = self.writer.append(&Outgoing { payload: batch::encode(&groups), readings, first_us, last_us });
+        let lost = self.spool.append(&Outgoing { payload: batch::encode(&groups), readings, first_us, last_us });
         if lost > 0 {
             self.health.add_dropped(lost);
         }
     }
 
-    fn sync(&mut self, open: &mut Open) {
-        self.seal(open);
+    fn sync(&mut self) {
+        self.seal();
+        self.synced_at = Instant::now();
         // The disk may take its time; polls go on meanwhile.
-        match tokio::task::block_in_place(|| self.writer.sync()) {
+        match tokio::task::block_in_place(|| self.spool.sync()) {
             Ok(()) => {
-                if std::mem::take(&mut open.failing) {
+                if std::mem::take(&mut self.failing) {
                     tracing::info!("the spool takes records again");
                 }
-                for (sender, ticket) in self.synced.iter().zip(&open.tickets) {
+                self.owed.fill(0);
+                for (sender, ticket) in self.synced.iter().zip(&self.tickets) {
                     sender.send_if_modified(|synced| std::mem::replace(synced, *ticket) != *ticket);
                 }
             }
             Err(error) => {
-                if !std::mem::replace(&mut open.failing, true) {
+                if !std::mem::replace(&mut self.failing, true) {
                     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                     tracing::error!(%error, cause, "cannot sync the spool; readings wait in memory");
                 }
@@ -123,3 +229,6 @@ fn span(groups: &[Group]) -> Option<(i64, i64)> {
     let last = groups.iter().filter_map(|group| group.times_us.last()).max()?;
     Some((*first, *last))
 }
+
+#[cfg(test)]
+mod tests;

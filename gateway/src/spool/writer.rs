@@ -136,9 +136,7 @@ impl Writer {
         if let Some(from) = self.restarted_after.take() {
             self.append_gap(GapCause::Restart, from, first, 0);
         }
-        if let Some((from, to, readings)) = self.lost.take() {
-            self.append_gap(GapCause::DiskFull, from, to, readings);
-        }
+        self.declare_lost();
         let before = self.cumulative;
         self.cumulative += batch.readings;
         let sealed = Sealed {
@@ -153,6 +151,12 @@ impl Writer {
         };
         self.put(Kind::Batch, &sealed.to_wire().encode_to_vec(), before, Some((batch.first_us, batch.last_us)));
         0
+    }
+
+    fn declare_lost(&mut self) {
+        if let Some((from, to, readings)) = self.lost.take() {
+            self.append_gap(GapCause::DiskFull, from, to, readings);
+        }
     }
 
     fn append_gap(&mut self, cause: GapCause, from: Moment, to: Moment, readings: u64) {
@@ -193,6 +197,13 @@ impl Writer {
     /// Writes and syncs what was appended. When it returns `Ok`, all of it survives a
     /// power cut. After an error everything is still there for the next call.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
+        self.write_buffer()?;
+        // What was lost meanwhile is told as soon as there is a place to tell it.
+        self.declare_lost();
+        self.write_buffer()
+    }
+
+    fn write_buffer(&mut self) -> Result<(), SpoolError> {
         if self.buffer.is_empty() {
             return Ok(());
         }

@@ -43,7 +43,7 @@ pub enum LinkFault {
     /// Something came that is no answer to the request.
     #[error("the answer does not fit the request: {0}")]
     Garbage(&'static str),
-    /// The unit answered that it will not.
+    /// The unit answered that it will not, or the converter before it that it cannot.
     #[error("exception {code}: {}", exception(*code))]
     Exception {
         /// The Modbus exception code.
@@ -51,10 +51,14 @@ pub enum LinkFault {
     },
 }
 
+/// Exceptions that a converter gives in the name of a unit that it does not hear: no
+/// path to it (10), no answer from it (11). The connection is good; the unit is silent.
+const OF_THE_CONVERTER: [u8; 2] = [10, 11];
+
 impl LinkFault {
     /// Whether the unit did answer, if not with values.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Exception { .. })
+        matches!(self, Self::Exception { code } if !OF_THE_CONVERTER.contains(code))
     }
     /// Whether there is not even a connection.
     pub fn is_unreachable(&self) -> bool {

@@ -324,6 +324,38 @@ async fn an_exception_is_an_answer_and_costs_its_request_alone() {
 }
 
 #[tokio::test]
+async fn a_unit_that_its_converter_does_not_hear_is_silent_and_the_connection_stays() {
+    for (code, says) in [
+        (10, "exception 10: the converter has no path to the unit"),
+        (11, "exception 11: the unit behind the converter does not answer"),
+    ] {
+        let plc = Plc::start(move |asked| if asked.unit == 2 { Act::Exception(code) } else { Act::Answer }).await;
+        let good = r#"
+[[modbus.device]]
+name = "good"
+unit = 1
+asset = "press-1"
+interval = "20ms"
+signals = [ { name = "c", metric = "x_c", at = "holding:10", type = "u16" } ]
+"#;
+        let mut rig = rig(&plc.address, &(ONE.replace("255", "2") + good));
+        let (mut values, mut lost) = (0, 0);
+        while values < 60 {
+            for (name, raw) in rig.next().await {
+                assert_eq!(raw, if name == "c" { word(10) } else { LOST });
+                *(if name == "c" { &mut values } else { &mut lost }) += 1;
+            }
+        }
+        let probes = plc.asked().iter().filter(|asked| asked.unit == 2).count();
+        assert!((3..=8).contains(&probes), "{probes} probes of the silent unit beside {values} polls of the good one");
+        assert_eq!(lost, 6, "both signals, until the third silence told all of them at once");
+        assert_eq!(plc.connections(), 1);
+        assert_eq!([rig.link(0).state, rig.link(1).state], ["down", "up"]);
+        assert_eq!(rig.link(0).fault, format!("holding 10–12: {says}"));
+    }
+}
+
+#[tokio::test]
 async fn a_plc_that_hangs_up_is_left_alone_more_and_more() {
     let plc = Plc::start(|_| Act::HangUp).await;
     let mut rig = rig(&plc.address, ONE);

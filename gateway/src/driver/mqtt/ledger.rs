@@ -133,6 +133,16 @@ impl Ledger {
         self.written += 1;
     }
 
+    /// Whether every acknowledgement that is due is written to the line.
+    pub(super) fn is_written(&self) -> bool {
+        self.owed.is_empty() && self.handed == self.written
+    }
+
+    /// Whether something that this connection delivered waits for its sync.
+    pub(super) fn awaits_sync(&self) -> bool {
+        self.entries.values().any(|entry| entry.state == State::Waiting && entry.epoch == self.epoch)
+    }
+
     /// A ping was written.
     pub(super) fn ping(&mut self) {
         self.pinged = Some(self.written);

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, Subscribe};
+use rumqttc::ConnectReturnCode;
+use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, Subscribe, SubscribeReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,10 +28,16 @@ struct Rig {
     replies: mpsc::Receiver<Reply>,
     synced: watch::Sender<u64>,
     broker: TcpListener,
-    _stop: tokio_util::sync::DropGuard,
+    stop: CancellationToken,
+    _guard: tokio_util::sync::DropGuard,
 }
 
 async fn rig() -> Rig {
+    rig_of(r#"{ name = "count", metric = "part_count", path = "n", type = "i64" }"#).await
+}
+
+/// The example's welder, and a line with these signals.
+async fn rig_of(signals: &str) -> Rig {
     let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = broker.local_addr().unwrap();
     let config = example(|text| {
@@ -39,9 +46,8 @@ async fn rig() -> Rig {
   name = "line"
   topic = "plant/+/count"
   asset = "welder-1"
-  signals = [ { name = "count", metric = "part_count", path = "n", type = "i64" } ]
 "#;
-        text.replace("127.0.0.1:1883", &address.to_string()) + second
+        text.replace("127.0.0.1:1883", &address.to_string()) + second + &format!("  signals = [ {signals} ]\n")
     });
     let health = Health::new(&config);
     let Endpoint::Mqtt(endpoint) = config.endpoints[1].clone() else { panic!("the second endpoint is MQTT") };
@@ -50,7 +56,7 @@ async fn rig() -> Rig {
     let stop = CancellationToken::new();
     let outlet = Outlet::new(1, sender, receiver);
     tokio::spawn(run(endpoint, outlet, health.clone(), stop.clone()));
-    Rig { config, health, replies, synced, broker, _stop: stop.drop_guard() }
+    Rig { config, health, replies, synced, broker, _guard: stop.clone().drop_guard(), stop }
 }
 
 impl Rig {
@@ -140,6 +146,15 @@ impl Line {
         self.send(Packet::Publish(message)).await;
     }
 
+    /// A packet whose length alone ends the connection; the rest need not come.
+    async fn publish_oversize(&mut self) {
+        let mut head = BytesMut::new();
+        let mut message = Publish::new("plant/welder-1/state", QoS::AtLeastOnce, vec![0; MAX_PACKET_BYTES]);
+        message.pkid = 1;
+        message.write(&mut head).unwrap();
+        self.stream.write_all(&head[..64]).await.unwrap();
+    }
+
     async fn acknowledged(&mut self) -> u16 {
         match self.next().await {
             Packet::PubAck(ack) => ack.pkid,
@@ -182,6 +197,68 @@ async fn a_message_becomes_readings_and_is_acknowledged_after_the_sync() {
     assert_eq!(line.acknowledged().await, 5);
     rig.synced.send(2).unwrap();
     assert_eq!(line.acknowledged().await, 6);
+}
+
+#[tokio::test]
+async fn a_stop_acknowledges_what_was_taken_and_leaves_the_rest_to_the_broker() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    line.publish(6, "plant/press-9/count", r#"{"n": 2}"#, |_| {}).await;
+    assert_eq!([rig.next().await.ticket, rig.next().await.ticket], [1, 2]);
+    rig.stop.cancel();
+    line.publish(7, "plant/press-9/count", r#"{"n": 3}"#, |_| {}).await;
+    rig.synced.send(1).unwrap();
+    assert_eq!(line.acknowledged().await, 5);
+    rig.synced.send(2).unwrap();
+    assert_eq!(line.acknowledged().await, 6);
+    assert_eq!(line.next().await, Packet::Disconnect);
+    drop(line);
+    assert_eq!(timeout(PATIENCE, rig.replies.recv()).await.expect("an end in time"), None, "7 was not taken");
+}
+
+#[tokio::test]
+async fn a_stop_without_a_recorder_says_goodbye_and_acknowledges_nothing() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    rig.next().await;
+    rig.stop.cancel();
+    drop(std::mem::replace(&mut rig.synced, watch::channel(0).0));
+    assert_eq!(line.next().await, Packet::Disconnect);
+}
+
+#[tokio::test]
+async fn no_acknowledgement_is_written_twice() {
+    const MESSAGES: u16 = 90;
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    for packet_id in 1..=MESSAGES {
+        line.publish(packet_id, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    }
+    for _ in 1..=MESSAGES {
+        rig.next().await;
+    }
+    // More than the library takes at once, and more messages while it is at it.
+    rig.synced.send(MESSAGES.into()).unwrap();
+    for packet_id in 1..=MESSAGES {
+        line.publish(packet_id + MESSAGES, "plant/elsewhere", "{}", |_| {}).await;
+    }
+    for packet_id in 1..=2 * MESSAGES {
+        assert_eq!(line.acknowledged().await, packet_id);
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_many_signals_pick_is_bounded() {
+    let signals = (0..5).map(|n| format!(r#"{{ name = "t{n}", metric = "x_{n}", path = "t", type = "text" }}"#));
+    let mut rig = rig_of(&signals.collect::<Vec<_>>().join(", ")).await;
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/press-9/count", format!(r#"{{"t": "{}"}}"#, "x".repeat(250 << 10)), |_| {}).await;
+    assert_eq!(line.acknowledged().await, 1);
+    rig.fault(2, "brings more text than one message may").await;
+    line.publish(2, "plant/press-9/count", format!(r#"{{"t": "{}"}}"#, "x".repeat(150 << 10)), |_| {}).await;
+    assert_eq!(rig.next().await.readings.len(), 5);
 }
 
 #[tokio::test]
@@ -247,18 +324,18 @@ async fn a_refused_subscription_is_told() {
 async fn a_packet_that_no_buffer_may_hold_does_not_come_back_for_ever() {
     let mut rig = rig().await;
     let mut line = rig.granted(false).await;
-    // The length alone ends it; the rest need not come.
-    let mut head = BytesMut::new();
-    let mut message = Publish::new("plant/welder-1/state", QoS::AtLeastOnce, vec![0; MAX_PACKET_BYTES]);
-    message.pkid = 1;
-    message.write(&mut head).unwrap();
-    line.stream.write_all(&head[..64]).await.unwrap();
+    line.publish_oversize().await;
     rig.next().await;
     rig.fault(1, "more than 4194304; what the broker had queued is discarded").await;
     let (mut line, connect) = rig.accept().await;
     assert!(connect.clean_session, "the session with the packet is discarded");
     line.send(Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, false))).await;
-    let (_line, connect, _) = rig.session(false, [SubscribeReasonCode::Success(QoS::AtLeastOnce); 2]).await;
+    let (mut line, connect, _) = rig.session(false, [SubscribeReasonCode::Success(QoS::AtLeastOnce); 2]).await;
+    assert!(!connect.clean_session);
+    // It is a retained one. What is queued beside it is not given up each time.
+    line.publish_oversize().await;
+    rig.fault(1, "more than 4194304, and it comes again and again: remove it at the broker").await;
+    let (_line, connect) = rig.accept().await;
     assert!(!connect.clean_session);
 }
 

@@ -1,15 +1,18 @@
-//! The README, in both languages: the same sections, the same commands, and the
-//! commands of the ten-minute walk do what they say.
+//! The documents hold what the programs do: both languages of the README have the same
+//! sections and commands, the commands of the ten-minute walk do what they say, and
+//! the lists of routes and metrics are those of the code.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sandan_tests::harness::lasting_port;
+use sandan_tests::harness::http::Asker;
+use sandan_tests::harness::{PATIENCE, lasting_port, wait_for};
 use sandan_tests::plcsim::machine::Make;
 use sandan_tests::plcsim::{ModbusDevice, Plant};
 
-use crate::world::plant;
+use crate::world::{OTHER, World, plant, used};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -118,4 +121,44 @@ fn the_ten_minute_walk_ends_with_a_csv() {
     {
         assert!(said.contains(expected), "{expected} is not in\n{said}\n{complained}");
     }
+}
+
+#[test]
+fn the_readme_names_every_route() {
+    let routes: BTreeSet<&str> = sandan_ingest::api::ROUTES.iter().map(|route| route.path).collect();
+    for name in ["README.md", "README.ko.md"] {
+        let text = read(name);
+        let named: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("| `GET ")?.split(['`', '?']).next()).collect();
+        assert_eq!(named, routes, "{name}");
+    }
+}
+
+/// Name and kind of each metric that a program shows.
+fn scraped(asker: &Asker) -> BTreeSet<String> {
+    let text = asker.get("/metrics").unwrap().body;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.map(|line| line.replace(' ', "` ")).collect()
+}
+
+#[test]
+fn the_list_of_metrics_is_that_of_the_programs() {
+    let world = World::new();
+    let plant: Plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let mut gateway = world.gateway("press-hall", vec![used(&plant, "press", "press")]);
+    gateway.start().unwrap();
+    let here = Asker::new(gateway.http().unwrap(), None);
+    wait_for("a good value", PATIENCE, || scraped(&here).iter().any(|line| line.contains("last_good")).then_some(()))
+        .unwrap();
+    // Figures with labels are there once they have counted something.
+    let nothing = "/v1/readings?firm=hanbit-mould&asset=none&metric=none&from=now-1h";
+    assert_eq!(world.member(OTHER).get(nothing).unwrap().status, 404);
+    let shown: BTreeSet<String> = scraped(&here).union(&scraped(&world.ingest.asker(""))).cloned().collect();
+    let listed: BTreeSet<String> = read("docs/metrics.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|line| line.split(" |").next().unwrap().to_owned())
+        .collect();
+    let differ: Vec<_> = shown.symmetric_difference(&listed).collect();
+    assert!(differ.is_empty(), "shown by one and not by the other: {differ:#?}");
 }
