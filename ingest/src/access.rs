@@ -194,8 +194,12 @@ impl Access {
     ) -> Result<Reader, AccessError> {
         let slot = ReadSlot::take(self, &asker.firm)?;
         let decision = self.decided(asker, &request).await?;
-        let series = self.series_info(&slot, &request).await?;
+        let mut series = self.series_info(&slot, &request).await?;
         let plan = Plan::new(request, decision, cursor)?;
+        if plan.crosses_firms() {
+            // They would tell of times that are not shared.
+            series.other_units.clear();
+        }
         let actor = asker.actor();
         let audited = plan.crosses_firms().then(|| {
             let entry = plan.describe(Draft::new(Chain::Firm(series.key.firm.clone()), Kind::ReadStarted, &actor));

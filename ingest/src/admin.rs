@@ -22,7 +22,7 @@ use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{Readings, StoreError};
+use crate::store::{Readings, Released, StoreError};
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -184,8 +184,14 @@ impl Admin {
             Command::GatewayList => Ok(Answer::Gateways(self.control.gateways().await?)),
             Command::GatewayRelease { id } => {
                 self.apply(Change::ReleaseGateway(id.clone())).await?;
-                self.readings.release(&id).await?;
-                Ok(Answer::Done)
+                match self.readings.release(&id).await? {
+                    Released::NextHello => Ok(Answer::Done),
+                    Released::NothingFenced => {
+                        let what =
+                            format!("nothing to release: `{id}` never delivered anything, so nothing of it is fenced");
+                        Err(Refused::new(&what, "look at the gateway's own log for why it does not connect"))
+                    }
+                }
             }
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;

@@ -160,8 +160,10 @@ pub struct SeriesInfo {
     pub name_en: String,
     /// IANA time zone of the site.
     pub time_zone: String,
-    /// UCUM.
+    /// UCUM, of the newest reading. Readings in this unit are the ones that are read.
     pub unit: String,
+    /// Other units that it has readings in. A number is never given for what it is not.
+    pub other_units: Vec<String>,
     /// Type of its values.
     pub value_type: ValueType,
     /// 0 when unknown.

@@ -86,7 +86,9 @@ fn every_command(it: &Bench) {
     assert_eq!((code, out.as_str(), talk.as_str()), (1, "", "error: firm `hanbit` exists already\n"));
 
     assert!(it.line(&["gateway", "add", "hanbit/press-hall"]).starts_with("sgw_"));
-    assert_eq!(it.ok(&["gateway", "release", "hanbit/press-hall"]), "");
+    let Done(code, out, talk) = it.run(&["gateway", "release", "hanbit/press-hall"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(talk.contains("nothing to release"), "{talk}");
     assert_eq!(it.ok(&["gateway", "revoke", "hanbit/press-hall"]), "");
     assert!(it.json(&["gateway", "list"])[0]["revoked_us"].is_number());
     let Done(code, _, talk) = it.run(&["gateway", "add", "nobody/gw"]);

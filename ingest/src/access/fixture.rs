@@ -110,6 +110,7 @@ impl Source for Memory {
             name_en: "Press 1".into(),
             time_zone: "Asia/Seoul".into(),
             unit: "kN".into(),
+            other_units: vec!["tf".into()],
             value_type: ValueType::F64,
             expected_interval_ms: 1_000,
             gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),

@@ -147,6 +147,7 @@ async fn ones_own_readings_come_in_pages() {
     let (_, page) = json_of(&pages, &pull("&limit=1", 0, 1), token).await;
     assert_eq!(page["readings"], json!([{ "time": "2026-03-02T00:00:00Z", "value": 0.0, "quality": "good" }]));
     assert_eq!(page["series"]["name"]["ko"], "1호 프레스");
+    assert_eq!((&page["series"]["unit"], &page["series"]["other_units"]), (&json!("kN"), &json!(["tf"])));
     assert!(complex.log().await.is_empty(), "one's own reads are not logged");
 }
 
@@ -218,6 +219,7 @@ async fn the_list_says_what_is_shared_and_how() {
     let (_, list) = json_of(&pages, "/v1/series", &complex.partner.1).await;
     let series = &list["series"][0];
     assert_eq!((&series["firm"], &series["own"]), (&json!("hanbit"), &json!(false)));
+    assert_eq!(series["other_units"], json!([]), "the owner's alone");
     assert_eq!(series["newest"], "2026-03-02T00:49:00Z", "no finer than the buckets");
     let shown = &series["consents"][0];
     assert_eq!((&shown["id"], &shown["functions"]), (&json!(consent), &json!(["mean", "max"])));

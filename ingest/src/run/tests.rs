@@ -45,7 +45,8 @@ async fn happy_path(door: &mut Door) {
     assert!(matches!(&token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
     let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
     assert_eq!(gateways[0].id, gateway);
-    assert_eq!(door.execute(Command::GatewayRelease { id: id() }).await.unwrap(), Answer::Done);
+    let nothing = door.execute(Command::GatewayRelease { id: id() }).await.unwrap_err();
+    assert!(nothing.message.starts_with("nothing to release"), "{nothing}");
     assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
     let twice = door.execute(Command::GatewayRevoke { id: id() }).await.unwrap_err();
     assert_eq!(twice.message, "gateway `hanbit/press-hall` is revoked already");
@@ -111,6 +112,15 @@ async fn every_command_works_without_a_service() {
     let link = door.execute(Command::OperatorLink).await.unwrap_err();
     assert_eq!(link.message, "a link is of a running service");
     door.close().await;
+}
+
+#[tokio::test]
+async fn a_link_that_no_browser_could_call_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::open(data_dir::open(&config(dir.path())).unwrap().unwrap()).await.unwrap();
+    let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }));
+    let refused = admin.execute(Command::OperatorLink).await.unwrap_err();
+    assert!(refused.hint.contains("`public_url`"), "{refused}");
 }
 
 #[tokio::test]
@@ -283,6 +293,9 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
         console.contains("hanbit/press-hall") && console.contains("online") && !console.contains("86753"),
         "{console}"
     );
+
+    let released = door.execute(Command::GatewayRelease { id: Clone::clone(&gateway) }).await.unwrap();
+    assert_eq!(released, Answer::Done);
 
     // A gateway whose token is revoked is told to go, and is gone from the page.
     door.execute(Command::GatewayRevoke { id: gateway }).await.unwrap();

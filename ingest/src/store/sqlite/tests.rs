@@ -359,7 +359,9 @@ async fn a_changed_unit_is_a_new_version_and_is_never_mixed() {
     plant.connect(&store).await;
     plant.deliver(&store, &[pressure(SECOND / 2, 2.0)]).await;
     let info = |series: Vec<SeriesInfo>, key| series.into_iter().find(|info| info.key == key).unwrap();
-    let unit = info(store.series(&plant.firm()).await.unwrap(), plant.key(0)).unit;
+    let shown = info(store.series(&plant.firm()).await.unwrap(), plant.key(0));
+    assert_eq!(shown.other_units, ["MPa"], "what is stored and not read is named");
+    let unit = shown.unit;
     assert_eq!((unit.as_str(), values(&store, plant.key(0)).await), ("kPa", vec![1000.0]));
     assert_eq!(values(&store, plant.key(2)).await, [1.0], "what kept its unit is whole");
 }
