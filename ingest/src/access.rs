@@ -12,6 +12,7 @@ mod read;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sandan_proto::id::FirmId;
@@ -32,7 +33,7 @@ pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
 pub use crate::store::{Bucket, GapFact, ReadCursor, Rows, SeriesInfo, StoredReading};
 use crate::store::{Chunk, Readings, StoreError};
-use crate::time::Clock;
+use crate::time::{Clock, SECOND_US};
 
 /// Reads that one firm may have open. A member whose programs hang, or who never
 /// takes the bytes, uses up only this.
@@ -47,6 +48,11 @@ pub const MAX_AUDIT_PAGE: usize = 1_000;
 /// Most gaps of one answer: a year of three restarts a day.
 pub const MAX_GAPS: usize = 1_000;
 
+/// How long it is believed how the store is.
+const HEALTH_US: i64 = SECOND_US;
+/// A store that does not answer in this time is not well.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
+
 /// The part of the store that this door opens.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -56,6 +62,8 @@ pub trait Source: Send + Sync {
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
     /// The newest declared gaps of a firm, newest first.
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError>;
+    /// Fails unless readings can be read and stored.
+    async fn check(&self) -> Result<(), StoreError>;
 }
 
 #[async_trait]
@@ -68,6 +76,9 @@ impl<T: Readings + ?Sized> Source for T {
     }
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
         Readings::gaps(self, firm, limit).await
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        Readings::check(self).await
     }
 }
 
@@ -118,6 +129,8 @@ pub struct Access {
     /// Members that were revoked while this process runs, for reads that they began
     /// before. The data directory belongs to this process, so no other revokes any.
     revoked: Mutex<HashSet<MemberId>>,
+    /// When the store was last asked how it is, µs since 1970, and what it said.
+    health: tokio::sync::Mutex<Option<(i64, bool)>>,
     /// Closing audit entries of reads that ended.
     closing: TaskTracker,
     metrics: Arc<Metrics>,
@@ -143,6 +156,7 @@ impl Access {
             open_reads: Mutex::default(),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
             revoked: Mutex::default(),
+            health: tokio::sync::Mutex::default(),
             closing: TaskTracker::new(),
             metrics,
         }))
@@ -180,8 +194,12 @@ impl Access {
     ) -> Result<Reader, AccessError> {
         let slot = ReadSlot::take(self, &asker.firm)?;
         let decision = self.decided(asker, &request).await?;
-        let series = self.series_info(&slot, &request).await?;
+        let mut series = self.series_info(&slot, &request).await?;
         let plan = Plan::new(request, decision, cursor)?;
+        if plan.crosses_firms() {
+            // They would tell of times that are not shared.
+            series.other_units.clear();
+        }
         let actor = asker.actor();
         let audited = plan.crosses_firms().then(|| {
             let entry = plan.describe(Draft::new(Chain::Firm(series.key.firm.clone()), Kind::ReadStarted, &actor));
@@ -244,8 +262,20 @@ impl Access {
             // The same answer whether or not there is such a firm.
             return Err(AccessError::OtherFirm);
         }
-        let chain = Chain::Firm(firm.clone());
-        Ok(self.control.audit(&chain, after, limit.min(MAX_AUDIT_PAGE)).await?)
+        Ok(self.log(&Chain::Firm(firm.clone()), &asker.actor(), after, limit).await?)
+    }
+
+    /// A page of a log, which says in the log who read it. A page that holds nothing but
+    /// such entries is not noted, so that whoever follows the log comes to its end.
+    pub async fn log(&self, chain: &Chain, actor: &str, after: u64, limit: usize) -> Result<Vec<Entry>, ControlError> {
+        let page = self.control.audit(chain, after, limit.min(MAX_AUDIT_PAGE)).await?;
+        if page.iter().any(|entry| entry.kind != Kind::LogRead) {
+            let number = |entry: Option<&Entry>| entry.map_or(0, |it| i64::try_from(it.number).unwrap_or(i64::MAX));
+            let read = Draft::new(chain.clone(), Kind::LogRead, actor);
+            let read = read.with("first", number(page.first())).with("last", number(page.last()));
+            self.control.append(read, self.now_us()).await?;
+        }
+        Ok(page)
     }
 
     /// What a firm's gateways declared gone, newest first.
@@ -270,9 +300,21 @@ impl Access {
         Ok((views, firms, now_us))
     }
 
-    /// Whether the store answers.
+    /// Whether control data and readings can be reached. Anyone may ask, so that the
+    /// store itself is asked once a second at most.
     pub async fn is_healthy(&self) -> bool {
-        self.control.newest_audit_us().await.is_ok()
+        let mut health = self.health.lock().await;
+        let now_us = (self.clock)();
+        match *health {
+            Some((asked_us, healthy)) if (asked_us..asked_us + HEALTH_US).contains(&now_us) => healthy,
+            _ => {
+                let asked =
+                    async { self.control.newest_audit_us().await.is_ok() && self.readings.check().await.is_ok() };
+                let healthy = tokio::time::timeout(HEALTH_DEADLINE, asked).await.unwrap_or(false);
+                *health = Some((now_us, healthy));
+                healthy
+            }
+        }
     }
 
     /// Waits until the log holds the end of every read. New reads may not begin.

@@ -22,7 +22,7 @@ use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{Readings, StoreError};
+use crate::store::{Readings, Released, StoreError};
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -112,6 +112,7 @@ impl From<ControlError> for Refused {
     fn from(error: ControlError) -> Self {
         let hint = match &error {
             ControlError::Missing { .. } => "`list` shows what there is",
+            ControlError::Exists { kind: "gateway", .. } => "to give it a new token, revoke it and add it again",
             ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
@@ -144,8 +145,8 @@ impl From<Broken> for Refused {
 pub struct Running {
     /// Browsers.
     pub sessions: Arc<Sessions>,
-    /// What a browser has to call, without a slash at the end.
-    pub console_url: String,
+    /// What a browser has to call, without a slash at the end; none where that is not known.
+    pub console_url: Option<String>,
 }
 
 /// Carries commands out.
@@ -183,8 +184,14 @@ impl Admin {
             Command::GatewayList => Ok(Answer::Gateways(self.control.gateways().await?)),
             Command::GatewayRelease { id } => {
                 self.apply(Change::ReleaseGateway(id.clone())).await?;
-                self.readings.release(&id).await?;
-                Ok(Answer::Done)
+                match self.readings.release(&id).await? {
+                    Released::NextHello => Ok(Answer::Done),
+                    Released::NothingFenced => {
+                        let what =
+                            format!("nothing to release: `{id}` never delivered anything, so nothing of it is fenced");
+                        Err(Refused::new(&what, "look at the gateway's own log for why it does not connect"))
+                    }
+                }
             }
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;
@@ -222,8 +229,12 @@ impl Admin {
                 let Some(running) = &self.running else {
                     return Err(Refused::new("a link is of a running service", "start `sandan-ingest serve` first"));
                 };
+                let Some(console_url) = &running.console_url else {
+                    let hint = "set `public_url` in [http], such as \"https://sandan.example\"";
+                    return Err(Refused::new("it is not known what a browser has to call", hint));
+                };
                 let link = running.sessions.open_link(self.access.now_us())?.reveal();
-                Ok(Answer::Line(format!("{}/sign-in?link={link}", running.console_url)))
+                Ok(Answer::Line(format!("{console_url}/sign-in?link={link}")))
             }
             Command::ConsentGrant(grant) => self.grant(grant).await,
             Command::ConsentList => Ok(Answer::Consents(self.control.consents().await?)),
@@ -233,7 +244,7 @@ impl Admin {
                 self.apply(Change::Revoke { id, grantor, grantee }).await
             }
             Command::AuditPage { chain, after } => {
-                Ok(Answer::Audit(self.control.audit(&chain, after, AUDIT_PAGE).await?))
+                Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
         }

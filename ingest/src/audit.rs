@@ -74,10 +74,11 @@ pub enum Kind {
     ReadStarted,
     ReadFinished,
     Denied,
+    LogRead,
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayRevoked,
@@ -92,6 +93,7 @@ impl Kind {
         Kind::ReadStarted,
         Kind::ReadFinished,
         Kind::Denied,
+        Kind::LogRead,
     ];
 
     /// Its word in the log.
@@ -111,6 +113,7 @@ impl Kind {
             Kind::ReadStarted => "read_started",
             Kind::ReadFinished => "read_finished",
             Kind::Denied => "denied",
+            Kind::LogRead => "log_read",
         }
     }
 

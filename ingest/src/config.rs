@@ -66,6 +66,21 @@ pub struct Http {
     pub public_url: Option<String>,
 }
 
+impl Http {
+    /// Whether browsers come by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.listen.tls.is_some() || self.behind_proxy
+    }
+
+    /// What a browser has to call when the port is open at `address`; none where only
+    /// `public_url` could say it.
+    pub fn console_url(&self, address: SocketAddr) -> Option<String> {
+        let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
+        let reachable = !self.behind_proxy && !address.ip().is_unspecified();
+        self.public_url.clone().or_else(|| reachable.then(|| format!("{scheme}://{address}")))
+    }
+}
+
 /// A certificate chain and its key, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
@@ -148,18 +163,26 @@ fn loopback(port: u16) -> SocketAddr {
 fn http(table: &Table<'_>, home: &Path) -> Option<Http> {
     let behind_proxy = table.flag("behind_proxy").unwrap_or(false);
     let public_url = table.text("public_url").map(|it| {
-        if it.value.starts_with("https://") || it.value.starts_with("http://") {
+        let url = if it.value.starts_with("https://") || it.value.starts_with("http://") {
             Some(it.value.trim_end_matches('/').to_owned())
         } else {
             it.refuse(table, "an http:// or https:// address", "write it like \"https://sandan.example\"")
-        }
+        };
+        (it.at, url)
     });
     let listen = listen(table, HTTP_PORT, home, Some(behind_proxy));
-    let public_url = match public_url {
-        None => None,
-        Some(url) => Some(url?),
+    let (at, public_url) = match public_url {
+        None => (0, None),
+        Some((at, url)) => (at, Some(url?)),
     };
-    Some(Http { listen: listen?, behind_proxy, public_url })
+    let http = Http { listen: listen?, behind_proxy, public_url };
+    if http.is_secure() && http.public_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
+        // The console's cookie says that it is for TLS alone.
+        let what = "`public_url` is http://, and browsers that come by it stay signed out".to_owned();
+        table.fault(at, what, "write the https:// address that the certificate or the proxy serves");
+        return None;
+    }
+    Some(http)
 }
 
 /// `behind_proxy` is none where a proxy is no way out.

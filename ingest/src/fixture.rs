@@ -34,6 +34,7 @@ pub(crate) fn options() -> Options {
     Options {
         commit_interval: std::time::Duration::ZERO,
         compaction,
+        log_bytes: u64::MAX,
         now: std::sync::Arc::new(|| BOOTED_US + 3_600_000_000),
     }
 }

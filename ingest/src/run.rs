@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -161,7 +162,17 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
     let ready = |Ready { uplink, http }| {
         println!("{{\"ready\":true,\"uplink\":\"{uplink}\",\"http\":\"{http}\"}}");
     };
+    raise_file_limit();
     serve_until(config, ending, ready).await
+}
+
+/// Each gateway holds a file handle, and systems start a service with 1,024 that may be
+/// raised: the low default is for programs that still use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Serves until `ending` says why to end.
@@ -189,21 +200,17 @@ async fn serve_until(
 
     let auth = Auth::new(parts.stores.control.clone());
     let sessions = Arc::new(Sessions::default());
-    let secure = config.http.listen.tls.is_some() || config.http.behind_proxy;
     let api = Api { access: parts.access.clone(), auth: auth.clone(), slots: Arc::default(), registry };
     let console = Console {
         access: parts.access.clone(),
         auth: auth.clone(),
         sessions: sessions.clone(),
         complex: config.complex.clone(),
-        secure,
+        secure: config.http.is_secure(),
     };
     let pages = api::router(Arc::new(api)).merge(console::router(Arc::new(console)));
     let pages = api::limited(pages, parts.metrics.clone());
-    let console_url = config.http.public_url.clone().unwrap_or_else(|| {
-        let scheme = if config.http.listen.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{http_at}")
-    });
+    let console_url = config.http.console_url(http_at);
     let links = Arc::<session::Sessions>::default();
     let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url })));
 

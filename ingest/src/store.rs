@@ -18,7 +18,7 @@ pub mod facts;
 pub mod metrics;
 pub mod sqlite;
 
-pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, SeriesNo, Stored};
+pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored};
 pub use facts::{DeadLetterCount, GapFact, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
 pub use sqlite::{Options, SqliteReadings};
@@ -35,9 +35,8 @@ pub trait Readings: Send + Sync + 'static {
     async fn open_session(&self, gateway: &GatewayId, last_epoch: u64, lanes: &[LaneId])
     -> Result<Opening, StoreError>;
 
-    /// Lets the next `Hello` of a fenced gateway in, whatever its epoch. False when the
-    /// gateway never had a session.
-    async fn release(&self, gateway: &GatewayId) -> Result<bool, StoreError>;
+    /// Lets the next `Hello` of a gateway in that would be fenced, whatever its epoch.
+    async fn release(&self, gateway: &GatewayId) -> Result<Released, StoreError>;
 
     /// Through which sequence a lane is durable; 0 for a new one.
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError>;
@@ -69,6 +68,9 @@ pub trait Readings: Send + Sync + 'static {
 
     /// What is stored of each lane of a gateway, the newest lane last.
     async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError>;
+
+    /// Fails unless the store can be read and its writer lives.
+    async fn check(&self) -> Result<(), StoreError>;
 
     /// What a gateway delivered and the store could not take, by reason.
     async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError>;
@@ -158,8 +160,10 @@ pub struct SeriesInfo {
     pub name_en: String,
     /// IANA time zone of the site.
     pub time_zone: String,
-    /// UCUM.
+    /// UCUM, of the newest reading. Readings in this unit are the ones that are read.
     pub unit: String,
+    /// Other units that it has readings in. A number is never given for what it is not.
+    pub other_units: Vec<String>,
     /// Type of its values.
     pub value_type: ValueType,
     /// 0 when unknown.

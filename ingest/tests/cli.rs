@@ -86,7 +86,9 @@ fn every_command(it: &Bench) {
     assert_eq!((code, out.as_str(), talk.as_str()), (1, "", "error: firm `hanbit` exists already\n"));
 
     assert!(it.line(&["gateway", "add", "hanbit/press-hall"]).starts_with("sgw_"));
-    assert_eq!(it.ok(&["gateway", "release", "hanbit/press-hall"]), "");
+    let Done(code, out, talk) = it.run(&["gateway", "release", "hanbit/press-hall"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(talk.contains("nothing to release"), "{talk}");
     assert_eq!(it.ok(&["gateway", "revoke", "hanbit/press-hall"]), "");
     assert!(it.json(&["gateway", "list"])[0]["revoked_us"].is_number());
     let Done(code, _, talk) = it.run(&["gateway", "add", "nobody/gw"]);
@@ -119,10 +121,11 @@ fn every_command(it: &Bench) {
         "gateway_revoked",
         "consent_granted",
         "consent_revoked",
+        "log_read",
     ];
     assert_eq!(kinds, wanted);
-    assert!(it.line(&["audit", "verify", "hanbit"]).starts_with("7 entries, none changed; head "));
-    assert_eq!(it.json(&["audit", "export", "@complex"]).len(), 3);
+    assert!(it.line(&["audit", "verify", "hanbit"]).starts_with("8 entries, none changed; head "));
+    assert_eq!(it.json(&["audit", "export", "@complex"]).len(), 4);
     let everything: String = ["daeyang", "hanbit", "@complex"].map(|chain| it.ok(&["audit", "export", chain])).concat();
     for prefix in ["sgw_", "smb_", "sop_"] {
         assert!(!everything.contains(prefix), "a token stands in the log");
@@ -220,4 +223,28 @@ fn a_shared_directory_is_refused_and_left_as_it_is() {
     assert_eq!((code, mode(&data)), (1, 0o755));
     assert!(talk.contains("other users can get into it") && talk.contains("chmod 700"), "{talk}");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+}
+
+#[test]
+fn check_changes_nothing_and_takes_no_lock() {
+    let it = Bench::new();
+    it.ok(&["firm", "add", "hanbit", "--name-ko", "한빛금형", "--name-en", "Hanbit Mould"]);
+    let data = it.dir.path().join("data");
+    std::fs::remove_file(data.join("inbox.db")).unwrap();
+    // A process that is starting or ending: it has the lock, and no socket yet.
+    let lock = std::fs::File::open(data.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let seen = || {
+        let file = |entry: std::fs::DirEntry| {
+            let about = entry.metadata().unwrap();
+            (entry.file_name(), about.len(), about.modified().unwrap())
+        };
+        let mut files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| file(entry.unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = seen();
+    let report = &it.json(&["check"])[0];
+    assert_eq!((&report["in_use"], &report["counts"][0]), (&false.into(), &serde_json::json!(["firms", 1])));
+    assert_eq!(seen(), before);
 }

@@ -14,7 +14,8 @@ use crate::id::ConsentId;
 /// One series in the list.
 #[derive(Debug, Clone)]
 pub struct Visible {
-    /// What it is. Of another firm's series the newest time is shown only where it
+    /// What it is. Of another firm's series the units of old are not told, and the newest
+    /// time is shown only where it
     /// lies in the shared times, and no finer than the finest bucket that is shared.
     pub info: SeriesInfo,
     /// Whether the asker's firm owns it.
@@ -61,6 +62,7 @@ impl Access {
                 if consents.is_empty() {
                     continue;
                 }
+                info.other_units.clear();
                 info.newest_us = info.newest_us.and_then(|newest| shared_newest(newest, &consents));
                 let key: SeriesKey = info.key.clone();
                 visible.insert(key, Visible { info, own: false, consents });

@@ -2,7 +2,7 @@
 //! still until it is moved.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -28,6 +28,7 @@ pub(crate) struct Memory {
     /// A chunk takes one; a test that closes it in between sees a read in its middle.
     pub(crate) chunks: Semaphore,
     pub(crate) waiting: Semaphore,
+    pub(crate) dead: AtomicBool,
 }
 
 impl Memory {
@@ -96,6 +97,10 @@ impl Source for Memory {
         Ok([gap].into_iter().take(limit).collect())
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.dead.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
         let series = self.series.lock().unwrap();
         let info = |(key, rows): (&SeriesKey, &Vec<(i64, f64)>)| SeriesInfo {
@@ -105,6 +110,7 @@ impl Source for Memory {
             name_en: "Press 1".into(),
             time_zone: "Asia/Seoul".into(),
             unit: "kN".into(),
+            other_units: vec!["tf".into()],
             value_type: ValueType::F64,
             expected_interval_ms: 1_000,
             gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
@@ -145,8 +151,12 @@ impl Complex {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let control = Arc::new(SqliteControl::open(&dir.path().join("control.db")).unwrap());
-        let memory =
-            Arc::new(Memory { series: Mutex::default(), chunks: Semaphore::new(1_000), waiting: Semaphore::new(0) });
+        let memory = Arc::new(Memory {
+            series: Mutex::default(),
+            chunks: Semaphore::new(1_000),
+            waiting: Semaphore::new(0),
+            dead: false.into(),
+        });
         memory.put(&force(), (0..3_000).map(|s| (BEGIN + s * SECOND_US, s as f64)));
         let now_us = Arc::new(AtomicI64::new(NOW));
         let clock: Clock = {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +20,7 @@ pub const NAME: &str = "admin.sock";
 const MAX_COMMAND_BYTES: u64 = 1 << 20;
 /// Longest answer: a page of 1,000 audit entries that each list as much.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
-/// After this a caller that says nothing is let go.
+/// After this a caller that says nothing, or takes nothing, is let go.
 const IDLE: Duration = Duration::from_mins(1);
 
 /// Opens the socket. The caller holds the lock on the data directory, so a file that
@@ -64,8 +64,8 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
     callers.wait().await;
 }
 
-async fn answer(stream: UnixStream, admin: &Admin, stop: &CancellationToken) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
+async fn answer(stream: impl AsyncRead + AsyncWrite, admin: &Admin, stop: &CancellationToken) -> io::Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = String::new();
@@ -83,7 +83,10 @@ async fn answer(stream: UnixStream, admin: &Admin, stop: &CancellationToken) -> 
         };
         let mut line = serde_json::to_vec(&answer)?;
         line.push(b'\n');
-        writer.write_all(&line).await?;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            written = tokio::time::timeout(IDLE, writer.write_all(&line)) => written.map_err(io::Error::other)??,
+        }
     }
 }
 
@@ -107,5 +110,55 @@ impl Client {
         let mut line = String::new();
         (&mut self.stream).take(MAX_ANSWER_BYTES).read_line(&mut line).await.map_err(broken)?;
         serde_json::from_str::<Result<Answer, Refused>>(&line).map_err(|error| broken(error.into()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::access::fixture::Complex;
+    use crate::store::SqliteReadings;
+
+    /// A caller that asks, and takes nothing of an answer that is longer than what is on the way.
+    async fn deaf(complex: &Complex) -> (DuplexStream, DuplexStream, Admin) {
+        let admin = Admin {
+            access: complex.access.clone(),
+            control: complex.control.clone(),
+            fleet: complex.fleet.clone(),
+            readings: Arc::new(SqliteReadings::open(complex.dir.path(), crate::fixture::options()).unwrap()),
+            links: Arc::default(),
+            running: None,
+        };
+        let (mut caller, service) = tokio::io::duplex(32);
+        caller.write_all(b"\"firm_list\"\n").await.unwrap();
+        (caller, service, admin)
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_takes_nothing_is_let_go() {
+        let complex = Complex::new().await;
+        let (_caller, service, admin) = deaf(&complex).await;
+        tokio::time::pause();
+        let ended = answer(service, &admin, &CancellationToken::new()).await;
+        assert_eq!(ended.unwrap_err().to_string(), "deadline has elapsed");
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_takes_nothing_does_not_hold_the_end_up() {
+        let complex = Complex::new().await;
+        let (mut caller, service, admin) = deaf(&complex).await;
+        let stop = CancellationToken::new();
+        let answering = answer(service, &admin, &stop);
+        tokio::pin!(answering);
+        // The first byte of the answer has come, and more than there is room for is behind it.
+        let mut first = [0];
+        tokio::select! {
+            ended = &mut answering => panic!("{ended:?}"),
+            read = caller.read_exact(&mut first) => assert_eq!(read.unwrap(), 1),
+        }
+        stop.cancel();
+        answering.await.unwrap();
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn shown(info: &SeriesInfo) -> Value {
         "path": info.path,
         "name": { "ko": info.name_ko, "en": info.name_en },
         "unit": info.unit,
+        "other_units": info.other_units,
         "type": kind,
         "time_zone": info.time_zone,
         "expected_interval_ms": info.expected_interval_ms,

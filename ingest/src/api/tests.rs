@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
@@ -146,6 +147,7 @@ async fn ones_own_readings_come_in_pages() {
     let (_, page) = json_of(&pages, &pull("&limit=1", 0, 1), token).await;
     assert_eq!(page["readings"], json!([{ "time": "2026-03-02T00:00:00Z", "value": 0.0, "quality": "good" }]));
     assert_eq!(page["series"]["name"]["ko"], "1호 프레스");
+    assert_eq!((&page["series"]["unit"], &page["series"]["other_units"]), (&json!("kN"), &json!(["tf"])));
     assert!(complex.log().await.is_empty(), "one's own reads are not logged");
 }
 
@@ -217,6 +219,7 @@ async fn the_list_says_what_is_shared_and_how() {
     let (_, list) = json_of(&pages, "/v1/series", &complex.partner.1).await;
     let series = &list["series"][0];
     assert_eq!((&series["firm"], &series["own"]), (&json!("hanbit"), &json!(false)));
+    assert_eq!(series["other_units"], json!([]), "the owner's alone");
     assert_eq!(series["newest"], "2026-03-02T00:49:00Z", "no finer than the buckets");
     let shown = &series["consents"][0];
     assert_eq!((&shown["id"], &shown["functions"]), (&json!(consent), &json!(["mean", "max"])));
@@ -236,8 +239,18 @@ async fn a_firm_reads_its_own_log_by_pages() {
     };
     assert_eq!((numbers(&first), &first["next"]), (vec![1, 2, 3], &json!(3)));
     let (_, rest) = json_of(&pages, "/v1/audit?firm=hanbit&after=3", &complex.owner.1).await;
-    assert_eq!((numbers(&rest), &rest["next"]), (vec![4], &Value::Null));
-    assert_eq!(rest["entries"][0]["kind"], "consent_granted");
+    assert_eq!((numbers(&rest), &rest["next"]), (vec![4, 5], &Value::Null));
+    assert_eq!(
+        (&rest["entries"][0]["kind"], &rest["entries"][1]["kind"]),
+        (&json!("consent_granted"), &json!("log_read"))
+    );
+    assert_eq!(rest["entries"][1]["actor"], json!(complex.owner.0.actor()));
+    assert_eq!(rest["entries"][1]["detail"], json!({ "first": 1, "last": 3 }));
+    // Who follows the log is not led on for ever by what that writes.
+    for _ in 0..3 {
+        let (_, own) = json_of(&pages, "/v1/audit?after=5", &complex.owner.1).await;
+        assert_eq!((numbers(&own), &own["entries"][0]["detail"]), (vec![6], &json!({ "first": 4, "last": 5 })));
+    }
     for other in ["hanbit", "nobody"] {
         let (status, problem) = json_of(&pages, &format!("/v1/audit?firm={other}"), &complex.partner.1).await;
         assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("other_firm")));
@@ -327,4 +340,18 @@ async fn a_firm_that_asks_for_too_much_at_once_keeps_nobody_else_out() {
     assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
     drop(taken);
     assert_eq!(get(&pages, "/v1/series", &complex.owner.1).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_dead_store_of_readings_is_not_well() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
+    complex.memory.dead.store(true, Ordering::Relaxed);
+    complex.now_us.fetch_add(SECOND_US, Ordering::Relaxed);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 503);
+    complex.memory.dead.store(false, Ordering::Relaxed);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 503, "asked once a second");
+    complex.now_us.fetch_add(SECOND_US, Ordering::Relaxed);
+    assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
 }

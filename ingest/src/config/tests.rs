@@ -63,3 +63,23 @@ fn a_key_that_every_user_can_read_is_refused() {
     let faults = parse(0o644).unwrap_err();
     assert!(faults.list[0].what.ends_with("can be read by every user of this machine"), "{faults}");
 }
+
+#[test]
+fn links_name_an_address_that_a_browser_can_call() {
+    let parse = |rest: &str| {
+        let text = format!("complex = \"c\"\ndata_dir = \"d\"\n[http]\n{rest}");
+        Config::parse(Path::new("c"), &text).map(|config| config.http)
+    };
+    let at = |address: &str| address.parse().unwrap();
+    let plain = parse("").unwrap();
+    assert_eq!(plain.console_url(at("127.0.0.1:9")).unwrap(), "http://127.0.0.1:9");
+    assert_eq!(plain.console_url(at("0.0.0.0:9")), None);
+    let proxied = parse("behind_proxy = true\n").unwrap();
+    assert_eq!(proxied.console_url(at("10.0.0.5:9")), None, "the proxy has another address");
+    let known = parse("behind_proxy = true\npublic_url = \"https://sandan.example/\"\n").unwrap();
+    assert_eq!(known.console_url(at("0.0.0.0:9")).unwrap(), "https://sandan.example");
+    // Its cookie is marked for TLS, and a browser would not send it back.
+    let faults = parse("behind_proxy = true\npublic_url = \"http://sandan.example\"\n").unwrap_err();
+    assert!(faults.list[0].what.starts_with("`public_url` is http://"), "{faults}");
+    assert!(parse("public_url = \"http://127.0.0.1:7080\"\n").is_ok());
+}

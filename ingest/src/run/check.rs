@@ -1,13 +1,16 @@
 //! `check`: what would be served, without opening a port or changing anything.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
 use super::{RunError, data_dir};
-use crate::admin::{Answer, Command};
+use crate::admin::socket;
 use crate::config::{Config, Listen};
+use crate::store::control::Control;
+use crate::store::sqlite::control::SqliteControl;
+use crate::store::sqlite::look;
 use crate::time::show_duration;
 
 /// What `check` prints.
@@ -56,31 +59,29 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
         http: shown(&config.http.listen, config.http.behind_proxy),
         retention: show_duration(config.retention_us),
         data_dir: dir.display().to_string(),
-        in_use: data_dir::in_use(dir),
+        in_use: in_use(dir),
         files: files(dir),
         counts: Vec::new(),
     };
     // Before the first start there is nothing to count, and looking must not make it.
     if dir.join(data_dir::CONTROL).exists() {
-        let mut door = super::Door::open(config).await?;
-        for command in [Command::FirmList, Command::GatewayList, Command::MemberList, Command::ConsentList] {
-            if let Ok(answer) = door.execute(command).await {
-                report.counts.extend(count(&answer));
-            }
-        }
-        door.close().await;
+        let control = SqliteControl::look(&dir.join(data_dir::CONTROL))?;
+        let gateways = control.gateways().await?;
+        let members = control.members().await?;
+        report.counts = vec![
+            ("firms", control.firms().await?.len()),
+            ("gateways", gateways.iter().filter(|it| it.revoked_us.is_none()).count()),
+            ("members", members.iter().filter(|it| it.revoked_us.is_none()).count()),
+            ("consents", control.consents().await?.len()),
+        ];
     }
     Ok(report)
 }
 
-fn count(answer: &Answer) -> Option<(&'static str, usize)> {
-    match answer {
-        Answer::Firms(list) => Some(("firms", list.len())),
-        Answer::Gateways(list) => Some(("gateways", list.iter().filter(|it| it.revoked_us.is_none()).count())),
-        Answer::Members(list) => Some(("members", list.iter().filter(|it| it.revoked_us.is_none()).count())),
-        Answer::Consents(list) => Some(("consents", list.len())),
-        _ => None,
-    }
+/// Whether a service answers there. The lock is left alone: whoever tries it, if only for
+/// a moment, makes a service that is just starting give up.
+fn in_use(dir: &Path) -> bool {
+    UnixStream::connect(dir.join(socket::NAME)).is_ok()
 }
 
 fn shown(listen: &Listen, behind_proxy: bool) -> String {
@@ -115,6 +116,5 @@ fn files(dir: &Path) -> Vec<FileReport> {
 }
 
 fn version(path: &Path) -> rusqlite::Result<i64> {
-    let file = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    file.pragma_query_value(None, "user_version", |row| row.get(0))
+    look(path)?.pragma_query_value(None, "user_version", |row| row.get(0))
 }

@@ -63,9 +63,3 @@ fn lock(dir: &Path) -> io::Result<Option<File>> {
         Err(error) => Err(error.into()),
     }
 }
-
-/// Whether a process holds the lock; looks only.
-pub(super) fn in_use(dir: &Path) -> bool {
-    let Ok(file) = File::open(dir.join(LOCK)) else { return false };
-    matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
-}

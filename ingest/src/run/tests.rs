@@ -14,7 +14,7 @@ use super::*;
 use crate::admin::{Answer, Command, Grant};
 use crate::audit::{Chain, Verifier};
 use crate::consent::{EventWindow, SharedForm, Status};
-use crate::fixture::{Plant, pressure};
+use crate::fixture::{BOOTED_US, Plant, pressure};
 use crate::store::control::Firm;
 use crate::time::{SECOND_US, system_clock};
 
@@ -42,13 +42,20 @@ async fn happy_path(door: &mut Door) {
     let gateway = "hanbit/press-hall".parse().unwrap();
     let id = || Clone::clone(&gateway);
     let token = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
-    assert!(matches!(token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
+    assert!(matches!(&token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
     let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
     assert_eq!(gateways[0].id, gateway);
-    assert_eq!(door.execute(Command::GatewayRelease { id: id() }).await.unwrap(), Answer::Done);
+    let nothing = door.execute(Command::GatewayRelease { id: id() }).await.unwrap_err();
+    assert!(nothing.message.starts_with("nothing to release"), "{nothing}");
     assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
     let twice = door.execute(Command::GatewayRevoke { id: id() }).await.unwrap_err();
     assert_eq!(twice.message, "gateway `hanbit/press-hall` is revoked already");
+    // A box that lost its token comes back under its name.
+    let again = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
+    assert!(again != token && matches!(again, Answer::Line(token) if token.starts_with("sgw_")));
+    let twice = door.execute(Command::GatewayAdd { id: id() }).await.unwrap_err();
+    assert_eq!(twice.hint, "to give it a new token, revoke it and add it again");
+    assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
 
     let token = door.execute(Command::MemberAdd { firm: firm("saesol"), name: "김하늘".into() }).await.unwrap();
     assert!(matches!(token, Answer::Line(token) if token.starts_with("smb_")));
@@ -84,8 +91,11 @@ async fn happy_path(door: &mut Door) {
     let chain = Chain::Firm(firm("hanbit"));
     let page = Command::AuditPage { chain: chain.clone(), after: 0 };
     let Answer::Audit(entries) = door.execute(page).await.unwrap() else { panic!() };
+    let page = Command::AuditPage { chain: chain.clone(), after: entries.last().unwrap().number };
+    let Answer::Audit(read) = door.execute(page).await.unwrap() else { panic!() };
+    assert_eq!(read.iter().map(|entry| entry.kind).collect::<Vec<_>>(), [crate::audit::Kind::LogRead]);
     let mut verifier = Verifier::new(chain.clone());
-    for entry in &entries {
+    for entry in entries.iter().chain(&read) {
         verifier.take(entry).unwrap();
     }
     let Answer::AuditHolds(head) = door.execute(Command::AuditVerify { chain }).await.unwrap() else { panic!() };
@@ -105,11 +115,20 @@ async fn every_command_works_without_a_service() {
 }
 
 #[tokio::test]
+async fn a_link_that_no_browser_could_call_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::open(data_dir::open(&config(dir.path())).unwrap().unwrap()).await.unwrap();
+    let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }));
+    let refused = admin.execute(Command::OperatorLink).await.unwrap_err();
+    assert!(refused.hint.contains("`public_url`"), "{refused}");
+}
+
+#[tokio::test]
 async fn every_command_works_through_the_socket_of_a_running_service() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
-    let running = Running { sessions: Arc::default(), console_url: "http://127.0.0.1:1".into() };
+    let running = Running { sessions: Arc::default(), console_url: Some("http://127.0.0.1:1".into()) };
     let admin = Arc::new(parts.admin(Arc::default(), Some(running)));
     let path = config.data_dir.join(socket::NAME);
     let stop = CancellationToken::new();
@@ -142,6 +161,24 @@ async fn looking_before_the_first_start_makes_nothing() {
     let report = check(&config).await.unwrap();
     assert!(!report.in_use && report.files.is_empty() && report.counts.is_empty());
     assert!(!config.data_dir.exists());
+}
+
+#[tokio::test]
+async fn after_a_start_the_console_knows_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let admin = parts.admin(Arc::default(), None);
+    admin.execute(add("hanbit")).await.unwrap();
+    admin.execute(Command::GatewayAdd { id: plant.gateway.clone() }).await.unwrap();
+    plant.connect(&parts.stores.readings).await;
+    plant.deliver(&parts.stores.readings, &[pressure(SECOND_US, 1.0)]).await;
+    plant.deliver(&parts.stores.readings, &[pressure(0, 1.0)]).await;
+    drop((admin, parts));
+    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    parts.recall().await.unwrap();
+    assert_eq!(parts.fleet.views().0[0].newest_us, Some(BOOTED_US + SECOND_US));
 }
 
 /// One request on a connection of its own; status and body.
@@ -257,6 +294,9 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
         "{console}"
     );
 
+    let released = door.execute(Command::GatewayRelease { id: Clone::clone(&gateway) }).await.unwrap();
+    assert_eq!(released, Answer::Done);
+
     // A gateway whose token is revoked is told to go, and is gone from the page.
     door.execute(Command::GatewayRevoke { id: gateway }).await.unwrap();
     let goodbye = wire.answer().await;
@@ -266,6 +306,8 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     );
     assert!(!get(http, "/?lang=en", &format!("Cookie: {cookie}")).await.1.contains("hanbit/press-hall"));
 
+    // Whoever says nothing does not hold up the end.
+    let _silent = tokio::net::TcpStream::connect(uplink).await.unwrap();
     end.send("the test is over").unwrap();
     serving.await.unwrap().unwrap();
     assert!(!config.data_dir.join(socket::NAME).exists());

@@ -125,10 +125,6 @@ async fn open(
     if hello.lanes.len() > MAX_LANES {
         return Err(protocol(format!("{} lanes, more than {MAX_LANES}", hello.lanes.len())));
     }
-    // Epochs and sequences are kept in signed 64-bit columns.
-    if i64::try_from(hello.last_epoch).map_or(true, |epoch| epoch == i64::MAX) {
-        return Err(protocol("an epoch that was never given".into()));
-    }
     let lanes = hello
         .lanes
         .iter()
@@ -144,6 +140,10 @@ async fn open(
                 hello.last_epoch
             ));
             Err(End::Status(status, Closed::Protocol(format!("fenced behind epoch {used}"))))
+        }
+        Opening::NeverGranted { granted } => {
+            tracing::warn!(%gateway, granted, named = hello.last_epoch, "a spool names an epoch that was never given");
+            Err(protocol("an epoch that was never given".into()))
         }
         Opening::Granted { epoch, watermarks } => {
             let welcome = v1::Welcome {

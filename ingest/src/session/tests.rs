@@ -13,7 +13,7 @@ use tonic::Code;
 
 use super::*;
 use crate::fixture::{BOOTED_US, Plant, births, options, pressure, values};
-use crate::store::SqliteReadings;
+use crate::store::{Released, SqliteReadings};
 
 mod records;
 
@@ -280,6 +280,12 @@ async fn a_hello_that_is_not_in_order_is_refused_by_name() {
     assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: 65 lanes, more than 64"));
     let (code, message) = refused(|hello| hello.lanes[0].lane.truncate(3)).await;
     assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: a lane id has 16 bytes, not 3"));
+    let never: [fn(&mut v1::Hello); 2] =
+        [|hello| hello.last_epoch = u64::MAX, |hello| hello.last_epoch = i64::MAX.cast_unsigned() - 1];
+    for change in never {
+        let (code, message) = refused(change).await;
+        assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: an epoch that was never given"));
+    }
     let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
     wire.send(clock(&plant, 0)).await;
     assert_eq!(wire.refused().await.message(), "protocol: the first frame is not a Hello");
@@ -325,10 +331,19 @@ async fn a_copied_spool_is_fenced_until_it_is_released() {
     // The live session is not displaced by it.
     wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
     wire.ack_through(2).await;
-    assert!(rig.store.release(&plant.gateway).await.unwrap());
+    // What the live session goes on to send does not take the release back.
+    assert_eq!(rig.store.release(&plant.gateway).await.unwrap(), Released::NextHello);
+    wire.sealed(&plant.seal(&[pressure(2 * SECOND, 3.0)])).await;
+    wire.ack_through(3).await;
     let mut released = rig.hello(&plant).await;
     assert_eq!(released.welcome().await.epoch, live_epoch + 1);
-    assert!(!rig.store.release(&GatewayId::new("hanbit/none").unwrap()).await.unwrap());
+    // It is for one copy: the other is fenced from now on, and so is any further one.
+    for epoch in [live_epoch, copy_epoch] {
+        plant.epoch = epoch;
+        let status = rig.hello(&plant).await.refused().await;
+        assert!(status.message().starts_with("fenced: "), "{status}");
+    }
+    assert_eq!(rig.store.release(&GatewayId::new("hanbit/none").unwrap()).await.unwrap(), Released::NothingFenced);
 }
 
 #[tokio::test]

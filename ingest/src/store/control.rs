@@ -69,6 +69,8 @@ pub struct OperatorEntry {
 #[allow(missing_docs)]
 pub enum Change {
     AddFirm(Firm),
+    /// Adds a gateway, or gives one that was revoked a new token: its series are its own
+    /// for good, and a box that lost its token must come back to them.
     AddGateway {
         id: GatewayId,
         token: TokenHash,

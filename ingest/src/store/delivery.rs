@@ -28,6 +28,21 @@ pub enum Opening {
         /// The last epoch under which records came.
         used: u64,
     },
+    /// The spool names an epoch that no store of this gateway can have granted.
+    NeverGranted {
+        /// The last one that was.
+        granted: u64,
+    },
+}
+
+/// What came of the release of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// The next Hello that would be fenced is let in, and ends a live session of the
+    /// gateway. Stays so until that Hello comes.
+    NextHello,
+    /// Nothing was ever stored of the gateway, so no copy of it is fenced.
+    NothingFenced,
 }
 
 /// Births that the store keeps, with the place of each of their series.

@@ -15,19 +15,19 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::Births;
 use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, TimelineId};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::delivery::Content;
 use super::{
     Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Metrics, Opening, ReadCursor, Readings, Receipt,
-    RefusedSeries, Registered, SeriesInfo, SeriesNo, StoreError, Stored,
+    RefusedSeries, Registered, Released, SeriesInfo, SeriesNo, StoreError, Stored,
 };
 use crate::consent::Permit;
 use compact::Compactor;
 use file::failed;
-use heads::{Head, Heads};
+use heads::Heads;
 use inbox::{Inbox, Now};
 
 mod catalogue;
@@ -39,19 +39,50 @@ mod file;
 mod firm_file;
 mod heads;
 mod inbox;
+mod look;
 mod pack;
 mod read;
 mod rows;
 mod run;
 
 pub use compact::Compaction;
+pub(crate) use look::look;
 
 /// Reads that run at once. More would only share the same disk and cores with the
 /// writer.
 const READERS: usize = 4;
-/// Lookups of sessions that run at once, on connections of their own: a gateway that
-/// comes back must not wait for somebody's long pull.
+/// Look-ups of sessions that run at once, beside these: long reads must not hold up
+/// deliveries.
 const LOOKUPS: usize = 2;
+
+/// Who may read now.
+struct Turns {
+    readers: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { readers: Arc::new(Semaphore::new(READERS)), lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+}
+
+impl Turns {
+    async fn take(of: &Arc<Semaphore>, turns: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+        Arc::clone(of).acquire_many_owned(turns).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// All of them: whoever comes later waits, those who read now are waited for.
+    async fn all(&self) -> Result<[OwnedSemaphorePermit; 2], StoreError> {
+        Ok([Self::take(&self.readers, READERS).await?, Self::take(&self.lookups, LOOKUPS).await?])
+    }
+}
+
+/// How far a spool's epoch may be ahead of what this store has granted, as after a
+/// restore: more sessions than any gateway opens in its life, and few enough that what
+/// one claims never uses the numbers up.
+const EPOCHS_AHEAD: u64 = 1 << 32;
 
 /// How the engine is run.
 #[derive(Clone)]
@@ -60,6 +91,9 @@ pub struct Options {
     pub commit_interval: Duration,
     /// When firms are packed.
     pub compaction: Compaction,
+    /// Bytes of the inbox's log from which readers are held until it can begin anew: some
+    /// seconds of a busy complex. A longer one fills the disk and slows every read.
+    pub log_bytes: u64,
     /// The store's clock, µs since 1970.
     pub now: Now,
 }
@@ -69,6 +103,7 @@ impl Default for Options {
         Self {
             commit_interval: Duration::from_millis(50),
             compaction: Compaction::default(),
+            log_bytes: 64 << 20,
             now: Arc::new(|| {
                 let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -86,6 +121,7 @@ struct Shared {
     heads: Heads,
     metrics: Arc<Metrics>,
     idle: Mutex<Vec<Connection>>,
+    turns: Turns,
     #[cfg(test)]
     crash_at: Mutex<Option<&'static str>>,
 }
@@ -96,8 +132,6 @@ pub struct SqliteReadings {
     compactor: Compactor,
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
-    readers: Arc<Semaphore>,
-    lookups: Arc<Semaphore>,
 }
 
 impl SqliteReadings {
@@ -120,8 +154,7 @@ impl SqliteReadings {
             .map_err(failed("reading the inbox"))?;
         let uuid = Uuid::from_slice(&uuid).map_err(|error| StoreError::Damaged(error.to_string()))?;
         let timeline = TimelineId::from_bytes(&timeline).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        compact::recover(dir, uuid, &conn)?;
-        let heads = load_heads(&conn)?;
+        let heads = compact::recover(dir, uuid, &conn)?;
         let metrics = Arc::new(Metrics::default());
         let inbox =
             Arc::new(Inbox::start(conn, options.commit_interval, Arc::clone(&options.now), Arc::clone(&metrics))?);
@@ -133,17 +166,12 @@ impl SqliteReadings {
             heads,
             metrics,
             idle: Mutex::default(),
+            turns: Turns::default(),
             #[cfg(test)]
             crash_at: Mutex::default(),
         });
         let compactor = Compactor::start(Arc::clone(&shared), Arc::clone(&inbox))?;
-        Ok(Self {
-            compactor,
-            inbox,
-            shared,
-            readers: Arc::new(Semaphore::new(READERS)),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
-        })
+        Ok(Self { compactor, inbox, shared })
     }
 
     /// Runs a read of a pull or a page.
@@ -151,24 +179,24 @@ impl SqliteReadings {
         &self,
         run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.reading_in(&self.readers, run).await
+        let turn = Turns::take(&self.shared.turns.readers, 1).await?;
+        self.read_in(turn, run).await
     }
 
-    /// Runs a read of a session.
+    /// As [`reading`](Self::reading), for a session.
     async fn looking_up<T: Send + 'static>(
         &self,
-        run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
+        run: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.reading_in(&self.lookups, run).await
+        let turn = Turns::take(&self.shared.turns.lookups, 1).await?;
+        self.read_in(turn, |_, conn| run(conn)).await
     }
 
-    /// Runs a read of the inbox on a thread that may block, in one snapshot.
-    async fn reading_in<T: Send + 'static>(
+    async fn read_in<T: Send + 'static>(
         &self,
-        turns: &Arc<Semaphore>,
+        turn: OwnedSemaphorePermit,
         run: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let shared = Arc::clone(&self.shared);
         let read = move || {
             let _turn = turn;
@@ -194,31 +222,6 @@ fn pin(conn: &Connection) -> Result<(), StoreError> {
         conn.prepare_cached("SELECT one FROM store")?.query_row([], |_| Ok(()))
     };
     pin().map_err(failed("reading the inbox"))
-}
-
-/// Row headers alone: payloads stay unread on their overflow pages.
-fn load_heads(conn: &Connection) -> Result<Heads, StoreError> {
-    let heads = Heads::default();
-    let load = || {
-        let mut select = conn.prepare(
-            "SELECT id, firm, first_us, last_us, received_us, readings, length(payload) FROM record ORDER BY id",
-        )?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let head = Head {
-                id: row.get(0)?,
-                first_us: row.get(2)?,
-                last_us: row.get(3)?,
-                received_us: row.get(4)?,
-                readings: row.get::<_, i64>(5)?.cast_unsigned(),
-                bytes: row.get::<_, i64>(6)?.cast_unsigned(),
-            };
-            heads.add(row.get(1)?, head, &[]);
-        }
-        Ok(())
-    };
-    load().map_err(failed("reading the inbox"))?;
-    Ok(heads)
 }
 
 impl Shared {
@@ -311,14 +314,23 @@ impl Readings for SqliteReadings {
                 let (granted, used): (i64, i64) = conn
                     .prepare_cached("SELECT granted, used FROM gateway WHERE number = ?1")?
                     .query_row([numbers.gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let used = used.cast_unsigned();
-                if last_epoch < used {
-                    return Ok(Opening::Fenced { used });
+                let (used, granted) = (Used::from_column(used), granted.cast_unsigned());
+                if last_epoch < used.epoch && !used.released {
+                    return Ok(Opening::Fenced { used: used.epoch });
+                }
+                if last_epoch > granted.saturating_add(EPOCHS_AHEAD) {
+                    return Ok(Opening::NeverGranted { granted });
                 }
                 // A spool may know a later epoch than a store that was restored.
-                let epoch = granted.cast_unsigned().max(last_epoch) + 1;
-                conn.prepare_cached("UPDATE gateway SET granted = ?2 WHERE number = ?1")?
-                    .execute([numbers.gateway, epoch.cast_signed()])?;
+                let epoch = granted.max(last_epoch) + 1;
+                // Whoever a release lets in is the gateway from here on; any other copy is
+                // fenced, also before the first record comes.
+                let used = if last_epoch < used.epoch { Used { epoch, released: false } } else { used };
+                conn.prepare_cached("UPDATE gateway SET granted = ?2, used = ?3 WHERE number = ?1")?.execute([
+                    numbers.gateway,
+                    epoch.cast_signed(),
+                    used.to_column(),
+                ])?;
                 let watermarks = lanes
                     .into_iter()
                     .map(|lane| Ok((lane, watermark(conn, &gateway, lane)?)))
@@ -328,17 +340,17 @@ impl Readings for SqliteReadings {
             .await
     }
 
-    async fn release(&self, gateway: &GatewayId) -> Result<bool, StoreError> {
+    async fn release(&self, gateway: &GatewayId) -> Result<Released, StoreError> {
         let gateway = gateway.clone();
         let release = move |conn: &Connection, _: &mut inbox::Group| {
-            conn.execute("UPDATE gateway SET used = 0 WHERE id = ?1", [gateway.as_str()])
+            conn.execute("UPDATE gateway SET used = -abs(used) WHERE id = ?1 AND used <> 0", [gateway.as_str()])
         };
-        Ok(self.inbox.write(0, release).await? > 0)
+        Ok(if self.inbox.write(0, release).await? > 0 { Released::NextHello } else { Released::NothingFenced })
     }
 
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError> {
         let gateway = gateway.clone();
-        self.looking_up(move |_, conn| watermark(conn, &gateway, lane).map_err(failed("reading a watermark"))).await
+        self.looking_up(move |conn| watermark(conn, &gateway, lane).map_err(failed("reading a watermark"))).await
     }
 
     async fn register(&self, gateway: &GatewayId, births: Births) -> Result<Arc<Registered>, StoreError> {
@@ -346,7 +358,7 @@ impl Readings for SqliteReadings {
         // Births come with every session, and are seldom new: no neighbour waits for those.
         let (births, as_before) = {
             let gateway = gateway.clone();
-            self.reading(move |_, conn| {
+            self.looking_up(move |conn| {
                 catalogue::as_before(conn, &gateway, &births).map(|as_before| (births, as_before))
             })
             .await?
@@ -363,7 +375,7 @@ impl Readings for SqliteReadings {
 
     async fn registered(&self, gateway: &GatewayId, hash: BirthsHash) -> Result<Option<Arc<Registered>>, StoreError> {
         let gateway = gateway.clone();
-        self.looking_up(move |_, conn| Ok(catalogue::registered(conn, &gateway, hash)?.map(Arc::new))).await
+        self.looking_up(move |conn| Ok(catalogue::registered(conn, &gateway, hash)?.map(Arc::new))).await
     }
 
     async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError> {
@@ -382,7 +394,7 @@ impl Readings for SqliteReadings {
 
     async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<i64>, StoreError> {
         let gateway = gateway.clone();
-        self.looking_up(move |_, conn| clock(conn, &gateway, boot).map_err(failed("reading a clock"))).await
+        self.looking_up(move |conn| clock(conn, &gateway, boot).map_err(failed("reading a clock"))).await
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Receipt, StoreError> {
@@ -427,6 +439,14 @@ impl Readings for SqliteReadings {
     async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError> {
         let gateway = gateway.clone();
         self.reading(move |_, conn| facts::lanes(conn, &gateway)).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        if !self.inbox.is_alive() {
+            return Err(StoreError::Closed);
+        }
+        // What pins the view is a read already.
+        self.looking_up(|_| Ok(())).await
     }
 
     async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError> {
@@ -480,6 +500,25 @@ fn settled(shared: &Shared, delivery: &Delivery, stored: Stored, head: Option<de
         _ => {}
     }
     stored
+}
+
+/// The newest epoch under which a record of a gateway came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Used {
+    epoch: u64,
+    /// The next Hello that is behind it is let in.
+    released: bool,
+}
+
+impl Used {
+    /// In the column a released one is negative.
+    fn from_column(used: i64) -> Self {
+        Self { epoch: used.unsigned_abs(), released: used < 0 }
+    }
+    fn to_column(self) -> i64 {
+        let epoch = self.epoch.cast_signed();
+        if self.released { -epoch } else { epoch }
+    }
 }
 
 fn watermark(conn: &Connection, gateway: &GatewayId, lane: LaneId) -> rusqlite::Result<u64> {

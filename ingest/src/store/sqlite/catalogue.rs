@@ -1,6 +1,8 @@
 //! The catalogue: which series a firm has, who owns them, and under which numbers
 //! their versions are stored.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::{Births, Series};
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, IdError, MetricId, SeriesKey};
@@ -320,6 +322,13 @@ fn current(newest: &[Option<i64>]) -> Option<usize> {
     (0..newest.len()).max_by_key(|&index| (newest[index], index))
 }
 
+/// Units but the current one in which there are readings.
+fn other_units<'a>(versions: impl Iterator<Item = (&'a str, &'a Option<i64>)>, current: &str) -> Vec<String> {
+    let stored = versions.filter(|(unit, newest)| *unit != current && newest.is_some());
+    let units: BTreeSet<&str> = stored.map(|(unit, _)| unit).collect();
+    units.into_iter().map(str::to_owned).collect()
+}
+
 /// The versions of a series that a read gives: all that have the unit of the current
 /// one. Readings in another unit would be taken for what they are not.
 pub(super) fn readable_versions(
@@ -400,6 +409,7 @@ pub(super) fn list(
             name_en,
             time_zone,
             unit: row.unit.clone(),
+            other_units: other_units(versions.iter().map(|row| row.unit.as_str()).zip(&newest), &row.unit),
             value_type: ValueType::try_from(row.value_type).unwrap_or_default(),
             expected_interval_ms: row.interval,
             gateway: GatewayId::new(&row.gateway).map_err(damaged)?,

@@ -5,16 +5,19 @@
 //! leaves rows that the mark declares packed, and the next start deletes them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 use sandan_proto::id::FirmId;
 use tokio::sync::oneshot;
 
 use super::file::failed;
+use super::heads::{Head, Heads, Load};
 use super::inbox::Inbox;
 use super::rows::{self, Places};
 use super::run::Run;
@@ -27,9 +30,13 @@ pub struct Compaction {
     /// Readings for each of its series on average. pco is at its best from a few
     /// thousand on.
     pub readings_per_series: u64,
-    /// Bytes of payload: bounds what a read decodes, and the memory of one compaction
-    /// (about four times as much).
+    /// Bytes of payload: bounds what a read decodes.
     pub bytes: u64,
+    /// Readings altogether: bounds the memory of one compaction, 20 to 50 bytes a reading;
+    /// a payload of booleans has a million of them in a MiB.
+    pub readings: u64,
+    /// Rows: bounds what one compaction and one read look up.
+    pub rows: u64,
     /// Age of the oldest row: keeps the inbox, and so a restart, short.
     pub age: Duration,
     /// How often this is looked at. None: only when it is asked for.
@@ -41,9 +48,18 @@ impl Default for Compaction {
         Self {
             readings_per_series: 4_096,
             bytes: 32 << 20,
+            readings: 2 << 20,
+            rows: 16_384,
             age: Duration::from_hours(1),
             check: Some(Duration::from_secs(5)),
         }
+    }
+}
+
+impl Compaction {
+    /// What one pass takes at most, and what makes a firm due.
+    fn load(&self) -> Load {
+        Load { rows: self.rows, readings: self.readings, bytes: self.bytes }
     }
 }
 
@@ -108,7 +124,7 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
                 drop(done.send(result));
             }
             Err(RecvTimeoutError::Timeout) => {
-                if let Err(error) = compact_due(shared, inbox) {
+                if let Err(error) = compact_due(shared, inbox).and(shorten_log(shared, inbox)) {
                     shared.metrics.compaction_failures.add(1);
                     tracing::error!(%error, source = ?std::error::Error::source(&error), "compaction failed; it is tried again");
                 }
@@ -118,17 +134,31 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
     }
 }
 
+/// Begins the inbox's log anew once it is long. The engine does so by itself in a moment
+/// without readers, which does not come while reads overlap: so the next ones are held
+/// until those in hand are done. Commits go on meanwhile.
+pub(super) fn shorten_log(shared: &Shared, inbox: &Inbox) -> Result<(), StoreError> {
+    let path = shared.dir.join("inbox.db-wal");
+    if std::fs::metadata(&path).map_or(0, |log| log.len()) < shared.options.log_bytes {
+        return Ok(());
+    }
+    let waiting = tokio::runtime::Builder::new_current_thread().build();
+    let waiting = waiting.map_err(|source| StoreError::Io { path, source })?;
+    let _held = waiting.block_on(shared.turns.all())?;
+    inbox.begin_log_anew()
+}
+
 /// Packs the firms that are due, one pass each, so that none waits for another's backlog.
 fn compact_due(shared: &Shared, inbox: &Inbox) -> Result<(), StoreError> {
     let rules = &shared.options.compaction;
     let age_us = i64::try_from(rules.age.as_micros()).unwrap_or(i64::MAX);
     let reader = shared.reader()?;
     let mut first_error = None;
-    for (firm, readings, bytes, oldest_us) in shared.heads.waiting() {
+    for (firm, load, oldest_us) in shared.heads.waiting() {
         let old = (shared.options.now)().saturating_sub(oldest_us) >= age_us;
-        let due = old || bytes >= rules.bytes || {
+        let due = old || load.reaches(rules.load()) || {
             let series = catalogue::count_series(&reader, firm)?.max(1);
-            readings >= series.saturating_mul(rules.readings_per_series)
+            load.readings >= series.saturating_mul(rules.readings_per_series)
         };
         if due {
             // One firm's damaged file must not keep the others in the inbox.
@@ -153,7 +183,7 @@ fn compact_all(shared: &Shared, inbox: &Inbox, firm: &FirmId) -> Result<(), Stor
 
 /// One pass over one firm: false when there was nothing to pack.
 fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError> {
-    let rows = shared.heads.oldest(firm, shared.options.compaction.bytes);
+    let rows = shared.heads.oldest(firm, shared.options.compaction.load());
     let Some(last) = rows.last() else { return Ok(false) };
     let mark = last.id;
     let reader = shared.reader()?;
@@ -171,18 +201,16 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     runs.values_mut().for_each(Run::sort);
     if mark > packed_through {
         firm_file::append(&mut file, mark, runs)?;
+        shared.metrics.compacted_readings.add(readings);
     }
     shared.crash_point("packed")?;
-    let gone = shared.heads.remove_through(firm, mark);
-    for ids in gone.chunks(DELETED_AT_ONCE) {
-        let ids = ids.to_vec();
-        inbox.write_blocking(move |conn, _| {
-            let places = vec!["?"; ids.len()].join(",");
-            conn.execute(&format!("DELETE FROM record WHERE id IN ({places})"), params_from_iter(ids))
-        })?;
+    for packed in rows.chunks(DELETED_AT_ONCE) {
+        let ids: Vec<_> = packed.iter().map(|head| head.id).collect();
+        inbox.write_blocking(move |conn, _| delete(conn, &ids))?;
     }
+    // Last, so that what could not be deleted is tried again. Readers go by the mark.
+    shared.heads.remove_through(firm, mark);
     shared.metrics.compactions.add(1);
-    shared.metrics.compacted_readings.add(readings);
     Ok(true)
 }
 
@@ -207,23 +235,61 @@ fn gather(
     )
 }
 
-/// Deletes what a crash left between a firm file's commit and the inbox's.
-pub(super) fn recover(shared_dir: &std::path::Path, uuid: uuid::Uuid, inbox: &Connection) -> Result<(), StoreError> {
-    let failed = failed("recovering the inbox");
-    let firms = || {
-        inbox
-            .prepare("SELECT DISTINCT firm FROM record")?
-            .query_map([], |row| row.get::<_, i64>(0))?
-            .collect::<rusqlite::Result<Vec<_>>>()
-    };
-    for firm in firms().map_err(&failed)? {
-        let Some(file) = firm_file::open_to_read(shared_dir, firm)? else { continue };
-        let mark = firm_file::mark(&file, uuid)?;
-        let deleted =
-            inbox.execute("DELETE FROM record WHERE firm = ?1 AND id <= ?2", [firm, mark]).map_err(&failed)?;
-        if deleted > 0 {
-            tracing::info!(firm, deleted, "inbox rows that were packed before the last stop are gone");
+fn delete(conn: &Connection, ids: &[i64]) -> rusqlite::Result<usize> {
+    let places = vec!["?"; ids.len()].join(",");
+    conn.execute(&format!("DELETE FROM record WHERE id IN ({places})"), params_from_iter(ids))
+}
+
+/// The heads of what waits for compaction, after deleting what a crash left between a
+/// firm file's commit and the inbox's. One pass over the rows' headers: payloads stay
+/// unread on their overflow pages.
+pub(super) fn recover(dir: &Path, uuid: uuid::Uuid, inbox: &Connection) -> Result<Heads, StoreError> {
+    let failed = failed("reading the inbox");
+    let heads = Heads::default();
+    let mut marks = HashMap::<i64, i64>::new();
+    let mut packed = Vec::new();
+    let mut select = inbox
+        .prepare("SELECT id, firm, first_us, last_us, received_us, readings, length(payload) FROM record ORDER BY id")
+        .map_err(&failed)?;
+    let mut rows = select.query([]).map_err(&failed)?;
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let (firm, head) = head(row).map_err(&failed)?;
+        let mark = match marks.entry(firm) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(match firm_file::open_to_read(dir, firm)? {
+                Some(file) => firm_file::mark(&file, uuid)?,
+                None => 0,
+            }),
+        };
+        if head.id <= mark {
+            packed.push(head.id);
+        } else {
+            heads.add(firm, head, &[]);
         }
     }
-    Ok(())
+    drop(rows);
+    if !packed.is_empty() {
+        let run = || {
+            let tx = inbox.unchecked_transaction()?;
+            for ids in packed.chunks(DELETED_AT_ONCE) {
+                delete(&tx, ids)?;
+            }
+            tx.commit()
+        };
+        run().map_err(&failed)?;
+        tracing::info!(rows = packed.len(), "inbox rows that were packed before the last stop are gone");
+    }
+    Ok(heads)
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<(i64, Head)> {
+    let head = Head {
+        id: row.get(0)?,
+        first_us: row.get(2)?,
+        last_us: row.get(3)?,
+        received_us: row.get(4)?,
+        readings: row.get::<_, i64>(5)?.cast_unsigned(),
+        bytes: row.get::<_, i64>(6)?.cast_unsigned(),
+    };
+    Ok((row.get(1)?, head))
 }

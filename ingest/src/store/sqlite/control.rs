@@ -110,6 +110,18 @@ impl SqliteControl {
         Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
     }
 
+    /// Opens a file that is there to look at it; changes are refused.
+    pub fn look(path: &Path) -> Result<Self, ControlError> {
+        let connection = super::look(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found != SCHEMA_VERSION {
+            return Err(engine(format!("control.db has layout {found}, this build knows {SCHEMA_VERSION}")));
+        }
+        let only = Arc::new(Mutex::new(connection));
+        Ok(Self { writer: only.clone(), reader: only })
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
@@ -206,7 +218,7 @@ fn firm_exists(tx: &Transaction<'_>, firm: &FirmId) -> Result<(), ControlError> 
     }
 }
 
-/// Inserts; a row that is there already is said so.
+/// Inserts; a row that is there already, and in force, is said so.
 fn insert(
     tx: &Transaction<'_>,
     sql: &str,
@@ -215,7 +227,8 @@ fn insert(
     id: &impl ToString,
 ) -> Result<(), ControlError> {
     match tx.prepare_cached(sql)?.execute(args) {
-        Ok(_) => Ok(()),
+        Ok(1) => Ok(()),
+        Ok(_) => Err(ControlError::Exists { kind, id: id.to_string() }),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
             Err(ControlError::Exists { kind, id: id.to_string() })
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
+use super::Used;
 use super::heads::Head;
 use super::inbox::{Group, is_about_data, savepoint};
 use crate::store::delivery::{Content, Delivery, Letter, Place, Stored, place};
@@ -31,7 +32,7 @@ struct Gateway {
     number: i64,
     firm: i64,
     granted: u64,
-    used: u64,
+    used: Used,
 }
 
 struct Lane {
@@ -56,9 +57,11 @@ pub(super) fn store(
         Place::Ahead => return Ok((Stored::Ahead { through: lane.through }, None)),
         Place::Next => {}
     }
-    if gateway.used != delivery.epoch {
+    if gateway.used.epoch != delivery.epoch {
+        // A release stays in force while the other copy goes on.
+        let used = Used { epoch: delivery.epoch, ..gateway.used };
         conn.prepare_cached("UPDATE gateway SET used = ?2 WHERE number = ?1")?
-            .execute(params![gateway.number, delivery.epoch.cast_signed()])?;
+            .execute(params![gateway.number, used.to_column()])?;
     }
     let commit = group.commit_number(conn, gateway.firm)?;
     let now_us = group.now_us;
@@ -80,7 +83,7 @@ fn gateway(conn: &Connection, delivery: &Delivery) -> rusqlite::Result<Option<Ga
                 number: row.get(0)?,
                 firm: row.get(1)?,
                 granted: row.get::<_, i64>(2)?.cast_unsigned(),
-                used: row.get::<_, i64>(3)?.cast_unsigned(),
+                used: Used::from_column(row.get(3)?),
             })
         })
         .optional()

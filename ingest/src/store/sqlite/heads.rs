@@ -17,6 +17,21 @@ pub(super) struct Head {
     pub bytes: u64,
 }
 
+/// How much some rows are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub rows: u64,
+    pub readings: u64,
+    pub bytes: u64,
+}
+
+impl Load {
+    /// Whether any of it is as much as in `most`.
+    pub(super) fn reaches(self, most: Self) -> bool {
+        self.rows >= most.rows || self.readings >= most.readings || self.bytes >= most.bytes
+    }
+}
+
 /// What is known of one firm.
 #[derive(Debug, Default)]
 pub(super) struct FirmHeads {
@@ -67,39 +82,40 @@ impl Heads {
         rows.iter().filter(|head| head.first_us < to_us && head.last_us >= from_us).copied().collect()
     }
 
-    /// The oldest rows of a firm, at least one where there is one, up to about `bytes`.
-    pub(super) fn oldest(&self, firm: i64, bytes: u64) -> Vec<Head> {
+    /// The oldest rows of a firm, at least one where there is one, up to about `most`.
+    pub(super) fn oldest(&self, firm: i64, most: Load) -> Vec<Head> {
         let firms = self.firms();
         let rows = firms.get(&firm).map_or(&[][..], |heads| &heads.rows);
-        let mut sum = 0;
+        let mut sum = Load::default();
         rows.iter()
             .take_while(|head| {
-                let fits = sum < bytes;
-                sum += head.bytes;
+                let fits = sum.rows == 0 || !sum.reaches(most);
+                sum =
+                    Load { rows: sum.rows + 1, readings: sum.readings + head.readings, bytes: sum.bytes + head.bytes };
                 fits
             })
             .copied()
             .collect()
     }
 
-    /// Forgets the rows of a firm up to an id and gives their ids.
-    pub(super) fn remove_through(&self, firm: i64, id: i64) -> Vec<i64> {
+    /// Forgets the rows of a firm up to an id.
+    pub(super) fn remove_through(&self, firm: i64, id: i64) {
         let mut firms = self.firms();
-        let Some(heads) = firms.get_mut(&firm) else { return Vec::new() };
+        let Some(heads) = firms.get_mut(&firm) else { return };
         let end = heads.rows.partition_point(|head| head.id <= id);
         let gone: Vec<Head> = heads.rows.drain(..end).collect();
         heads.readings -= gone.iter().map(|head| head.readings).sum::<u64>();
         heads.bytes -= gone.iter().map(|head| head.bytes).sum::<u64>();
-        gone.into_iter().map(|head| head.id).collect()
     }
 
-    /// Readings, bytes and the oldest arrival of each firm that has rows.
-    pub(super) fn waiting(&self) -> Vec<(i64, u64, u64, i64)> {
+    /// What waits of each firm that has rows, and when the oldest of them came.
+    pub(super) fn waiting(&self) -> Vec<(i64, Load, i64)> {
         let firms = self.firms();
         firms
             .iter()
             .filter_map(|(&firm, heads)| {
-                heads.rows.first().map(|oldest| (firm, heads.readings, heads.bytes, oldest.received_us))
+                let load = Load { rows: heads.rows.len() as u64, readings: heads.readings, bytes: heads.bytes };
+                heads.rows.first().map(|oldest| (firm, load, oldest.received_us))
             })
             .collect()
     }

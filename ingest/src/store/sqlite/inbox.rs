@@ -29,6 +29,12 @@ type Job = Box<dyn FnOnce(&Connection, &mut Group) -> Settle + Send>;
 /// Called with none once the group is synced, or with why its outcome is not known.
 type Settle = Box<dyn FnOnce(Option<&str>) + Send>;
 
+enum Order {
+    Job(Job),
+    /// To be done between two commits.
+    BeginLogAnew(oneshot::Sender<Result<(), StoreError>>),
+}
+
 /// What the jobs of one group share.
 pub(super) struct Group {
     /// The store's clock at the beginning of the group.
@@ -55,7 +61,7 @@ pub(super) type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// Handle of the writer. Dropping it commits what is queued and closes the file.
 pub(super) struct Inbox {
-    jobs: Option<mpsc::Sender<Job>>,
+    orders: Option<mpsc::Sender<Order>>,
     room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -69,13 +75,13 @@ impl Inbox {
         now: Now,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
-        let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
+        let (orders, queue) = mpsc::channel(QUEUED_JOBS);
         let thread = std::thread::Builder::new()
             .name("inbox-writer".into())
             .spawn(move || write(&conn, queue, interval, &now, &metrics))
             .map_err(|source| StoreError::Io { path: "inbox-writer".into(), source })?;
         Ok(Self {
-            jobs: Some(jobs),
+            orders: Some(orders),
             room: Arc::new(Semaphore::new(QUEUED_KIB as usize)),
             thread: Mutex::new(Some(thread)),
         })
@@ -90,7 +96,8 @@ impl Inbox {
         settle: impl FnOnce(Result<T, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let room = self.room(bytes).await?;
-        self.sender()?.send(job(room, run, settle)).await.map_err(|_| StoreError::Closed)
+        let job = Order::Job(job(room, run, settle));
+        self.sender()?.send(job).await.map_err(|_| StoreError::Closed)
     }
 
     /// Runs a job and waits until it is synced.
@@ -110,8 +117,21 @@ impl Inbox {
         run: impl FnOnce(&Connection, &mut Group) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (done, receipt) = oneshot::channel();
-        let job = job(None, run, move |result| drop(done.send(result)));
+        let job = Order::Job(job(None, run, move |result| drop(done.send(result))));
         self.sender()?.blocking_send(job).map_err(|_| StoreError::Closed)?;
+        receipt.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Whether the writer still takes jobs. It ends before its time only by a panic.
+    pub(super) fn is_alive(&self) -> bool {
+        self.orders.as_ref().is_some_and(|orders| !orders.is_closed())
+    }
+
+    /// Copies the log into the file and cuts it to nothing, for which no reader may hold on
+    /// to it. From a thread outside the runtime.
+    pub(super) fn begin_log_anew(&self) -> Result<(), StoreError> {
+        let (done, receipt) = oneshot::channel();
+        self.sender()?.blocking_send(Order::BeginLogAnew(done)).map_err(|_| StoreError::Closed)?;
         receipt.blocking_recv().unwrap_or(Err(StoreError::Closed))
     }
 
@@ -123,14 +143,14 @@ impl Inbox {
         Arc::clone(&self.room).acquire_many_owned(kib).await.map(Some).map_err(|_| StoreError::Closed)
     }
 
-    fn sender(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
-        self.jobs.as_ref().ok_or(StoreError::Closed)
+    fn sender(&self) -> Result<&mpsc::Sender<Order>, StoreError> {
+        self.orders.as_ref().ok_or(StoreError::Closed)
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.orders = None;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the writer was already printed; there is nothing to add here.
@@ -160,7 +180,7 @@ fn job<T: Send + 'static>(
     })
 }
 
-fn write(conn: &Connection, mut queue: mpsc::Receiver<Job>, interval: Duration, now: &Now, metrics: &Metrics) {
+fn write(conn: &Connection, mut queue: mpsc::Receiver<Order>, interval: Duration, now: &Now, metrics: &Metrics) {
     let mut last: Option<Instant> = None;
     while let Some(first) = queue.blocking_recv() {
         if let Some(rest) = last.and_then(|last| interval.checked_sub(last.elapsed())) {
@@ -168,13 +188,29 @@ fn write(conn: &Connection, mut queue: mpsc::Receiver<Job>, interval: Duration, 
         }
         let began = Instant::now();
         last = Some(began);
-        let mut jobs = vec![first];
-        while let Ok(job) = queue.try_recv() {
-            jobs.push(job);
+        let (mut jobs, mut anew) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(order) = next {
+            match order {
+                Order::Job(job) => jobs.push(job),
+                Order::BeginLogAnew(done) => anew.push(done),
+            }
+            next = queue.try_recv().ok();
         }
-        commit(conn, jobs, now(), metrics);
-        metrics.commit_latency.observe(began.elapsed());
+        if !jobs.is_empty() {
+            commit(conn, jobs, now(), metrics);
+            metrics.commit_latency.observe(began.elapsed());
+        }
+        for done in anew {
+            drop(done.send(begin_log_anew(conn)));
+        }
     }
+}
+
+fn begin_log_anew(conn: &Connection) -> Result<(), StoreError> {
+    const WHAT: &str = "shortening the inbox's log";
+    let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed(WHAT))?;
+    if busy { Err(StoreError::Engine { what: WHAT, source: "a reader holds on to it".into() }) } else { Ok(()) }
 }
 
 fn commit(conn: &Connection, jobs: Vec<Job>, now_us: i64, metrics: &Metrics) {

@@ -16,7 +16,7 @@ CREATE TABLE gateway (
     firm       INTEGER NOT NULL REFERENCES firm (number),
     id         TEXT NOT NULL UNIQUE,
     granted    INTEGER NOT NULL DEFAULT 0,      -- the newest epoch handed out
-    used       INTEGER NOT NULL DEFAULT 0,      -- the newest epoch under which a record came
+    used       INTEGER NOT NULL DEFAULT 0,      -- the newest epoch under which a record came; negative once released
     dead_bytes INTEGER NOT NULL DEFAULT 0       -- kept bytes of dead letters
 ) STRICT;
 

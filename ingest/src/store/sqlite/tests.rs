@@ -359,7 +359,9 @@ async fn a_changed_unit_is_a_new_version_and_is_never_mixed() {
     plant.connect(&store).await;
     plant.deliver(&store, &[pressure(SECOND / 2, 2.0)]).await;
     let info = |series: Vec<SeriesInfo>, key| series.into_iter().find(|info| info.key == key).unwrap();
-    let unit = info(store.series(&plant.firm()).await.unwrap(), plant.key(0)).unit;
+    let shown = info(store.series(&plant.firm()).await.unwrap(), plant.key(0));
+    assert_eq!(shown.other_units, ["MPa"], "what is stored and not read is named");
+    let unit = shown.unit;
     assert_eq!((unit.as_str(), values(&store, plant.key(0)).await), ("kPa", vec![1000.0]));
     assert_eq!(values(&store, plant.key(2)).await, [1.0], "what kept its unit is whole");
 }
@@ -484,4 +486,72 @@ async fn a_record_of_many_dead_columns_costs_a_few_rows() {
     let counts = store.dead_letters(&plant.gateway).await.unwrap();
     assert_eq!((kept, counts[0].letters, counts[0].readings), (65, 1_000, 1_000));
     assert_eq!(store.metrics().dead_letters(), [(DeadLetterReason::UnknownSeries, 1_000, 1_000)]);
+}
+
+#[tokio::test]
+async fn rows_that_could_not_be_deleted_are_deleted_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    unruly(&mut plant, &store).await;
+    let before = everything(&store, &plant).await;
+    behind(&dir)
+        .execute_batch("CREATE TRIGGER kept BEFORE DELETE ON record BEGIN SELECT RAISE(ABORT, 'not now'); END")
+        .unwrap();
+    store.compact(&plant.firm()).await.unwrap_err();
+    assert_eq!((inbox_rows(&dir), everything(&store, &plant).await), (8, before.clone()));
+    behind(&dir).execute_batch("DROP TRIGGER kept").unwrap();
+    store.compact(&plant.firm()).await.unwrap();
+    assert_eq!((inbox_rows(&dir), everything(&store, &plant).await), (0, before));
+    assert_eq!(store.metrics().compacted_readings.get(), 8 * 7, "packed once");
+}
+
+#[test]
+fn one_compaction_is_bounded_in_rows_readings_and_bytes() {
+    let heads = Heads::default();
+    for id in 0..10 {
+        let head = heads::Head { id, first_us: 0, last_us: 0, received_us: 0, readings: 5, bytes: 7 };
+        heads.add(1, head, &[]);
+    }
+    let most = heads::Load { rows: 9, readings: 1_000, bytes: 1_000 };
+    for (most, rows) in [
+        (most, 9),
+        (heads::Load { readings: 11, ..most }, 3),
+        (heads::Load { bytes: 14, ..most }, 2),
+        (heads::Load { bytes: 0, ..most }, 1),
+    ] {
+        assert_eq!(heads.oldest(1, most).len(), rows);
+        assert!(heads.waiting()[0].1.reaches(most));
+    }
+    assert!(!heads.waiting()[0].1.reaches(heads::Load { rows: 11, readings: 51, bytes: 71 }));
+}
+
+#[tokio::test]
+async fn a_long_log_begins_anew_between_two_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteReadings::open(dir.path(), Options { log_bytes: 1, ..options() }).unwrap();
+    let log_bytes = || std::fs::metadata(dir.path().join("inbox.db-wal")).unwrap().len();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let registered = plant.connect(&store).await;
+    // A read in the middle, which holds on to the log as it was then.
+    let turn = Turns::take(&store.shared.turns.readers, 1).await.unwrap();
+    let reader = store.shared.reader().unwrap();
+    pin(&reader).unwrap();
+    let shortening = {
+        let (shared, inbox) = (Arc::clone(&store.shared), Arc::clone(&store.inbox));
+        std::thread::spawn(move || compact::shorten_log(&shared, &inbox))
+    };
+    while store.shared.turns.readers.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // The next read would wait; deliveries do not.
+    let sealed = plant.seal(&[pressure(0, 1.0)]);
+    let delivered = store.deliver(plant.admitted(&sealed, &registered)).await.unwrap().await.unwrap().unwrap();
+    assert_eq!((done(&delivered), log_bytes() > 0), (1, true));
+    store.shared.give_back(reader);
+    drop(turn);
+    shortening.join().unwrap().unwrap();
+    assert_eq!(log_bytes(), 0);
+    assert_eq!(values(&store, plant.key(0)).await, [1.0]);
 }

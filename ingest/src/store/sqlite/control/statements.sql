@@ -1,7 +1,9 @@
 -- name: add_firm
 INSERT INTO firm (id, name_ko, name_en, added_us) VALUES (?1, ?2, ?3, ?4);
 -- name: add_gateway
-INSERT INTO gateway (id, firm, token_hash, added_us) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO gateway (id, firm, token_hash, added_us) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, added_us = excluded.added_us, revoked_us = NULL
+WHERE revoked_us IS NOT NULL;
 -- name: add_member
 INSERT INTO member (id, firm, name, token_hash, added_us) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: add_operator

@@ -93,8 +93,24 @@ async fn sessions_look_up_while_every_reader_is_busy() {
     let store = open(&dir);
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     plant.connect(&store).await;
-    let _busy = store.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap();
+    let _busy = store.shared.turns.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap();
     assert!(store.registered(&plant.gateway, plant.births.hash()).await.unwrap().is_some());
     assert_eq!(store.clock(&plant.gateway, plant.boot).await.unwrap(), Some(BOOTED_US));
     assert_eq!(store.watermark(&plant.gateway, plant.lane).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_store_whose_writer_died_or_whose_inbox_is_unreadable_is_not_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    store.check().await.unwrap();
+    let died = store.inbox.write(0, |_, _| -> rusqlite::Result<()> { panic!("as a bug would") }).await;
+    assert!(matches!(died, Err(StoreError::Closed)), "{died:?}");
+    // The queue closes once the writer's thread has gone.
+    while store.inbox.write(0, |_, _| Ok(())).await.is_ok() {}
+    assert!(matches!(store.check().await, Err(StoreError::Closed)));
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    behind(&dir).execute_batch("DROP TABLE store").unwrap();
+    assert!(matches!(store.check().await, Err(StoreError::Engine { .. })));
 }
