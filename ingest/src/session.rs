@@ -157,7 +157,7 @@ impl Uplink for Service {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (gateway, token) = self.authenticate(request.metadata()).await?;
         if let Some(standing) = request.extensions().get::<Standing>() {
-            standing.is_known();
+            standing.becomes_known();
         }
         let (out, frames) = mpsc::channel(QUEUED_FRAMES);
         // Answered before the Hello came, so that a gateway that waits for the answer's

@@ -78,7 +78,7 @@ pub struct Standing(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Standing {
     /// It has: it may stay, and makes room for the next stranger.
-    pub(super) fn is_known(&self) {
+    pub(super) fn becomes_known(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -331,10 +331,15 @@ async fn a_copied_spool_is_fenced_until_it_is_released() {
     // The live session is not displaced by it.
     wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
     wire.ack_through(2).await;
-    // What the live session goes on to send does not take the release back.
     assert_eq!(rig.store.release(&plant.gateway).await.unwrap(), Released::NextHello);
+    // Neither what the other copy goes on to send nor its next session takes the release back.
     wire.sealed(&plant.seal(&[pressure(2 * SECOND, 3.0)])).await;
     wire.ack_through(3).await;
+    plant.epoch = live_epoch;
+    wire = rig.connect(&mut plant).await;
+    wire.sealed(&plant.seal(&[pressure(3 * SECOND, 4.0)])).await;
+    wire.ack_through(4).await;
+    let live_epoch = std::mem::replace(&mut plant.epoch, copy_epoch);
     let mut released = rig.hello(&plant).await;
     assert_eq!(released.welcome().await.epoch, live_epoch + 1);
     // It is for one copy: the other is fenced from now on, and so is any further one.

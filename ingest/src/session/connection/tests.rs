@@ -28,7 +28,7 @@ async fn one_that_shows_no_token_ends() {
 async fn one_that_has_shown_a_token_stays_until_it_is_cut() {
     let ending = Ending { introduction: Duration::ZERO, ..Default::default() };
     let (mut client, mut server) = pair(ending.clone()).await;
-    server.connect_info().is_known();
+    server.connect_info().becomes_known();
     ending.stop.cancel();
     client.write_all(b"x").await.unwrap();
     assert_eq!(server.read(&mut [0]).await.unwrap(), 1);
@@ -57,6 +57,6 @@ async fn strangers_are_bounded_and_make_room_when_they_are_known() {
     let _waits = TcpStream::connect(address).await.unwrap();
     let mut next = taken.next();
     assert!(futures::poll!(&mut next).is_pending());
-    open[0].1.connect_info().is_known();
+    open[0].1.connect_info().becomes_known();
     assert!(next.await.unwrap().is_ok());
 }
