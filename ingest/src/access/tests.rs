@@ -305,8 +305,11 @@ async fn a_chunk_that_queues_holds_no_revocation_up() {
     let turns = [slot.turn().await, slot.turn().await];
     let next = reader.next(10);
     tokio::pin!(next);
-    assert!(futures::poll!(&mut next).is_pending());
-    complex.revoke(consent).await;
+    tokio::select! {
+        biased;
+        rows = &mut next => panic!("a third chunk of one firm: {rows:?}"),
+        () = complex.revoke(consent) => {}
+    }
     drop(turns);
     assert!(matches!(next.await, Err(AccessError::Withdrawn)));
 }
