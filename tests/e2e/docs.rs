@@ -162,3 +162,16 @@ fn the_list_of_metrics_is_that_of_the_programs() {
     let differ: Vec<_> = shown.symmetric_difference(&listed).collect();
     assert!(differ.is_empty(), "shown by one and not by the other: {differ:#?}");
 }
+
+/// `cargo demo -- --seconds 30`, as the README has it: what stands behind the two dashes
+/// reaches the demo and nothing else does.
+#[test]
+fn the_demo_takes_its_options_behind_two_dashes() {
+    let config: toml::Table = read(".cargo/config.toml").parse().unwrap();
+    let alias = config["alias"]["demo"].as_str().unwrap();
+    let typed = format!("{alias} -- --seconds 30");
+    let (cargo, demo) = typed.split_once(" -- ").unwrap();
+    assert_eq!(demo, "--seconds 30");
+    assert!(cargo.starts_with("run ") && cargo.ends_with("--bin demo"), "{cargo}");
+    assert!(read("README.md").contains("`cargo demo -- --seconds 30`"));
+}
