@@ -23,7 +23,7 @@ use anyhow::Context;
 use sandan_proto::id::BootId;
 use sandan_proto::v1;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,33 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// default patience is 90 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs the gateway until SIGTERM or SIGINT. A second signal ends it at once.
+/// What asks for a stop. A terminal that is closed sends SIGHUP: that must not cost what a
+/// power cut costs.
+struct Signals {
+    interrupts: Signal,
+    terminations: Signal,
+    hangups: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupts: signal(SignalKind::interrupt())?,
+            terminations: signal(SignalKind::terminate())?,
+            hangups: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupts.recv() => "SIGINT",
+            _ = self.terminations.recv() => "SIGTERM",
+            _ = self.hangups.recv() => "SIGHUP",
+        }
+    }
+}
+
+/// Runs the gateway until SIGTERM, SIGINT or SIGHUP. A second signal ends it at once.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let identity = Identity::load(&config.uplink.token_file)?;
@@ -79,8 +105,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         lane = %writer.lane(),
         "spool is open"
     );
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let health = Health::new(&config);
 
     let (polled_in, polled) = mpsc::channel(REPLIES);
@@ -134,10 +159,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
 
     let signalled = async {
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-        }
+        let signal = signals.next().await;
+        tracing::info!(signal, "a signal came");
     };
     let reason = until_stop(signalled, &mut recorder, &mut uplink).await;
     if let Reason::Recorder(fault) = reason {
@@ -155,15 +178,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         let left = uplink.await;
         flushed.and(left).context("a task failed during the stop")
     };
-    let second_signal = async {
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-        }
-    };
     let stopped = tokio::select! {
         stopped = tokio::time::timeout(STOP_TIMEOUT, orderly) => stopped.context("the stop took too long")?,
-        () = second_signal => Err(anyhow::anyhow!("a second signal came: ended at once")),
+        _ = signals.next() => Err(anyhow::anyhow!("a second signal came: ended at once")),
     };
     reporter.abort();
     pages.abort();

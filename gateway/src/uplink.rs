@@ -134,6 +134,13 @@ pub async fn run(
         if status.borrow().acks_total > acks {
             backoff = BACKOFF_MIN;
         }
+        // What was acknowledged is known now; if the process is killed before the next
+        // session, its backlog is shown as it is.
+        if status.borrow().acks_total > acks
+            && let Err(error) = tokio::task::block_in_place(|| spool.save_state())
+        {
+            tracing::warn!(%error, "cannot write the spool's state");
+        }
         let fault = ended.as_ref().err().map(sentence);
         if let Some(fault) = &fault
             && status.borrow().fault.as_ref() != Some(fault)

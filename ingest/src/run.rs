@@ -148,14 +148,17 @@ pub struct Ready {
     pub http: SocketAddr,
 }
 
-/// Serves until SIGTERM or SIGINT; says on standard output when it is ready.
+/// Serves until SIGTERM, SIGINT or SIGHUP; says on standard output when it is ready.
 pub async fn serve(config: &Config) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signal)?;
     let ending = async {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            // The terminal was closed.
+            _ = hangup.recv() => "SIGHUP",
         }
     };
     // Addresses hold nothing that JSON would have to escape.

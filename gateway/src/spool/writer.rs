@@ -113,8 +113,14 @@ impl Writer {
             buffer: Vec::new(),
             entries: Vec::new(),
         };
-        // Opened now, so that a directory without rights or room is found at the start.
-        writer.roll()?;
+        // Opened now, so that a directory without rights is found at the start. A full disk
+        // stops nothing: what is read waits for room, and what cannot wait is declared.
+        match writer.roll() {
+            Err(SpoolError::Io { source, path, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::error!(path = %path.display(), "the disk is full: readings wait in memory for room");
+            }
+            rolled => rolled?,
+        }
         Ok(writer)
     }
 
@@ -286,8 +292,9 @@ impl Writer {
     fn prepare(&self, file: &File, head: &[u8]) -> std::io::Result<()> {
         let size = self.segment_bytes().max((head.len() + self.buffer.len()) as u64);
         match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
-            // File systems without it grow the file as it is written.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            // File systems without it grow the file as it is written, and so does a disk that
+            // has less room than a segment.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSPC) => {}
             Err(error) => return Err(error.into()),
         }
         file.write_all_at(head, 0)?;

@@ -30,6 +30,8 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
 const ACK_TIMEOUT: Duration = Duration::from_mins(2);
 /// For how long an orderly stop waits for the last acknowledgements.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// One small write in so many minutes is nothing to an SD card.
+const NOTE_INTERVAL: Duration = Duration::from_mins(5);
 /// Used when the ingest names no heartbeat, and as the bound of one that it names.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
@@ -45,6 +47,8 @@ pub(super) struct Session<'a> {
     base: Status,
     /// The lanes that the Hello named.
     lanes: Vec<Vec<u8>>,
+    /// When the acknowledged positions were last written down.
+    noted: Instant,
     /// Reasons of dead letters that were said already: a log must not grow by what the
     /// plant sends.
     said: HashSet<v1::DeadLetterReason>,
@@ -74,7 +78,7 @@ impl<'a> Session<'a> {
         status: &'a watch::Sender<Status>,
     ) -> Self {
         let base = status.borrow().clone();
-        Self { settings, spool, health, status, base, lanes: Vec::new(), said: HashSet::new() }
+        Self { settings, spool, health, status, base, lanes: Vec::new(), noted: Instant::now(), said: HashSet::new() }
     }
 
     pub(super) async fn run(
@@ -190,12 +194,26 @@ impl<'a> Session<'a> {
                     Ok(permit) => permit.send(v1::GatewayFrame { frame: traffic.next_frame() }),
                     Err(_) => return Err(SessionError::Ended("the connection was closed".to_owned())),
                 },
-                _ = beat.tick() => traffic.report = Some((self.health)()),
+                _ = beat.tick() => {
+                    traffic.report = Some((self.health)());
+                    self.note_positions();
+                }
                 _ = changes.changed() => {}
                 () = until(traffic.paused_until.or(traffic.leave_by)) => traffic.paused_until = None,
                 () = stop.cancelled(), if traffic.leave_by.is_none() => {
                     traffic.leave_by = Some(Instant::now() + DRAIN_TIMEOUT);
                 }
+            }
+        }
+    }
+
+    /// Writes down how far the lanes are acknowledged, now and then: a hint that makes the
+    /// backlog that a restart shows true to a few minutes.
+    fn note_positions(&mut self) {
+        if self.noted.elapsed() >= NOTE_INTERVAL {
+            self.noted = Instant::now();
+            if let Err(error) = tokio::task::block_in_place(|| self.spool.save_state()) {
+                tracing::warn!(%error, "cannot write the spool's state");
             }
         }
     }
@@ -209,9 +227,12 @@ impl<'a> Session<'a> {
         outbound: mpsc::Sender<v1::GatewayFrame>,
     ) {
         let goodbye = v1::Goodbye { reason: reason.into(), detail: String::new() };
-        let frame = v1::GatewayFrame { frame: Some(Frame::Goodbye(goodbye)) };
+        // The last report says what is left in the spool: mostly nothing.
+        let last = [Frame::Health((self.health)()), Frame::Goodbye(goodbye)];
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
-            let _ = outbound.send(frame).await;
+            for frame in last {
+                let _ = outbound.send(v1::GatewayFrame { frame: Some(frame) }).await;
+            }
             drop(outbound);
             while let Ok(Some(frame)) = inbound.message().await {
                 let _ = self.take(frame, &mut traffic);
