@@ -22,7 +22,7 @@ use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{Readings, Released, StoreError};
+use crate::store::{Readings, StoreError};
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -72,6 +72,16 @@ pub struct Grant {
     pub until_us: i64,
 }
 
+/// A gateway in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayLine {
+    /// What was added.
+    #[serde(flatten)]
+    pub entry: GatewayEntry,
+    /// Whether a spool of it is being refused; none while the service does not run.
+    pub fenced: Option<bool>,
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,7 +91,7 @@ pub enum Answer {
     /// A token, link or id: it stands alone on standard output, and a token is never shown again.
     Line(String),
     Firms(Vec<Firm>),
-    Gateways(Vec<GatewayEntry>),
+    Gateways(Vec<GatewayLine>),
     Members(Vec<MemberEntry>),
     Operators(Vec<OperatorEntry>),
     Consents(Vec<Consent>),
@@ -112,7 +122,10 @@ impl From<ControlError> for Refused {
     fn from(error: ControlError) -> Self {
         let hint = match &error {
             ControlError::Missing { .. } => "`list` shows what there is",
-            ControlError::Exists { kind: "gateway", .. } => "to give it a new token, revoke it and add it again",
+            ControlError::Exists { kind: "gateway", .. } => {
+                "to give it a new token, revoke it and add it again; if its state directory is new as well, \
+                 `gateway release` lets it in once it was refused"
+            }
             ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
@@ -181,18 +194,15 @@ impl Admin {
                 self.fleet.enrol(id);
                 Ok(Answer::Line(token.reveal()))
             }
-            Command::GatewayList => Ok(Answer::Gateways(self.control.gateways().await?)),
-            Command::GatewayRelease { id } => {
-                self.apply(Change::ReleaseGateway(id.clone())).await?;
-                match self.readings.release(&id).await? {
-                    Released::NextHello => Ok(Answer::Done),
-                    Released::NothingFenced => {
-                        let what =
-                            format!("nothing to release: `{id}` never delivered anything, so nothing of it is fenced");
-                        Err(Refused::new(&what, "look at the gateway's own log for why it does not connect"))
-                    }
-                }
+            Command::GatewayList => {
+                let running = self.running.is_some();
+                let line = |entry: GatewayEntry| GatewayLine {
+                    fenced: running.then(|| self.fleet.is_fenced(&entry.id)),
+                    entry,
+                };
+                Ok(Answer::Gateways(self.control.gateways().await?.into_iter().map(line).collect()))
             }
+            Command::GatewayRelease { id } => self.release(id).await,
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;
                 self.links.end(&id, Reason::Revoked);
@@ -248,6 +258,28 @@ impl Admin {
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
         }
+    }
+
+    /// Only of a gateway that was refused: a release that waits for nobody would let in
+    /// the next copy of the spool, whoever has it.
+    async fn release(&self, id: GatewayId) -> Result<Answer, Refused> {
+        let gateways = self.control.gateways().await?;
+        let known = gateways.into_iter().find(|it| it.id == id).ok_or_else(|| missing("gateway", &id))?;
+        if known.revoked_us.is_some() {
+            return Err(ControlError::Revoked { kind: "gateway", id: id.to_string() }.into());
+        }
+        if self.running.is_none() {
+            let what = "nothing to release: a gateway is refused by a running service, and none runs";
+            return Err(Refused::new(what, "start `sandan-ingest serve` first; the gateway tries again by itself"));
+        }
+        if !self.fleet.is_fenced(&id) {
+            let what = format!("nothing to release: `{id}` was not refused since the service started");
+            return Err(Refused::new(&what, "wait until it has tried to connect; its own log says what it was told"));
+        }
+        self.apply(Change::ReleaseGateway(id.clone())).await?;
+        self.readings.release(&id).await?;
+        self.fleet.released(&id);
+        Ok(Answer::Done)
     }
 
     async fn apply(&self, change: Change) -> Result<Answer, Refused> {

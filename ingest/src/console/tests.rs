@@ -233,6 +233,24 @@ async fn a_page_tells_state_and_fault_in_words_and_never_a_value() {
 }
 
 #[tokio::test]
+async fn a_refused_gateway_stands_first_with_what_to_do() {
+    let bed = bed().await;
+    bed.gateway("hanbit/fine", vec![]);
+    let id = GatewayId::new("saesol/heat").unwrap();
+    bed.complex.fleet.enrol(id.clone());
+    bed.complex.fleet.fenced(&id);
+    let cookie = bed.signed_in().await;
+    let (_, ko) = bed.get("/?lang=ko", &cookie).await;
+    let (_, en) = bed.get("/?lang=en", &cookie).await;
+    assert!(ko.contains("거절됨") && ko.contains("복사되었거나 이전 상태의 스풀입니다."), "{ko}");
+    assert!(en.contains("refused") && en.contains("Its spool is a copy or an old state."), "{en}");
+    for page in [&ko, &en] {
+        assert!(page.contains("`sandan-ingest gateway release saesol/heat`"), "{page}");
+        assert!(page.find("saesol/heat") < page.find("hanbit/fine"), "what is worst comes first");
+    }
+}
+
+#[tokio::test]
 async fn a_page_loads_nothing_from_elsewhere_and_may_not_be_kept() {
     let bed = bed().await;
     bed.gateway("hanbit/press-hall", vec![]);
