@@ -15,14 +15,15 @@ use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
-use crate::audit::{Broken, Chain, Entry, Head, Verifier};
+use crate::audit::{Broken, Chain, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
-use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, Terms};
+use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
 use crate::store::{Readings, StoreError};
+use crate::time::rfc3339;
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -90,6 +91,11 @@ pub enum Answer {
     Done,
     /// A token, link or id: it stands alone on standard output, and a token is never shown again.
     Line(String),
+    /// Its id stands alone on standard output, the notes on standard error.
+    Granted {
+        id: ConsentId,
+        notes: Vec<String>,
+    },
     Firms(Vec<Firm>),
     Gateways(Vec<GatewayLine>),
     Members(Vec<MemberEntry>),
@@ -244,6 +250,8 @@ impl Admin {
                     return Err(Refused::new("it is not known what a browser has to call", hint));
                 };
                 let link = running.sessions.open_link(self.access.now_us())?.reveal();
+                // Nobody has the link yet: without an entry there is none.
+                self.access.note(Kind::LinkMade, ACTOR).await?;
                 Ok(Answer::Line(format!("{console_url}/sign-in?link={link}")))
             }
             Command::ConsentGrant(grant) => self.grant(grant).await,
@@ -254,6 +262,9 @@ impl Admin {
                 self.apply(Change::Revoke { id, grantor, grantee }).await
             }
             Command::AuditPage { chain, after } => {
+                if self.control.audit_head(&chain).await? == Head::EMPTY {
+                    return Err(missing("audit log of", &chain));
+                }
                 Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
@@ -302,14 +313,38 @@ impl Admin {
             event: grant.event,
             access: AccessWindow { not_before_us, until_us: grant.until_us },
         };
+        if grant.until_us <= self.access.now_us() {
+            let what = format!("`until` lies in the past: {}", rfc3339(grant.until_us));
+            return Err(Refused::new(&what, "name a time to come, such as now+30d"));
+        }
         let faults = terms.faults(&grant.grantor, &grant.grantee);
         if !faults.is_empty() {
+            let empty =
+                |fault: &TermFault| matches!(fault, TermFault::NoAsset | TermFault::NoMetric | TermFault::NoFunction);
+            let hint = if faults.iter().any(empty) { "an empty term means no, so it cannot be granted" } else { "" };
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            return Err(Refused::new(&faults.join("; "), "an unknown or empty term means no, so it cannot be granted"));
+            return Err(Refused::new(&faults.join("; "), hint));
         }
         let id = ConsentId::random();
+        let (grantor, named) = (grant.grantor.clone(), terms.clone());
         self.apply(Change::Grant { id, grantor: grant.grantor, grantee: grant.grantee, terms }).await?;
-        Ok(Answer::Line(id.to_string()))
+        Ok(Answer::Granted { id, notes: self.unheard_of(&grantor, &named).await })
+    }
+
+    /// What a consent names and the grantor has no series of: not yet, or misspelt.
+    async fn unheard_of(&self, grantor: &FirmId, terms: &Terms) -> Vec<String> {
+        let series = match self.readings.series(grantor).await {
+            Ok(series) => series,
+            Err(error) => {
+                // It is granted all the same.
+                tracing::warn!(%error, "whether what a consent names is there could not be looked up");
+                return Vec::new();
+            }
+        };
+        let assets = terms.assets.iter().filter(|asset| !series.iter().any(|it| it.key.asset == **asset));
+        let metrics = terms.metrics.iter().filter(|metric| !series.iter().any(|it| it.key.metric == **metric));
+        let note = |what, name: &dyn std::fmt::Display| format!("{grantor} has no series of {what} `{name}` yet");
+        assets.map(|it| note("asset", it)).chain(metrics.map(|it| note("metric", it))).collect()
     }
 
     async fn verify(&self, chain: Chain) -> Result<Answer, Refused> {

@@ -17,6 +17,7 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
     match answer {
         Answer::Done => Ok(()),
         Answer::Line(line) => writeln!(out, "{line}"),
+        Answer::Granted { id, .. } => writeln!(out, "{id}"),
         Answer::Firms(firms) if json => lines(out, firms),
         Answer::Firms(firms) => {
             let row =

@@ -8,10 +8,11 @@ use sandan_proto::v1;
 use tower::ServiceExt;
 
 use super::*;
+use crate::access::Chain;
 use crate::access::fixture::{BEGIN, Complex};
 use crate::auth::{Secret, TokenKind};
 use crate::id::OperatorId;
-use crate::store::control::Change;
+use crate::store::control::{Change, Control};
 
 /// A reading with this value is stored and sent by; it must never be on a page.
 const MARKER: f64 = 8_675_309.25;
@@ -61,6 +62,13 @@ impl Bed {
     /// The cookie of a browser that is signed in.
     async fn signed_in(&self) -> String {
         cookie_of(&self.sign_in_with(&self.token).await)
+    }
+
+    /// The first word on who signed in, of each entry.
+    async fn signed_in_by(&self) -> Vec<String> {
+        let log = self.complex.control.audit(&Chain::Complex, 0, 100).await.unwrap();
+        let signed_in = log.into_iter().filter(|entry| entry.kind == Kind::SignedIn);
+        signed_in.map(|entry| entry.actor.split(' ').next().unwrap().to_owned()).collect()
     }
 
     fn gateway(&self, id: &str, links: Vec<v1::LinkHealth>) {
@@ -130,6 +138,7 @@ async fn signing_in_and_out() {
     );
     let cookie = cookie_of(&response);
     assert_eq!(bed.get("/", &cookie).await.0, 200);
+    assert_eq!(bed.signed_in_by().await, ["operator"]);
     let request = Request::post("/sign-out").header(header::COOKIE, format!("{COOKIE}={cookie}"));
     assert_eq!(bed.send(request, String::new()).await.status(), 200);
     assert_eq!(bed.get("/", &cookie).await.0, 401);
@@ -174,6 +183,7 @@ async fn a_one_time_link_signs_one_browser_in() {
         (303, &"/?lang=en".parse().unwrap())
     );
     assert_eq!(bed.get("/", &cookie_of(&response)).await.0, 200);
+    assert_eq!(bed.signed_in_by().await, ["one-time"]);
     let again = press().await;
     assert_eq!(again.status(), 401);
     assert!(!again.headers().contains_key(header::SET_COOKIE));

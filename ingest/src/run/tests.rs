@@ -80,9 +80,18 @@ async fn happy_path(door: &mut Door) {
     };
     let private = Grant { metrics: ["x_alarm".parse().unwrap()].into(), ..grant.clone() };
     let refused = door.execute(Command::ConsentGrant(private)).await.unwrap_err();
-    assert!(refused.message.contains("`x_alarm` is the firm's own metric"), "{refused}");
-    let Answer::Line(id) = door.execute(Command::ConsentGrant(grant)).await.unwrap() else { panic!() };
-    let id = id.parse().unwrap();
+    assert!(refused.message.contains("`x_alarm` begins with `x_`"), "{refused}");
+    assert_eq!(refused.hint, "");
+    let past = Grant { until_us: SECOND_US, ..grant.clone() };
+    let refused = door.execute(Command::ConsentGrant(past)).await.unwrap_err();
+    assert_eq!(refused.message, "`until` lies in the past: 1970-01-01T00:00:01Z");
+    let empty = Grant { assets: [].into(), ..grant.clone() };
+    let refused = door.execute(Command::ConsentGrant(empty)).await.unwrap_err();
+    assert!(refused.hint.starts_with("an empty term means no"), "{refused}");
+    let granted = door.execute(Command::ConsentGrant(grant)).await.unwrap();
+    let Answer::Granted { id, notes } = granted else { panic!("{granted:?}") };
+    let unheard_of = ["asset `press-1`", "metric `press_force`"].map(|it| format!("hanbit has no series of {it} yet"));
+    assert_eq!(notes, unheard_of);
     let Answer::Consents(consents) = door.execute(Command::ConsentList).await.unwrap() else { panic!() };
     assert_eq!((consents.len(), consents[0].id), (1, id));
     assert_eq!(door.execute(Command::ConsentRevoke { id }).await.unwrap(), Answer::Done);
@@ -103,6 +112,8 @@ async fn happy_path(door: &mut Door) {
     assert_eq!(verifier.finish(&head), Ok(head));
     let operators = Command::AuditVerify { chain: Chain::Complex };
     assert!(matches!(door.execute(operators).await.unwrap(), Answer::AuditHolds(_)));
+    let nobodys = Command::AuditPage { chain: Chain::Firm(firm("nobody")), after: 0 };
+    assert_eq!(door.execute(nobodys).await.unwrap_err().message, "there is no audit log of `nobody`");
 }
 
 #[tokio::test]
@@ -141,6 +152,9 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     happy_path(&mut door).await;
     let Answer::Line(link) = door.execute(Command::OperatorLink).await.unwrap() else { panic!() };
     assert!(link.starts_with("http://127.0.0.1:1/sign-in?link=sln_"), "{link}");
+    let page = Command::AuditPage { chain: Chain::Complex, after: 0 };
+    let Answer::Audit(log) = door.execute(page).await.unwrap() else { panic!() };
+    assert_eq!(log.last().map(|it| it.kind), Some(crate::audit::Kind::LinkMade));
     let report = check(&config).await.unwrap();
     assert!(report.in_use && report.counts.contains(&("firms", 2)), "{report:?}");
     assert_eq!(report.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["control.db", "inbox.db"]);
