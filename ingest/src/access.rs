@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{Shared, Visible};
 pub use self::read::{Plan, Reader};
-pub use crate::audit::{Chain, Entry};
-use crate::audit::{Draft, Kind};
+use crate::audit::Draft;
+pub use crate::audit::{Chain, Entry, Kind};
 use crate::auth::Member;
 use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
 use crate::fleet::Board;
@@ -263,6 +263,11 @@ impl Access {
             return Err(AccessError::OtherFirm);
         }
         Ok(self.log(&Chain::Firm(firm.clone()), &asker.actor(), after, limit).await?)
+    }
+
+    /// Notes in the log of the complex what an operator, or the host's, did.
+    pub async fn note(&self, kind: Kind, actor: &str) -> Result<(), ControlError> {
+        self.control.append(Draft::new(Chain::Complex, kind, actor), self.now_us()).await.map(drop)
     }
 
     /// A page of a log, which says in the log who read it. A page that holds nothing but

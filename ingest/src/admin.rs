@@ -15,14 +15,15 @@ use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
-use crate::audit::{Broken, Chain, Entry, Head, Verifier};
+use crate::audit::{Broken, Chain, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
-use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, Terms};
+use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{Readings, Released, StoreError};
+use crate::store::{Readings, StoreError};
+use crate::time::rfc3339;
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -72,6 +73,16 @@ pub struct Grant {
     pub until_us: i64,
 }
 
+/// A gateway in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayLine {
+    /// What was added.
+    #[serde(flatten)]
+    pub entry: GatewayEntry,
+    /// Whether a spool of it is being refused; none while the service does not run.
+    pub fenced: Option<bool>,
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,8 +91,13 @@ pub enum Answer {
     Done,
     /// A token, link or id: it stands alone on standard output, and a token is never shown again.
     Line(String),
+    /// Its id stands alone on standard output, the notes on standard error.
+    Granted {
+        id: ConsentId,
+        notes: Vec<String>,
+    },
     Firms(Vec<Firm>),
-    Gateways(Vec<GatewayEntry>),
+    Gateways(Vec<GatewayLine>),
     Members(Vec<MemberEntry>),
     Operators(Vec<OperatorEntry>),
     Consents(Vec<Consent>),
@@ -112,7 +128,10 @@ impl From<ControlError> for Refused {
     fn from(error: ControlError) -> Self {
         let hint = match &error {
             ControlError::Missing { .. } => "`list` shows what there is",
-            ControlError::Exists { kind: "gateway", .. } => "to give it a new token, revoke it and add it again",
+            ControlError::Exists { kind: "gateway", .. } => {
+                "to give it a new token, revoke it and add it again; if its state directory is new as well, \
+                 `gateway release` lets it in once it was refused"
+            }
             ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
@@ -181,18 +200,15 @@ impl Admin {
                 self.fleet.enrol(id);
                 Ok(Answer::Line(token.reveal()))
             }
-            Command::GatewayList => Ok(Answer::Gateways(self.control.gateways().await?)),
-            Command::GatewayRelease { id } => {
-                self.apply(Change::ReleaseGateway(id.clone())).await?;
-                match self.readings.release(&id).await? {
-                    Released::NextHello => Ok(Answer::Done),
-                    Released::NothingFenced => {
-                        let what =
-                            format!("nothing to release: `{id}` never delivered anything, so nothing of it is fenced");
-                        Err(Refused::new(&what, "look at the gateway's own log for why it does not connect"))
-                    }
-                }
+            Command::GatewayList => {
+                let running = self.running.is_some();
+                let line = |entry: GatewayEntry| GatewayLine {
+                    fenced: running.then(|| self.fleet.is_fenced(&entry.id)),
+                    entry,
+                };
+                Ok(Answer::Gateways(self.control.gateways().await?.into_iter().map(line).collect()))
             }
+            Command::GatewayRelease { id } => self.release(id).await,
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;
                 self.links.end(&id, Reason::Revoked);
@@ -234,6 +250,8 @@ impl Admin {
                     return Err(Refused::new("it is not known what a browser has to call", hint));
                 };
                 let link = running.sessions.open_link(self.access.now_us())?.reveal();
+                // Nobody has the link yet: without an entry there is none.
+                self.access.note(Kind::LinkMade, ACTOR).await?;
                 Ok(Answer::Line(format!("{console_url}/sign-in?link={link}")))
             }
             Command::ConsentGrant(grant) => self.grant(grant).await,
@@ -244,10 +262,35 @@ impl Admin {
                 self.apply(Change::Revoke { id, grantor, grantee }).await
             }
             Command::AuditPage { chain, after } => {
+                if self.control.audit_head(&chain).await? == Head::EMPTY {
+                    return Err(missing("audit log of", &chain));
+                }
                 Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
         }
+    }
+
+    /// Only of a gateway that was refused: a release that waits for nobody would let in
+    /// the next copy of the spool, whoever has it.
+    async fn release(&self, id: GatewayId) -> Result<Answer, Refused> {
+        let gateways = self.control.gateways().await?;
+        let known = gateways.into_iter().find(|it| it.id == id).ok_or_else(|| missing("gateway", &id))?;
+        if known.revoked_us.is_some() {
+            return Err(ControlError::Revoked { kind: "gateway", id: id.to_string() }.into());
+        }
+        if self.running.is_none() {
+            let what = "nothing to release: a gateway is refused by a running service, and none runs";
+            return Err(Refused::new(what, "start `sandan-ingest serve` first; the gateway tries again by itself"));
+        }
+        if !self.fleet.is_fenced(&id) {
+            let what = format!("nothing to release: `{id}` was not refused since the service started");
+            return Err(Refused::new(&what, "wait until it has tried to connect; its own log says what it was told"));
+        }
+        self.apply(Change::ReleaseGateway(id.clone())).await?;
+        self.readings.release(&id).await?;
+        self.fleet.released(&id);
+        Ok(Answer::Done)
     }
 
     async fn apply(&self, change: Change) -> Result<Answer, Refused> {
@@ -270,14 +313,38 @@ impl Admin {
             event: grant.event,
             access: AccessWindow { not_before_us, until_us: grant.until_us },
         };
+        if grant.until_us <= self.access.now_us() {
+            let what = format!("`until` lies in the past: {}", rfc3339(grant.until_us));
+            return Err(Refused::new(&what, "name a time to come, such as now+30d"));
+        }
         let faults = terms.faults(&grant.grantor, &grant.grantee);
         if !faults.is_empty() {
+            let empty =
+                |fault: &TermFault| matches!(fault, TermFault::NoAsset | TermFault::NoMetric | TermFault::NoFunction);
+            let hint = if faults.iter().any(empty) { "an empty term means no, so it cannot be granted" } else { "" };
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            return Err(Refused::new(&faults.join("; "), "an unknown or empty term means no, so it cannot be granted"));
+            return Err(Refused::new(&faults.join("; "), hint));
         }
         let id = ConsentId::random();
+        let (grantor, named) = (grant.grantor.clone(), terms.clone());
         self.apply(Change::Grant { id, grantor: grant.grantor, grantee: grant.grantee, terms }).await?;
-        Ok(Answer::Line(id.to_string()))
+        Ok(Answer::Granted { id, notes: self.unheard_of(&grantor, &named).await })
+    }
+
+    /// What a consent names and the grantor has no series of: not yet, or misspelt.
+    async fn unheard_of(&self, grantor: &FirmId, terms: &Terms) -> Vec<String> {
+        let series = match self.readings.series(grantor).await {
+            Ok(series) => series,
+            Err(error) => {
+                // It is granted all the same.
+                tracing::warn!(%error, "whether what a consent names is there could not be looked up");
+                return Vec::new();
+            }
+        };
+        let assets = terms.assets.iter().filter(|asset| !series.iter().any(|it| it.key.asset == **asset));
+        let metrics = terms.metrics.iter().filter(|metric| !series.iter().any(|it| it.key.metric == **metric));
+        let note = |what, name: &dyn std::fmt::Display| format!("{grantor} has no series of {what} `{name}` yet");
+        assets.map(|it| note("asset", it)).chain(metrics.map(|it| note("metric", it))).collect()
     }
 
     async fn verify(&self, chain: Chain) -> Result<Answer, Refused> {

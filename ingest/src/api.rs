@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
+use sandan_proto::v1::GapCause;
 use serde_json::json;
 
 pub use self::limits::{Slots, limited};
@@ -122,12 +123,14 @@ async fn gaps(
     let firm = query.firm.as_ref().unwrap_or(&member.firm);
     let gaps = api.access.gaps(&member, firm, limit).await?;
     let shown = |gap: &GapFact| {
+        // Nothing counted what a restart cost.
+        let unknown = gap.readings == 0 && gap.cause == GapCause::Restart;
         json!({
             "gateway": gap.gateway,
             "from": gap.from_us.map(rfc3339),
             "to": gap.to_us.map(rfc3339),
             "cause": gap.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_lowercase(),
-            "readings": gap.readings,
+            "readings": (!unknown).then_some(gap.readings),
         })
     };
     let gaps: Vec<_> = gaps.iter().map(shown).collect();

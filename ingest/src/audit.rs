@@ -68,6 +68,8 @@ pub enum Kind {
     MemberRevoked,
     OperatorAdded,
     OperatorRevoked,
+    LinkMade,
+    SignedIn,
     TokenMinted,
     ConsentGranted,
     ConsentRevoked,
@@ -78,7 +80,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 15] = [
+    const ALL: [Kind; 17] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayRevoked,
@@ -87,6 +89,8 @@ impl Kind {
         Kind::MemberRevoked,
         Kind::OperatorAdded,
         Kind::OperatorRevoked,
+        Kind::LinkMade,
+        Kind::SignedIn,
         Kind::TokenMinted,
         Kind::ConsentGranted,
         Kind::ConsentRevoked,
@@ -107,6 +111,8 @@ impl Kind {
             Kind::MemberRevoked => "member_revoked",
             Kind::OperatorAdded => "operator_added",
             Kind::OperatorRevoked => "operator_revoked",
+            Kind::LinkMade => "link_made",
+            Kind::SignedIn => "signed_in",
             Kind::TokenMinted => "token_minted",
             Kind::ConsentGranted => "consent_granted",
             Kind::ConsentRevoked => "consent_revoked",

@@ -109,6 +109,11 @@ fn run(args: Args) -> Result<(), Failure> {
 async fn carry_out(door: &mut Door, command: Command, json: bool) -> Result<(), Failure> {
     let Command::AuditPage { chain, mut after } = command else {
         let answer = door.execute(command).await?;
+        if let Answer::Granted { notes, .. } = &answer {
+            for note in notes {
+                eprintln!("note: {note}");
+            }
+        }
         return Ok(print::answer(&mut io::stdout().lock(), &answer, json)?);
     };
     // An export is one JSON line an entry, page by page.

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::words::Lang;
-use crate::access::Access;
+use crate::access::{Access, Kind};
 use crate::auth::route::{Guard, Route};
 use crate::auth::{Auth, Secret, Sessions};
 use crate::id::OperatorId;
@@ -153,7 +153,7 @@ impl Console {
         &self,
         operator: OperatorId,
         token: &str,
-    ) -> Result<Option<Secret>, Box<dyn std::error::Error>> {
+    ) -> Result<Option<Secret>, Box<dyn std::error::Error + Send + Sync>> {
         let session = self.sessions.sign_in(operator, self.access.now_us())?;
         if self.auth.operator(token).await? == Some(operator) {
             return Ok(Some(session));
@@ -162,8 +162,12 @@ impl Console {
         Ok(None)
     }
 
-    /// Sends a browser that signed in to the overview.
-    fn welcome(&self, session: Secret, lang: Lang) -> Response {
+    /// Sends a browser that signed in to the overview, once the log says so. Nobody has the
+    /// session before.
+    async fn welcome(&self, session: Secret, actor: &str, lang: Lang) -> Response {
+        if let Err(error) = self.access.note(Kind::SignedIn, actor).await {
+            return broken(&error, self, lang);
+        }
         let home = format!("/?lang={}", lang.code());
         (self.set_cookie(&session.reveal()), Redirect::to(&home)).into_response()
     }
@@ -207,7 +211,7 @@ async fn redeem(
         Err(refused) => return refused,
     };
     match console.sessions.redeem(&form.link, console.access.now_us()) {
-        Ok(Some(session)) => console.welcome(session, lang),
+        Ok(Some(session)) => console.welcome(session, "one-time link", lang).await,
         Ok(None) => refused(&console, lang, &words::Sentence::LinkUsed),
         Err(error) => broken(&error, &console, lang),
     }
@@ -231,7 +235,7 @@ async fn sign_in(
         Err(error) => return broken(&error, &console, lang),
     };
     match console.open_session(operator, token).await {
-        Ok(Some(session)) => console.welcome(session, lang),
+        Ok(Some(session)) => console.welcome(session, &format!("operator {operator}"), lang).await,
         Ok(None) => refused(&console, lang, &words::Sentence::TokenUnknown),
         Err(error) => broken(&*error, &console, lang),
     }

@@ -23,6 +23,8 @@ const CATCHING_UP_MS: u64 = 30_000;
 const SPOOL_FULL_PERMILLE: u64 = 800;
 /// Dropped readings are said for this long after the last one.
 const DROPPED_SHOWN_US: i64 = 3_600 * SECOND_US;
+/// A copy that was refused beside the gateway's session is said for this long after it last tried.
+const FENCED_SHOWN_US: i64 = 3_600 * SECOND_US;
 /// Ages that a gateway reports are cut to ten years: beyond it they are a fault of its
 /// clock, and whoever reckons with them must not overflow.
 const MAX_AGE_MS: u64 = 10 * 366 * 86_400 * 1_000;
@@ -32,6 +34,8 @@ const MAX_TEXT_CHARS: usize = 200;
 /// How a gateway is, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
+    /// No session, because its spool was refused as a copy or an old state.
+    Fenced,
     /// No session.
     Offline,
     /// A session, but nothing came for three heartbeats.
@@ -62,6 +66,13 @@ pub enum LinkState {
 /// The one thing to say about a gateway, worst first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
+    /// Its spool was refused as a copy or an old state.
+    Fenced {
+        /// Which gateway, to be released.
+        gateway: GatewayId,
+        /// Whether another copy of it is connected.
+        beside: bool,
+    },
     /// No session since the last contact; none after a restart of the ingest.
     Offline {
         /// µs since 1970.
@@ -158,6 +169,8 @@ pub struct Link {
 #[derive(Debug, Default)]
 struct Seen {
     connected: bool,
+    /// When its spool was last refused, unless it was let in since.
+    fenced_us: Option<i64>,
     contact_us: Option<i64>,
     newest_us: Option<i64>,
     health: Option<Health>,
@@ -192,6 +205,7 @@ impl Fleet {
     pub fn opened(&mut self, id: &GatewayId, now_us: i64) {
         let Some(seen) = self.gateways.get_mut(id) else { return };
         seen.connected = true;
+        seen.fenced_us = None;
         seen.contact_us = Some(now_us);
     }
 
@@ -229,6 +243,25 @@ impl Fleet {
         }
     }
 
+    /// A Hello was refused because its spool is a copy or an old state. Not a word from the gateway.
+    pub fn fenced(&mut self, id: &GatewayId, now_us: i64) {
+        if let Some(seen) = self.gateways.get_mut(id) {
+            seen.fenced_us = Some(now_us);
+        }
+    }
+
+    /// The next Hello of a fenced gateway is let in.
+    pub fn released(&mut self, id: &GatewayId) {
+        if let Some(seen) = self.gateways.get_mut(id) {
+            seen.fenced_us = None;
+        }
+    }
+
+    /// Whether a spool of the gateway is being refused, since this process started.
+    pub fn is_fenced(&self, id: &GatewayId, now_us: i64) -> bool {
+        self.gateways.get(id).is_some_and(|seen| seen.is_fenced(now_us))
+    }
+
     /// The gateway's session ended; not heard of one that a newer one replaced. The last
     /// contact stays what it was: a lost connection is noticed late.
     pub fn closed(&mut self, id: &GatewayId) {
@@ -246,7 +279,14 @@ impl Fleet {
 }
 
 impl Seen {
+    fn is_fenced(&self, now_us: i64) -> bool {
+        self.fenced_us.is_some_and(|at| !self.connected || now_us - at < FENCED_SHOWN_US)
+    }
+
     fn state(&self, now_us: i64) -> State {
+        if self.is_fenced(now_us) && !self.connected {
+            return State::Fenced;
+        }
         let Some(contact_us) = self.contact_us else {
             return if self.newest_us.is_some() { State::Offline } else { State::Enrolled };
         };
@@ -270,16 +310,19 @@ impl Seen {
             newest_us: self.newest_us,
             spool: self.health.as_ref().map(|health| health.spool),
             links: self.health.as_ref().map(|health| health.links.clone()).unwrap_or_default(),
-            fault: self.fault(state, now_us),
+            fault: self.fault(id, state, now_us),
         }
     }
 
-    fn fault(&self, state: State, now_us: i64) -> Option<Fault> {
+    fn fault(&self, id: &GatewayId, state: State, now_us: i64) -> Option<Fault> {
+        if self.is_fenced(now_us) {
+            return Some(Fault::Fenced { gateway: id.clone(), beside: self.connected });
+        }
         match state {
             State::Enrolled => return Some(Fault::NeverSeen),
             State::Offline => return Some(Fault::Offline { contact_us: self.contact_us }),
             State::Silent => return self.contact_us.map(|contact_us| Fault::Silent { contact_us }),
-            State::CatchingUp | State::Online => {}
+            State::CatchingUp | State::Online | State::Fenced => {}
         }
         let health = self.health.as_ref()?;
         let mut down = health.links.iter().filter(|link| link.state == LinkState::Down);
@@ -304,16 +347,17 @@ impl Seen {
 impl View {
     /// Smaller is worse.
     fn rank(&self) -> u8 {
-        match (&self.fault, self.state) {
-            (Some(Fault::Offline { .. }), _) => 0,
-            (Some(Fault::Silent { .. }), _) => 1,
-            (Some(Fault::LinkDown { .. }), _) => 2,
-            (Some(Fault::Dropped { .. }), _) => 3,
-            (Some(Fault::SpoolFull { .. }), _) => 4,
-            (Some(Fault::LinkFlaky { .. }), _) => 5,
-            (Some(Fault::CatchingUp { .. }), _) => 6,
-            (Some(Fault::NeverSeen), _) => 7,
-            (None, _) => 8,
+        match &self.fault {
+            Some(Fault::Fenced { .. }) => 0,
+            Some(Fault::Offline { .. }) => 1,
+            Some(Fault::Silent { .. }) => 2,
+            Some(Fault::LinkDown { .. }) => 3,
+            Some(Fault::Dropped { .. }) => 4,
+            Some(Fault::SpoolFull { .. }) => 5,
+            Some(Fault::LinkFlaky { .. }) => 6,
+            Some(Fault::CatchingUp { .. }) => 7,
+            Some(Fault::NeverSeen) => 8,
+            None => 9,
         }
     }
 }

@@ -61,6 +61,12 @@ pub enum RunError {
         .0.display()
     )]
     InUse(PathBuf),
+    /// A service has it.
+    #[error(
+        "a service already runs on the data directory {}\n  hint: end it first, or name another `data_dir`",
+        .0.display()
+    )]
+    Running(PathBuf),
     /// A port is not to be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -187,7 +193,11 @@ async fn serve_until(
     // Whoever brought another provider in was first, and has its reasons.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
-    let stores = data_dir::open(config)?.ok_or_else(|| RunError::InUse(config.data_dir.clone()))?;
+    let taken = || {
+        let dir = config.data_dir.clone();
+        if check::in_use(&dir) { RunError::Running(dir) } else { RunError::InUse(dir) }
+    };
+    let stores = data_dir::open(config)?.ok_or_else(taken)?;
     let parts = Parts::open(stores).await?;
     parts.recall().await?;
     let mut registry = Registry::default();

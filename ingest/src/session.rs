@@ -61,6 +61,8 @@ pub trait FleetEvents: Send + Sync + 'static {
     fn health(&self, gateway: &GatewayId, health: v1::Health);
     /// Readings of it are durable, the newest observed at `newest_us` since 1970.
     fn stored(&self, gateway: &GatewayId, newest_us: i64, readings: u64);
+    /// Its Hello was refused: the spool is a copy or an old state. A session that it has goes on.
+    fn fenced(&self, gateway: &GatewayId);
     /// It has no session any more.
     fn closed(&self, gateway: &GatewayId, why: &Closed);
 }
@@ -83,6 +85,14 @@ pub enum Closed {
     /// The gateway did something that the protocol has no answer to.
     #[error("the gateway broke the protocol: {0}")]
     Protocol(String),
+    /// The spool is behind what its gateway has used.
+    #[error("the spool is a copy or an old state: it last used epoch {named}, its gateway epoch {used}")]
+    Fenced {
+        /// The last epoch of the spool.
+        named: u64,
+        /// The last one under which records came.
+        used: u64,
+    },
     /// The store failed; the gateway sends again.
     #[error("the store failed")]
     Store,

@@ -87,6 +87,13 @@ impl Source for Memory {
     }
 
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
+        let restart = GapFact {
+            gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
+            from_us: Some(BEGIN),
+            to_us: None,
+            cause: sandan_proto::v1::GapCause::Restart,
+            readings: 0,
+        };
         let gap = GapFact {
             gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
             from_us: None,
@@ -94,7 +101,7 @@ impl Source for Memory {
             cause: sandan_proto::v1::GapCause::SpoolFull,
             readings: 12,
         };
-        Ok([gap].into_iter().take(limit).collect())
+        Ok([gap, restart].into_iter().take(limit).collect())
     }
 
     async fn check(&self) -> Result<(), StoreError> {

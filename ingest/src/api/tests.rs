@@ -265,7 +265,10 @@ async fn a_firm_sees_what_its_gateways_declared_gone() {
     let gap = json!({
         "gateway": "hanbit/gw", "from": null, "to": "2026-03-02T00:00:00Z", "cause": "spool_full", "readings": 12,
     });
-    assert_eq!(answer, json!({ "firm": "hanbit", "gaps": [gap] }));
+    let restart = json!({
+        "gateway": "hanbit/gw", "from": "2026-03-02T00:00:00Z", "to": null, "cause": "restart", "readings": null,
+    });
+    assert_eq!(answer, json!({ "firm": "hanbit", "gaps": [gap, restart] }), "what a restart cost is not known");
 }
 
 #[tokio::test]

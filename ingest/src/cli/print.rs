@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::admin::Answer;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
 use crate::run::Report;
+use crate::store::control::GatewayEntry;
 use crate::time::{rfc3339, show_duration};
 
 /// Prints what came of a command.
@@ -16,6 +17,7 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
     match answer {
         Answer::Done => Ok(()),
         Answer::Line(line) => writeln!(out, "{line}"),
+        Answer::Granted { id, .. } => writeln!(out, "{id}"),
         Answer::Firms(firms) if json => lines(out, firms),
         Answer::Firms(firms) => {
             let row =
@@ -24,8 +26,12 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         }
         Answer::Gateways(gateways) if json => lines(out, gateways),
         Answer::Gateways(gateways) => {
-            let rows = gateways.iter().map(|it| vec![it.id.to_string(), rfc3339(it.added_us), time(it.revoked_us)]);
-            table(out, &["GATEWAY", "ADDED", "REVOKED"], rows)
+            let rows = gateways.iter().map(|it| {
+                let state = if it.fenced == Some(true) { "fenced" } else { "" };
+                let GatewayEntry { id, added_us, revoked_us } = &it.entry;
+                vec![id.to_string(), rfc3339(*added_us), time(*revoked_us), state.to_owned()]
+            });
+            table(out, &["GATEWAY", "ADDED", "REVOKED", "STATE"], rows)
         }
         Answer::Members(members) if json => lines(out, members),
         Answer::Members(members) => {

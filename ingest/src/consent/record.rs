@@ -179,7 +179,7 @@ pub enum TermFault {
     NoMetric,
     #[error("a consent lists at most {MAX_LISTED} assets and {MAX_LISTED} metrics")]
     TooMany,
-    #[error("`{0}` is the firm's own metric and cannot be shared: only metrics of the dictionary can")]
+    #[error("`{0}` begins with `x_`, so it is the firm's own metric and cannot be shared")]
     PrivateMetric(MetricId),
     #[error("a firm reads its own data without consent: grantor and grantee are the same")]
     SameFirm,

@@ -111,7 +111,7 @@ fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
     let count = |wanted: State| views.iter().filter(|view| view.state == wanted).count();
     html! {
         div.summary {
-            @for state in [State::Offline, State::Silent, State::CatchingUp, State::Enrolled, State::Online] {
+            @for state in [State::Fenced, State::Offline, State::Silent, State::CatchingUp, State::Enrolled, State::Online] {
                 @let number = count(state);
                 @if number > 0 {
                     span.state.(tone(state)) {
@@ -217,6 +217,7 @@ fn korean_time(us: i64, now_us: i64) -> String {
 
 fn icon(state: State) -> &'static str {
     match state {
+        State::Fenced => "⊘",
         State::Offline => "✕",
         State::Silent => "▲",
         State::CatchingUp => "↻",
@@ -227,7 +228,7 @@ fn icon(state: State) -> &'static str {
 
 fn tone(state: State) -> &'static str {
     match state {
-        State::Offline => "bad",
+        State::Fenced | State::Offline => "bad",
         State::Silent | State::CatchingUp => "warn",
         State::Online => "good",
         State::Enrolled => "quiet",
@@ -237,7 +238,7 @@ fn tone(state: State) -> &'static str {
 /// Of the whole card: a device that is down is as bad as a gateway that is.
 fn tone_of(view: &View) -> &'static str {
     match &view.fault {
-        Some(Fault::LinkDown { .. } | Fault::Dropped { .. }) => "bad",
+        Some(Fault::Fenced { .. } | Fault::LinkDown { .. } | Fault::Dropped { .. }) => "bad",
         Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. }) => "warn",
         _ => tone(view.state),
     }

@@ -8,10 +8,11 @@ use sandan_proto::v1;
 use tower::ServiceExt;
 
 use super::*;
+use crate::access::Chain;
 use crate::access::fixture::{BEGIN, Complex};
 use crate::auth::{Secret, TokenKind};
 use crate::id::OperatorId;
-use crate::store::control::Change;
+use crate::store::control::{Change, Control};
 
 /// A reading with this value is stored and sent by; it must never be on a page.
 const MARKER: f64 = 8_675_309.25;
@@ -61,6 +62,13 @@ impl Bed {
     /// The cookie of a browser that is signed in.
     async fn signed_in(&self) -> String {
         cookie_of(&self.sign_in_with(&self.token).await)
+    }
+
+    /// The first word on who signed in, of each entry.
+    async fn signed_in_by(&self) -> Vec<String> {
+        let log = self.complex.control.audit(&Chain::Complex, 0, 100).await.unwrap();
+        let signed_in = log.into_iter().filter(|entry| entry.kind == Kind::SignedIn);
+        signed_in.map(|entry| entry.actor.split(' ').next().unwrap().to_owned()).collect()
     }
 
     fn gateway(&self, id: &str, links: Vec<v1::LinkHealth>) {
@@ -130,6 +138,7 @@ async fn signing_in_and_out() {
     );
     let cookie = cookie_of(&response);
     assert_eq!(bed.get("/", &cookie).await.0, 200);
+    assert_eq!(bed.signed_in_by().await, ["operator"]);
     let request = Request::post("/sign-out").header(header::COOKIE, format!("{COOKIE}={cookie}"));
     assert_eq!(bed.send(request, String::new()).await.status(), 200);
     assert_eq!(bed.get("/", &cookie).await.0, 401);
@@ -174,6 +183,7 @@ async fn a_one_time_link_signs_one_browser_in() {
         (303, &"/?lang=en".parse().unwrap())
     );
     assert_eq!(bed.get("/", &cookie_of(&response)).await.0, 200);
+    assert_eq!(bed.signed_in_by().await, ["one-time"]);
     let again = press().await;
     assert_eq!(again.status(), 401);
     assert!(!again.headers().contains_key(header::SET_COOKIE));
@@ -229,6 +239,24 @@ async fn a_page_tells_state_and_fault_in_words_and_never_a_value() {
         assert!(!page.contains("8675309") && !page.contains("8,675,309"));
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
         assert!(page.contains(r#"http-equiv="refresh" content="10""#));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_gateway_stands_first_with_what_to_do() {
+    let bed = bed().await;
+    bed.gateway("hanbit/fine", vec![]);
+    let id = GatewayId::new("saesol/heat").unwrap();
+    bed.complex.fleet.enrol(id.clone());
+    bed.complex.fleet.fenced(&id);
+    let cookie = bed.signed_in().await;
+    let (_, ko) = bed.get("/?lang=ko", &cookie).await;
+    let (_, en) = bed.get("/?lang=en", &cookie).await;
+    assert!(ko.contains("거절됨") && ko.contains("복사되었거나 이전 상태의 스풀입니다."), "{ko}");
+    assert!(en.contains("refused") && en.contains("Its spool is a copy or an old state."), "{en}");
+    for page in [&ko, &en] {
+        assert!(page.contains("`sandan-ingest gateway release saesol/heat`"), "{page}");
+        assert!(page.find("saesol/heat") < page.find("hanbit/fine"), "what is worst comes first");
     }
 }
 

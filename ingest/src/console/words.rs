@@ -159,6 +159,7 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
         Sentence::AsOf(time) => (format!("{time} 기준"), format!("as of {time}")),
         Sentence::State(state) => {
             let (ko, en) = match state {
+                State::Fenced => ("거절됨", "refused"),
                 State::Offline => ("끊김", "offline"),
                 State::Silent => ("무응답", "silent"),
                 State::CatchingUp => ("밀린 데이터 전송 중", "catching up"),
@@ -209,6 +210,22 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
 fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
     let since = |us: i64| (span(now_us - us, Lang::Ko), span(now_us - us, Lang::En));
     match fault {
+        Fault::Fenced { gateway, beside: false } => (
+            format!(
+                "복사되었거나 이전 상태의 스풀입니다. 다른 복사본이 꺼져 있으면: `sandan-ingest gateway release {gateway}`"
+            ),
+            format!(
+                "Its spool is a copy or an old state. Once no other copy runs: `sandan-ingest gateway release {gateway}`"
+            ),
+        ),
+        Fault::Fenced { gateway, beside: true } => (
+            format!(
+                "연결된 게이트웨이와 별도로, 복사되었거나 이전 상태의 스풀이 거절되었습니다. 둘 중 하나를 끄세요. 거절된 쪽을 쓰려면: `sandan-ingest gateway release {gateway}`"
+            ),
+            format!(
+                "Beside the one that is connected, a copy or an old state of its spool is refused. Switch one of them off; to go on with the refused one: `sandan-ingest gateway release {gateway}`"
+            ),
+        ),
         Fault::Offline { contact_us: Some(us) } => {
             let (ko, en) = since(*us);
             (format!("게이트웨이 연결이 끊겼습니다 ({ko}째)"), format!("The gateway has been offline for {en}"))

@@ -51,6 +51,18 @@ impl Board {
     pub fn stored(&self, id: &GatewayId, newest_us: i64) {
         self.fleet().stored(id, newest_us, (self.clock)());
     }
+    /// See [`Fleet::fenced`].
+    pub fn fenced(&self, id: &GatewayId) {
+        self.fleet().fenced(id, (self.clock)());
+    }
+    /// See [`Fleet::released`].
+    pub fn released(&self, id: &GatewayId) {
+        self.fleet().released(id);
+    }
+    /// See [`Fleet::is_fenced`].
+    pub fn is_fenced(&self, id: &GatewayId) -> bool {
+        self.fleet().is_fenced(id, (self.clock)())
+    }
     /// See [`Fleet::closed`].
     pub fn closed(&self, id: &GatewayId) {
         self.fleet().closed(id);

@@ -119,6 +119,33 @@ fn the_worst_gateway_stands_first() {
 }
 
 #[test]
+fn a_refused_copy_is_the_worst_and_is_told_from_one_beside_a_session() {
+    let (mut fleet, id) = enrolled();
+    fleet.enrol(gateway("a/gone"));
+    fleet.recall(&gateway("a/gone"), T);
+    let first = |fleet: &Fleet, now_us| fleet.views(now_us).remove(0);
+    fleet.fenced(&id, T);
+    let view = first(&fleet, T + DROPPED_SHOWN_US);
+    assert_eq!((view.state, view.contact_us), (State::Fenced, None), "a refused Hello is no contact");
+    assert_eq!(view.fault, Some(Fault::Fenced { gateway: id.clone(), beside: false }));
+    assert!(fleet.is_fenced(&id, T + DROPPED_SHOWN_US));
+    // Let in, by a release or because it was the right one.
+    fleet.released(&id);
+    assert!(!fleet.is_fenced(&id, T));
+    fleet.fenced(&id, T);
+    fleet.opened(&id, T);
+    assert!(!fleet.is_fenced(&id, T));
+    // A copy beside it.
+    fleet.fenced(&id, T);
+    let view = first(&fleet, T);
+    assert_eq!(view.state, State::Online);
+    assert_eq!(view.fault, Some(Fault::Fenced { gateway: id.clone(), beside: true }));
+    assert!(!fleet.is_fenced(&id, T + FENCED_SHOWN_US), "the copy was switched off");
+    fleet.fenced(&gateway("a/nobody"), T);
+    assert_eq!(fleet.views(T).len(), 2);
+}
+
+#[test]
 fn figures_that_no_gateway_can_have_are_cut() {
     let (mut fleet, id) = enrolled();
     fleet.opened(&id, T);

@@ -80,7 +80,7 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
 
 /// Whether a service answers there. The lock is left alone: whoever tries it, if only for
 /// a moment, makes a service that is just starting give up.
-fn in_use(dir: &Path) -> bool {
+pub(super) fn in_use(dir: &Path) -> bool {
     UnixStream::connect(dir.join(socket::NAME)).is_ok()
 }
 

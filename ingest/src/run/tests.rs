@@ -44,7 +44,7 @@ async fn happy_path(door: &mut Door) {
     let token = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
     assert!(matches!(&token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
     let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
-    assert_eq!(gateways[0].id, gateway);
+    assert_eq!(gateways[0].entry.id, gateway);
     let nothing = door.execute(Command::GatewayRelease { id: id() }).await.unwrap_err();
     assert!(nothing.message.starts_with("nothing to release"), "{nothing}");
     assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
@@ -54,7 +54,8 @@ async fn happy_path(door: &mut Door) {
     let again = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
     assert!(again != token && matches!(again, Answer::Line(token) if token.starts_with("sgw_")));
     let twice = door.execute(Command::GatewayAdd { id: id() }).await.unwrap_err();
-    assert_eq!(twice.hint, "to give it a new token, revoke it and add it again");
+    assert!(twice.hint.starts_with("to give it a new token, revoke it and add it again;"), "{twice}");
+    assert!(twice.hint.contains("`gateway release`"), "{twice}");
     assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
 
     let token = door.execute(Command::MemberAdd { firm: firm("saesol"), name: "김하늘".into() }).await.unwrap();
@@ -79,9 +80,18 @@ async fn happy_path(door: &mut Door) {
     };
     let private = Grant { metrics: ["x_alarm".parse().unwrap()].into(), ..grant.clone() };
     let refused = door.execute(Command::ConsentGrant(private)).await.unwrap_err();
-    assert!(refused.message.contains("`x_alarm` is the firm's own metric"), "{refused}");
-    let Answer::Line(id) = door.execute(Command::ConsentGrant(grant)).await.unwrap() else { panic!() };
-    let id = id.parse().unwrap();
+    assert!(refused.message.contains("`x_alarm` begins with `x_`"), "{refused}");
+    assert_eq!(refused.hint, "");
+    let past = Grant { until_us: SECOND_US, ..grant.clone() };
+    let refused = door.execute(Command::ConsentGrant(past)).await.unwrap_err();
+    assert_eq!(refused.message, "`until` lies in the past: 1970-01-01T00:00:01Z");
+    let empty = Grant { assets: [].into(), ..grant.clone() };
+    let refused = door.execute(Command::ConsentGrant(empty)).await.unwrap_err();
+    assert!(refused.hint.starts_with("an empty term means no"), "{refused}");
+    let granted = door.execute(Command::ConsentGrant(grant)).await.unwrap();
+    let Answer::Granted { id, notes } = granted else { panic!("{granted:?}") };
+    let unheard_of = ["asset `press-1`", "metric `press_force`"].map(|it| format!("hanbit has no series of {it} yet"));
+    assert_eq!(notes, unheard_of);
     let Answer::Consents(consents) = door.execute(Command::ConsentList).await.unwrap() else { panic!() };
     assert_eq!((consents.len(), consents[0].id), (1, id));
     assert_eq!(door.execute(Command::ConsentRevoke { id }).await.unwrap(), Answer::Done);
@@ -102,6 +112,8 @@ async fn happy_path(door: &mut Door) {
     assert_eq!(verifier.finish(&head), Ok(head));
     let operators = Command::AuditVerify { chain: Chain::Complex };
     assert!(matches!(door.execute(operators).await.unwrap(), Answer::AuditHolds(_)));
+    let nobodys = Command::AuditPage { chain: Chain::Firm(firm("nobody")), after: 0 };
+    assert_eq!(door.execute(nobodys).await.unwrap_err().message, "there is no audit log of `nobody`");
 }
 
 #[tokio::test]
@@ -140,6 +152,9 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     happy_path(&mut door).await;
     let Answer::Line(link) = door.execute(Command::OperatorLink).await.unwrap() else { panic!() };
     assert!(link.starts_with("http://127.0.0.1:1/sign-in?link=sln_"), "{link}");
+    let page = Command::AuditPage { chain: Chain::Complex, after: 0 };
+    let Answer::Audit(log) = door.execute(page).await.unwrap() else { panic!() };
+    assert_eq!(log.last().map(|it| it.kind), Some(crate::audit::Kind::LinkMade));
     let report = check(&config).await.unwrap();
     assert!(report.in_use && report.counts.contains(&("firms", 2)), "{report:?}");
     assert_eq!(report.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["control.db", "inbox.db"]);
@@ -253,7 +268,7 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
         lanes: vec![v1::LaneState { lane: plant.lane.to_vec(), ..Default::default() }],
         ..Default::default()
     };
-    wire.send(gateway_frame::Frame::Hello(hello)).await;
+    wire.send(gateway_frame::Frame::Hello(hello.clone())).await;
     assert!(matches!(wire.answer().await, Some(ingest_frame::Frame::Welcome(_))));
     wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
     let offset_us = system_clock()() - 100 * SECOND_US;
@@ -294,8 +309,30 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
         "{console}"
     );
 
-    let released = door.execute(Command::GatewayRelease { id: Clone::clone(&gateway) }).await.unwrap();
-    assert_eq!(released, Answer::Done);
+    // A copy of its spool is refused, and let in once it is released; what is not refused
+    // cannot be released, and then nothing is in the log.
+    let release = || Command::GatewayRelease { id: Clone::clone(&gateway) };
+    let refused = door.execute(release()).await.unwrap_err();
+    assert!(refused.message.ends_with("was not refused since the service started"), "{refused}");
+    let unknown = Command::GatewayRelease { id: "hanbit/none".parse().unwrap() };
+    assert_eq!(door.execute(unknown).await.unwrap_err().message, "there is no gateway `hanbit/none`");
+    let mut copy = Wire::open(uplink, &token).await;
+    copy.send(gateway_frame::Frame::Hello(hello.clone())).await;
+    let told = copy.answers.message().await.unwrap_err();
+    assert!(told.message().starts_with("fenced: "), "{told}");
+    let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
+    assert_eq!(gateways[0].fenced, Some(true));
+    let (_, console) = get(http, "/?lang=en", &format!("Cookie: {cookie}")).await;
+    assert!(console.contains("`sandan-ingest gateway release hanbit/press-hall`"), "{console}");
+    assert_eq!(door.execute(release()).await.unwrap(), Answer::Done);
+    assert!(door.execute(release()).await.is_err(), "once is enough");
+    let chain = Chain::Firm(firm("hanbit"));
+    let Answer::Audit(log) = door.execute(Command::AuditPage { chain, after: 0 }).await.unwrap() else { panic!() };
+    assert_eq!(log.iter().filter(|it| it.kind == crate::audit::Kind::GatewayReleased).count(), 1);
+    let mut copy = Wire::open(uplink, &token).await;
+    copy.send(gateway_frame::Frame::Hello(hello)).await;
+    assert!(matches!(copy.answer().await, Some(ingest_frame::Frame::Welcome(_))));
+    let mut wire = copy;
 
     // A gateway whose token is revoked is told to go, and is gone from the page.
     door.execute(Command::GatewayRevoke { id: gateway }).await.unwrap();

@@ -42,6 +42,9 @@ impl FleetEvents for Reports {
     fn stored(&self, gateway: &GatewayId, newest_us: i64, _: u64) {
         self.0.stored(gateway, newest_us);
     }
+    fn fenced(&self, gateway: &GatewayId) {
+        self.0.fenced(gateway);
+    }
     fn closed(&self, gateway: &GatewayId, _: &Closed) {
         self.0.closed(gateway);
     }

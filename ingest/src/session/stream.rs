@@ -134,12 +134,13 @@ async fn open(
     match service.store.open_session(gateway, hello.last_epoch, &lanes).await? {
         Opening::Fenced { used } => {
             service.store.metrics().fenced.add(1);
+            service.fleet.fenced(gateway);
             let status = Status::failed_precondition(format!(
                 "fenced: this spool last used epoch {}, its gateway epoch {used}; it is a copy or an old state. \
                  Once no other copy runs, `sandan-ingest gateway release {gateway}` lets it in",
                 hello.last_epoch
             ));
-            Err(End::Status(status, Closed::Protocol(format!("fenced behind epoch {used}"))))
+            Err(End::Status(status, Closed::Fenced { named: hello.last_epoch, used }))
         }
         Opening::NeverGranted { granted } => {
             tracing::warn!(%gateway, granted, named = hello.last_epoch, "a spool names an epoch that was never given");

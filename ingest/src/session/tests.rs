@@ -61,6 +61,9 @@ impl FleetEvents for Recorder {
     fn stored(&self, gateway: &GatewayId, newest_us: i64, readings: u64) {
         self.note(format!("stored {gateway} {} {readings}", newest_us - BOOTED_US));
     }
+    fn fenced(&self, gateway: &GatewayId) {
+        self.note(format!("fenced {gateway}"));
+    }
     fn closed(&self, gateway: &GatewayId, why: &Closed) {
         self.note(format!("closed {gateway} {why}"));
     }
@@ -328,6 +331,7 @@ async fn a_copied_spool_is_fenced_until_it_is_released() {
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(status.message().starts_with("fenced: this spool last used epoch 0, its gateway epoch 2;"), "{status}");
     assert_eq!(rig.store.metrics().fenced.get(), 1);
+    rig.fleet.wait_for("fenced hanbit/press-hall").await;
     // The live session is not displaced by it.
     wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
     wire.ack_through(2).await;

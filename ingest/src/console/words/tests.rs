@@ -26,7 +26,7 @@ fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
         Sentence::Ago(5 * SECOND_US),
         Sentence::AllWell,
     ];
-    let states = [State::Offline, State::Silent, State::CatchingUp, State::Online, State::Enrolled];
+    let states = [State::Fenced, State::Offline, State::Silent, State::CatchingUp, State::Online, State::Enrolled];
     all.extend(states.into_iter().map(Sentence::State));
     let links = [LinkState::Down, LinkState::Flaky, LinkState::Unknown, LinkState::Up, LinkState::Disabled];
     all.extend(links.into_iter().map(Sentence::Link));
@@ -35,7 +35,10 @@ fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
 }
 
 fn faults() -> Vec<Fault> {
+    let gateway = || sandan_proto::id::GatewayId::new("hanbit/press-hall").unwrap();
     vec![
+        Fault::Fenced { gateway: gateway(), beside: false },
+        Fault::Fenced { gateway: gateway(), beside: true },
         Fault::Offline { contact_us: Some(-90 * MINUTE_US) },
         Fault::Offline { contact_us: None },
         Fault::Silent { contact_us: -40 * SECOND_US },
