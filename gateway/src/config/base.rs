@@ -30,8 +30,8 @@ pub(super) fn gateway(root: &Section<'_>) -> Option<GatewayId> {
 }
 
 pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
-    let Some(section) = root.section("uplink") else {
-        root.missing("[uplink]", "say where readings go: [uplink] with url and token_file");
+    let Some(section) = root.section("uplink", "{ url = \"…\", token_file = \"…\" }") else {
+        root.missing_table("uplink", "[uplink]", "say where readings go: [uplink] with url and token_file");
         return None;
     };
     let url = section.required("url", "write url = \"https://ingest.example:7443\"");
@@ -127,7 +127,7 @@ fn opened(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Op
 
 pub(super) fn spool(root: &Section<'_>) -> Spool {
     let mut spool = Spool::default();
-    let Some(section) = root.section("spool") else { return spool };
+    let Some(section) = root.section("spool", "{ max_bytes = \"1GiB\" }") else { return spool };
     if let Some(text) = section.text_like("max_bytes", "\"1GiB\"") {
         match notation::size(text.value) {
             Some(size @ MIN_SPOOL_BYTES..=MAX_SPOOL_BYTES) => spool.max_bytes = size,
@@ -152,7 +152,7 @@ pub(super) fn spool(root: &Section<'_>) -> Spool {
 
 pub(super) fn http(root: &Section<'_>) -> Http {
     let mut http = Http::default();
-    let Some(section) = root.section("http") else { return http };
+    let Some(section) = root.section("http", "{ listen = \"127.0.0.1:7480\" }") else { return http };
     if let Some(text) = section.text("listen") {
         match text.value.parse::<std::net::SocketAddr>() {
             Ok(listen) if listen.ip().is_loopback() => http.listen = listen,
@@ -191,7 +191,7 @@ pub(super) fn assets(root: &Section<'_>, plant: &mut Plant) {
             );
         }
         let (mut name_ko, mut name_en) = ("", "");
-        if let Some(names) = section.section("name") {
+        if let Some(names) = section.section("name", "{ ko = \"…\", en = \"…\" }") {
             name_ko = names.label("ko", MAX_TEXT_BYTES).map_or("", |name| name.value);
             name_en = names.label("en", MAX_TEXT_BYTES).map_or("", |name| name.value);
             names.finish();

@@ -90,7 +90,7 @@ pub(super) fn endpoint(
     }
     let sections = section.sections("device", "[[mqtt.device]]");
     if sections.is_empty() {
-        section.missing("[[mqtt.device]]", "add a [[mqtt.device]] table for each topic");
+        section.missing_table("device", "[[mqtt.device]]", "add a [[mqtt.device]] table for each topic");
     }
     section.finish();
     let place = address.as_ref().map_or_else(String::new, ToString::to_string);
@@ -159,7 +159,8 @@ fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant
     let interval = signal::interval(section).unwrap_or(Duration::from_secs(1));
     let signals = section.sections("signals", "signal");
     if signals.is_empty() {
-        section.missing(
+        section.missing_table(
+            "signals",
             "signals",
             "list at least one: signals = [ { name = \"…\", metric = \"…\", path = \"a.b\", type = \"f64\" } ]",
         );
