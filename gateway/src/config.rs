@@ -136,8 +136,7 @@ pub struct Device {
 impl Config {
     /// Reads and checks a file.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        let text = read(file).map_err(|error| Faults::unreadable(file, &error))?;
-        Self::parse(file, &text)
+        Self::parse(file, &read(file)?)
     }
 
     /// Checks a text as if it had been read from `file`: relative paths in it start there.
@@ -164,12 +163,17 @@ impl Config {
     }
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
-    let length = std::fs::metadata(file)?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(std::io::Error::other(format!("it has {length} bytes, more than {MAX_FILE_BYTES}")));
+fn read(file: &Path) -> Result<String, Faults> {
+    let unreadable = |error| Faults::unreadable(file, &error);
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Faults::directory(file));
     }
-    std::fs::read_to_string(file)
+    let length = metadata.len();
+    if length > MAX_FILE_BYTES {
+        return Err(unreadable(std::io::Error::other(format!("it has {length} bytes, more than {MAX_FILE_BYTES}"))));
+    }
+    String::from_utf8(std::fs::read(file).map_err(unreadable)?).map_err(|error| Faults::not_utf8(file, &error))
 }
 
 /// Devices and signals while endpoints are read, with the places of what must be unique.

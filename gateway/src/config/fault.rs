@@ -38,6 +38,14 @@ pub struct Position {
     pub column: usize,
 }
 
+impl Position {
+    /// The place behind a text that begins where the file does.
+    fn behind(before: &str) -> Self {
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.list {
@@ -58,25 +66,40 @@ impl fmt::Display for Faults {
 impl Faults {
     /// The one fault of a file that cannot be read.
     pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
-        let fault = Fault {
-            at: None,
-            what: format!("cannot be read: {error}"),
-            excerpt: None,
-            hint: "name a configuration that this user may read; `configs/gateway.toml` is an example".into(),
-        };
-        Self { file: file.into(), list: vec![fault] }
+        Self::one(
+            file,
+            None,
+            format!("cannot be read: {error}"),
+            "name a configuration that this user may read; `configs/gateway.toml` is an example",
+        )
+    }
+
+    /// The one fault of a directory.
+    pub(super) fn directory(file: &Path) -> Self {
+        Self::one(file, None, "is a directory".into(), "name the configuration in it: gateway.toml, for example")
+    }
+
+    /// The one fault of a file in another encoding.
+    pub(super) fn not_utf8(file: &Path, error: &std::string::FromUtf8Error) -> Self {
+        let (bytes, end) = (error.as_bytes(), error.utf8_error().valid_up_to());
+        let at = str::from_utf8(&bytes[..end]).ok().map(Position::behind);
+        let what = format!("the byte 0x{:02X} here is not UTF-8", bytes.get(end).copied().unwrap_or_default());
+        Self::one(file, at, what, "save it as UTF-8; an editor may have saved it as EUC-KR (CP949) or UTF-16")
+    }
+
+    fn one(file: &Path, at: Option<Position>, what: String, hint: &str) -> Self {
+        Self { file: file.into(), list: vec![Fault { at, what, excerpt: None, hint: hint.into() }] }
     }
 
     /// The one fault of a file that gave no configuration although nothing was found in it.
     /// A reader that forgets to note a fault is mended; until then this is better than a panic.
     pub(super) fn unexplained(file: &Path) -> Self {
-        let fault = Fault {
-            at: None,
-            what: "gives no complete configuration, and what it lacks was not noted".into(),
-            excerpt: None,
-            hint: "try again if a file that it names was being changed; else report this as a defect".into(),
-        };
-        Self { file: file.into(), list: vec![fault] }
+        Self::one(
+            file,
+            None,
+            "gives no complete configuration, and what it lacks was not noted".into(),
+            "try again if a file that it names was being changed; else report this as a defect",
+        )
     }
 }
 
@@ -128,9 +151,7 @@ impl<'t> Log<'t> {
     }
 
     fn position(&self, at: usize) -> Position {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        Position::behind(&self.text[..self.text.floor_char_boundary(at)])
     }
 
     /// The line with a caret; nothing for a line that may hold a secret.
