@@ -29,6 +29,11 @@ pub(super) fn gateway(root: &Section<'_>) -> Option<GatewayId> {
         .ok()
 }
 
+pub(super) fn state_dir(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
+    let text = root.required("state_dir", "say where the spool lives: state_dir = \"/var/lib/sandan-gateway\"")?;
+    Some(folder.join(text.value))
+}
+
 pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
     let Some(section) = root.section("uplink", "{ url = \"…\", token_file = \"…\" }") else {
         root.missing_table("uplink", "[uplink]", "say where readings go: [uplink] with url and token_file");
@@ -58,9 +63,9 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
             "token_file",
             "the file with what `sandan-ingest gateway add` printed: token_file = \"gateway.token\"",
         )
-        .and_then(|file| secret_file(&section, "token_file", file, folder));
+        .map(|file| secret_file(&section, "token_file", file, folder));
     let ca = section.text("ca_file");
-    let ca_file = ca.and_then(|file| readable_file(&section, "ca_file", file, folder));
+    let ca_file = ca.map(|file| readable_file(&section, "ca_file", file, folder));
     section.finish();
     let (scheme, address, at) = address?;
     let secure = scheme == "https";
@@ -80,35 +85,37 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
     Some(Uplink { url: format!("{scheme}://{address}"), token_file: token_file?, ca_file })
 }
 
-/// A file that holds a secret: there, small, and closed to others.
-pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
-    let (path, metadata) = opened(section, key, file, folder)?;
-    let mode = metadata.permissions().mode();
-    if mode & 0o077 != 0 {
-        section.log.fault(
-            file.at,
-            format!("`{key}` can be read by others (mode {:04o})", mode & 0o7777),
-            format!("chmod 600 {}", path.display()),
-        );
-        return None;
-    }
-    Some(path)
-}
-
-/// A file that is there, can be opened and is not too large.
-pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
-    opened(section, key, file, folder).map(|(path, _)| path)
-}
-
-/// Such a file, with what its handle says of it: by its name it could be another one a
-/// moment later.
-fn opened(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<(PathBuf, Metadata)> {
+/// The path of a file that holds a secret; it must be there, small, and closed to others.
+pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> PathBuf {
     let path = folder.join(file.value);
+    if let Some(metadata) = opened(section, key, file, &path) {
+        let mode = metadata.permissions().mode();
+        if mode & 0o077 != 0 {
+            section.log.fault_on_this_machine(
+                file.at,
+                format!("`{key}` can be read by others (mode {:04o})", mode & 0o7777),
+                format!("chmod 600 {}", path.display()),
+            );
+        }
+    }
+    path
+}
+
+/// The path of a file that must be there, can be opened and is not too large.
+pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> PathBuf {
+    let path = folder.join(file.value);
+    opened(section, key, file, &path);
+    path
+}
+
+/// What the handle of such a file says of it: by its name it could be another one a
+/// moment later.
+fn opened(section: &Section<'_>, key: &str, file: At<&str>, path: &Path) -> Option<Metadata> {
     let fault = |what: String, hint: &str| {
-        section.log.fault(file.at, what, hint);
+        section.log.fault_on_this_machine(file.at, what, hint);
         None
     };
-    match File::open(&path).and_then(|file| file.metadata()) {
+    match File::open(path).and_then(|file| file.metadata()) {
         Err(error) => fault(
             format!("`{key}` cannot be read: {}: {error}", path.display()),
             "the path is relative to this file; it must be readable by the gateway's user",
@@ -121,7 +128,7 @@ fn opened(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Op
             format!("`{key}` has {} bytes: {}", metadata.len(), path.display()),
             "this is another file; such a file has some hundred bytes",
         ),
-        Ok(metadata) => Some((path, metadata)),
+        Ok(metadata) => Some(metadata),
     }
 }
 

@@ -108,16 +108,24 @@ impl Faults {
 pub(super) struct Log<'t> {
     text: &'t str,
     faults: RefCell<Vec<(usize, Fault)>>,
+    /// What is wrong not with the text, but with what it names on this machine.
+    on_this_machine: RefCell<Vec<(usize, Fault)>>,
 }
 
 impl<'t> Log<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, faults: RefCell::default() }
+        Self { text, faults: RefCell::default(), on_this_machine: RefCell::default() }
     }
 
     /// Notes a fault at a byte offset.
     pub(super) fn fault(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
         self.note(at, what.into(), None, hint.into());
+    }
+
+    /// Notes that something named at a byte offset is not as it must be on this machine.
+    pub(super) fn fault_on_this_machine(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
+        let fault = Fault { at: Some(self.position(at)), what: what.into(), excerpt: None, hint: hint.into() };
+        self.on_this_machine.borrow_mut().push((at, fault));
     }
 
     /// Notes what the TOML parser said, with the line it said it about.
@@ -137,15 +145,23 @@ impl<'t> Log<'t> {
         self.faults.borrow_mut().push((at, fault));
     }
 
-    /// Nothing, or all faults in the order of the file.
-    pub(super) fn finish(self, file: &Path) -> Result<(), Faults> {
-        let mut faults = self.faults.into_inner();
+    /// All faults in the order of the file; when the text has none, those of this machine
+    /// are no error.
+    pub(super) fn finish(self, file: &Path) -> Result<Option<Faults>, Faults> {
+        let is_clean = self.is_clean();
+        let mut faults = self.on_this_machine.into_inner();
+        faults.extend(self.faults.into_inner());
         faults.sort_by_key(|(at, _)| *at);
         let list: Vec<_> = faults.into_iter().map(|(_, fault)| fault).collect();
-        if list.is_empty() { Ok(()) } else { Err(Faults { file: file.into(), list }) }
+        let faults = Faults { file: file.into(), list };
+        match is_clean {
+            true if faults.list.is_empty() => Ok(None),
+            true => Ok(Some(faults)),
+            false => Err(faults),
+        }
     }
 
-    /// Whether nothing has been noted so far.
+    /// Whether nothing is wrong with the text so far.
     pub(super) fn is_clean(&self) -> bool {
         self.faults.borrow().is_empty()
     }

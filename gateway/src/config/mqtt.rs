@@ -62,7 +62,7 @@ pub(super) fn endpoint(
 ) -> Option<Mqtt> {
     let plaintext = section.flag("allow_plaintext").is_some_and(|allow| allow.value);
     let ca = section.text("ca_file");
-    let ca_file = ca.and_then(|file| readable_file(section, "ca_file", file, folder));
+    let ca_file = ca.map(|file| readable_file(section, "ca_file", file, folder));
     let address = address(section, plaintext, ca.is_some(), plant);
     let client_id = section.label("client_id", MAX_FIELD_BYTES);
     if let Some(client_id) = client_id
@@ -80,7 +80,7 @@ pub(super) fn endpoint(
     );
     let username = section.label("username", MAX_FIELD_BYTES);
     let password = section.text("password_file");
-    let password_file = password.and_then(|file| secret_file(section, "password_file", file, folder));
+    let password_file = password.map(|file| secret_file(section, "password_file", file, folder));
     if let (None, Some(password)) = (username, password) {
         section.log.fault(
             password.at,
