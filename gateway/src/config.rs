@@ -43,7 +43,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub struct Config {
     /// Who this gateway is.
     pub gateway: GatewayId,
-    /// Spool and state live here.
+    /// Spool and state live here; made when missing.
     pub state_dir: PathBuf,
     /// Where readings go.
     pub uplink: Uplink,
@@ -68,7 +68,7 @@ pub struct Config {
 pub struct Uplink {
     /// `http://host:port` on loopback, else `https://host:port`.
     pub url: String,
-    /// Holds the token; not readable by others when the configuration was checked.
+    /// Holds the token; closed to others when the configuration was loaded, and not only surveyed.
     pub token_file: PathBuf,
     /// The authorities to trust, in PEM; always there with https.
     pub ca_file: Option<PathBuf>,

@@ -12,6 +12,7 @@ use sandan_proto::limits::MAX_TEXT_BYTES;
 use super::notation::{self, AddressFault};
 use super::section::{At, Section};
 use super::{Asset, Http, Plant, Spool, Uplink};
+use crate::identity::Identity;
 
 /// Less would not hold a minute of a large plant.
 const MIN_SPOOL_BYTES: u64 = 16 << 20;
@@ -30,8 +31,26 @@ pub(super) fn gateway(root: &Section<'_>) -> Option<GatewayId> {
 }
 
 pub(super) fn state_dir(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
-    let text = root.required("state_dir", "say where the spool lives: state_dir = \"/var/lib/sandan-gateway\"")?;
-    Some(folder.join(text.value))
+    const HINT: &str = "say where the spool lives: state_dir = \"/var/lib/sandan-gateway\"";
+    let text = root.required("state_dir", HINT)?;
+    if text.value.trim().is_empty() {
+        root.log.fault(text.at, "`state_dir` is empty", HINT);
+        return None;
+    }
+    let path = folder.join(text.value);
+    let is_no_directory = match std::fs::metadata(&path) {
+        Ok(metadata) => !metadata.is_dir(),
+        // Something above it is a file. What else may be wrong, another user may not see.
+        Err(error) => error.kind() == std::io::ErrorKind::NotADirectory,
+    };
+    if is_no_directory {
+        root.log.fault_on_this_machine(
+            text.at,
+            format!("`state_dir` is not a directory: {}", path.display()),
+            "name a directory; it is made when it is missing",
+        );
+    }
+    Some(path)
 }
 
 pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
@@ -63,7 +82,7 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
             "token_file",
             "the file with what `sandan-ingest gateway add` printed: token_file = \"gateway.token\"",
         )
-        .map(|file| secret_file(&section, "token_file", file, folder));
+        .map(|file| token_file(&section, file, folder));
     let ca = section.text("ca_file");
     let ca_file = ca.map(|file| readable_file(&section, "ca_file", file, folder));
     section.finish();
@@ -85,20 +104,38 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
     Some(Uplink { url: format!("{scheme}://{address}"), token_file: token_file?, ca_file })
 }
 
+/// The token file, which must hold what the uplink will read from it.
+fn token_file(section: &Section<'_>, file: At<&str>, folder: &Path) -> PathBuf {
+    let path = folder.join(file.value);
+    if is_closed_secret(section, "token_file", file, &path) && Identity::load(&path).is_err() {
+        section.log.fault_on_this_machine(
+            file.at,
+            format!("`token_file` does not hold a gateway token: {}", path.display()),
+            "it is one line that begins with sgw_, as `sandan-ingest gateway add` prints it",
+        );
+    }
+    path
+}
+
 /// The path of a file that holds a secret; it must be there, small, and closed to others.
 pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> PathBuf {
     let path = folder.join(file.value);
-    if let Some(metadata) = opened(section, key, file, &path) {
-        let mode = metadata.permissions().mode();
-        if mode & 0o077 != 0 {
-            section.log.fault_on_this_machine(
-                file.at,
-                format!("`{key}` can be read by others (mode {:04o})", mode & 0o7777),
-                format!("chmod 600 {}", path.display()),
-            );
-        }
-    }
+    is_closed_secret(section, key, file, &path);
     path
+}
+
+fn is_closed_secret(section: &Section<'_>, key: &str, file: At<&str>, path: &Path) -> bool {
+    let Some(metadata) = opened(section, key, file, path) else { return false };
+    let mode = metadata.permissions().mode();
+    let is_open = mode & 0o077 != 0;
+    if is_open {
+        section.log.fault_on_this_machine(
+            file.at,
+            format!("`{key}` can be read by others (mode {:04o})", mode & 0o7777),
+            format!("chmod 600 {}", path.display()),
+        );
+    }
+    !is_open
 }
 
 /// The path of a file that must be there, can be opened and is not too large.

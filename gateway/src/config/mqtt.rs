@@ -26,7 +26,7 @@ pub struct Mqtt {
     pub client_id: String,
     /// Who the gateway is to the broker.
     pub username: Option<String>,
-    /// Holds the password; not readable by others when the configuration was checked.
+    /// Holds the password; closed to others when the configuration was loaded, and not only surveyed.
     pub password_file: Option<PathBuf>,
     /// The topics.
     pub devices: Vec<MqttDevice>,
