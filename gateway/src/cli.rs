@@ -114,16 +114,21 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, plan, json } => {
-            let config = Config::load(&config.file)?;
+            let (config, on_this_machine) = Config::survey(&config.file)?;
             print!("{}", if json { check::json(&config)? } else { check::text(&config, plan) });
-            Ok(ExitCode::SUCCESS)
+            let Some(faults) = on_this_machine else { return Ok(ExitCode::SUCCESS) };
+            eprint!("{faults}");
+            Ok(WRONG_CONFIG.into())
         }
         Command::Read { config, device, wait, json } => {
             log("error");
-            block_on(read::read(&Config::load(&config.file)?, device.as_deref(), wait, json))
+            // A register map is tried out before the ingest has given a token.
+            let (config, _) = Config::survey(&config.file)?;
+            block_on(read::read(&config, device.as_deref(), wait, json))
         }
         Command::Status { config, json } => {
-            let config = Config::load(&config.file)?;
+            // Who may look need not be who may read the token.
+            let (config, _) = Config::survey(&config.file)?;
             block_on(status::status(&config, json))
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Config::load`] reads every key of the file, notes each fault with its place and
 //! a hint, and gives back either a configuration that cannot be wrong or all faults
-//! together. The file is walked as a tree instead of through serde, because serde
+//! together. Faults of the text and of the files that it names are kept apart, for
+//! [`Config::survey`]. The file is walked as a tree instead of through serde, because serde
 //! ends at the first wrong type. Nothing here opens a connection.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,7 +43,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub struct Config {
     /// Who this gateway is.
     pub gateway: GatewayId,
-    /// Spool and state live here.
+    /// Spool and state live here; made when missing.
     pub state_dir: PathBuf,
     /// Where readings go.
     pub uplink: Uplink,
@@ -67,7 +68,7 @@ pub struct Config {
 pub struct Uplink {
     /// `http://host:port` on loopback, else `https://host:port`.
     pub url: String,
-    /// Holds the token; not readable by others when the configuration was checked.
+    /// Holds the token; closed to others when the configuration was loaded, and not only surveyed.
     pub token_file: PathBuf,
     /// The authorities to trust, in PEM; always there with https.
     pub ca_file: Option<PathBuf>,
@@ -134,14 +135,26 @@ pub struct Device {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file and what it names on this machine, as `run` needs it.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        let text = read(file).map_err(|error| Faults::unreadable(file, &error))?;
-        Self::parse(file, &text)
+        Self::parse(file, &read(file)?)
+    }
+
+    /// Reads a file whose text must be good. What is wrong on this machine, such as a token
+    /// file that is not there yet, is told beside it: one can plan and read a PLC without.
+    pub fn survey(file: &Path) -> Result<(Self, Option<Faults>), Faults> {
+        Self::survey_text(file, &read(file)?)
     }
 
     /// Checks a text as if it had been read from `file`: relative paths in it start there.
     pub fn parse(file: &Path, text: &str) -> Result<Self, Faults> {
+        match Self::survey_text(file, text)? {
+            (config, None) => Ok(config),
+            (_, Some(faults)) => Err(faults),
+        }
+    }
+
+    fn survey_text(file: &Path, text: &str) -> Result<(Self, Option<Faults>), Faults> {
         let log = fault::Log::new(text);
         let (table, errors) = DeTable::parse_recoverable(text);
         // A broken text is parsed as something that nobody wrote: its faults would mislead.
@@ -149,8 +162,8 @@ impl Config {
             log.syntax(error);
         }
         let config = if errors.is_empty() { build(file, text, &table, &log) } else { None };
-        log.finish(file)?;
-        config.ok_or_else(|| Faults::unexplained(file))
+        let on_this_machine = log.finish(file)?;
+        Ok((config.ok_or_else(|| Faults::unexplained(file))?, on_this_machine))
     }
 
     /// What the series are, for the ingest.
@@ -164,12 +177,17 @@ impl Config {
     }
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
-    let length = std::fs::metadata(file)?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(std::io::Error::other(format!("it has {length} bytes, more than {MAX_FILE_BYTES}")));
+fn read(file: &Path) -> Result<String, Faults> {
+    let unreadable = |error| Faults::unreadable(file, &error);
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Faults::directory(file));
     }
-    std::fs::read_to_string(file)
+    let length = metadata.len();
+    if length > MAX_FILE_BYTES {
+        return Err(unreadable(std::io::Error::other(format!("it has {length} bytes, more than {MAX_FILE_BYTES}"))));
+    }
+    String::from_utf8(std::fs::read(file).map_err(unreadable)?).map_err(|error| Faults::not_utf8(file, &error))
 }
 
 /// Devices and signals while endpoints are read, with the places of what must be unique.
@@ -189,7 +207,7 @@ fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &faul
     let root = section::Section::new("the file", table.get_ref(), 0, log);
     let folder = file.parent().unwrap_or(Path::new(""));
     let gateway = base::gateway(&root);
-    let state_dir = root.required("state_dir", "say where the spool lives: state_dir = \"/var/lib/sandan-gateway\"");
+    let state_dir = base::state_dir(&root, folder);
     let uplink = base::uplink(&root, folder);
     let spool = base::spool(&root);
     let http = base::http(&root);
@@ -237,7 +255,7 @@ fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &faul
     };
     Some(Config {
         gateway: gateway?,
-        state_dir: folder.join(state_dir?.value),
+        state_dir: state_dir?,
         uplink: uplink?,
         spool,
         http,

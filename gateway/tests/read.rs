@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -39,8 +38,12 @@ fn nobody() -> u16 {
 }
 
 fn read(folder: &Path, args: &[&str]) -> (Output, String, String) {
+    run("read", folder, args)
+}
+
+fn run(command: &str, folder: &Path, args: &[&str]) -> (Output, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sandan-gateway"))
-        .args(["read", "gateway.toml"])
+        .args([command, "gateway.toml"])
         .args(args)
         .current_dir(folder)
         .output()
@@ -53,15 +56,14 @@ fn read(folder: &Path, args: &[&str]) -> (Output, String, String) {
 #[test]
 fn what_answers_is_printed_and_what_does_not_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("gateway.token");
-    std::fs::write(&token, "sgw_example\n").unwrap();
-    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    // No token file: a register map is tried out before there is one.
     let (good, absent) = (plc(), nobody());
     let config = format!(
         r#"
 gateway = "hanbit-mould/press-hall"
 state_dir = "state"
 uplink = {{ url = "http://127.0.0.1:7443", token_file = "gateway.token" }}
+http = {{ listen = "127.0.0.1:{absent}" }}
 [[asset]]
 id = "press-1"
 [[modbus]]
@@ -121,4 +123,16 @@ absent: 127.0.0.1:{absent} cannot be reached: connection refused
     let (output, _, stderr) = read(folder.path(), &["--device", "god"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stderr, "error: no device `god` in the configuration; there are good, partly, absent\n");
+
+    // Neither looking nor planning needs the token, but running does.
+    let (output, _, stderr) = run("status", folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.starts_with(&format!("error: no gateway answers on 127.0.0.1:{absent}; is it")), "{stderr}");
+    let missing = "gateway.toml:4:56: `token_file` cannot be read: gateway.token: ";
+    let (output, stdout, stderr) = run("check", folder.path(), &["--plan"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stdout.contains("holding 123") && stderr.starts_with(missing), "{stdout}{stderr}");
+    let (output, stdout, stderr) = run("run", folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stdout.is_empty() && stderr.starts_with(missing), "{stdout}{stderr}");
 }

@@ -12,6 +12,7 @@ use sandan_proto::limits::MAX_TEXT_BYTES;
 use super::notation::{self, AddressFault};
 use super::section::{At, Section};
 use super::{Asset, Http, Plant, Spool, Uplink};
+use crate::identity::Identity;
 
 /// Less would not hold a minute of a large plant.
 const MIN_SPOOL_BYTES: u64 = 16 << 20;
@@ -29,9 +30,32 @@ pub(super) fn gateway(root: &Section<'_>) -> Option<GatewayId> {
         .ok()
 }
 
+pub(super) fn state_dir(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
+    const HINT: &str = "say where the spool lives: state_dir = \"/var/lib/sandan-gateway\"";
+    let text = root.required("state_dir", HINT)?;
+    if text.value.trim().is_empty() {
+        root.log.fault(text.at, "`state_dir` is empty", HINT);
+        return None;
+    }
+    let path = folder.join(text.value);
+    let is_no_directory = match std::fs::metadata(&path) {
+        Ok(metadata) => !metadata.is_dir(),
+        // Something above it is a file. What else may be wrong, another user may not see.
+        Err(error) => error.kind() == std::io::ErrorKind::NotADirectory,
+    };
+    if is_no_directory {
+        root.log.fault_on_this_machine(
+            text.at,
+            format!("`state_dir` is not a directory: {}", path.display()),
+            "name a directory; it is made when it is missing",
+        );
+    }
+    Some(path)
+}
+
 pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
-    let Some(section) = root.section("uplink") else {
-        root.missing("[uplink]", "say where readings go: [uplink] with url and token_file");
+    let Some(section) = root.section("uplink", "{ url = \"…\", token_file = \"…\" }") else {
+        root.missing_table("uplink", "[uplink]", "say where readings go: [uplink] with url and token_file");
         return None;
     };
     let url = section.required("url", "write url = \"https://ingest.example:7443\"");
@@ -58,9 +82,9 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
             "token_file",
             "the file with what `sandan-ingest gateway add` printed: token_file = \"gateway.token\"",
         )
-        .and_then(|file| secret_file(&section, "token_file", file, folder));
+        .map(|file| token_file(&section, file, folder));
     let ca = section.text("ca_file");
-    let ca_file = ca.and_then(|file| readable_file(&section, "ca_file", file, folder));
+    let ca_file = ca.map(|file| readable_file(&section, "ca_file", file, folder));
     section.finish();
     let (scheme, address, at) = address?;
     let secure = scheme == "https";
@@ -80,35 +104,55 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
     Some(Uplink { url: format!("{scheme}://{address}"), token_file: token_file?, ca_file })
 }
 
-/// A file that holds a secret: there, small, and closed to others.
-pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
-    let (path, metadata) = opened(section, key, file, folder)?;
+/// The token file, which must hold what the uplink will read from it.
+fn token_file(section: &Section<'_>, file: At<&str>, folder: &Path) -> PathBuf {
+    let path = folder.join(file.value);
+    if is_closed_secret(section, "token_file", file, &path) && Identity::load(&path).is_err() {
+        section.log.fault_on_this_machine(
+            file.at,
+            format!("`token_file` does not hold a gateway token: {}", path.display()),
+            "it is one line that begins with sgw_, as `sandan-ingest gateway add` prints it",
+        );
+    }
+    path
+}
+
+/// The path of a file that holds a secret; it must be there, small, and closed to others.
+pub(super) fn secret_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> PathBuf {
+    let path = folder.join(file.value);
+    is_closed_secret(section, key, file, &path);
+    path
+}
+
+fn is_closed_secret(section: &Section<'_>, key: &str, file: At<&str>, path: &Path) -> bool {
+    let Some(metadata) = opened(section, key, file, path) else { return false };
     let mode = metadata.permissions().mode();
-    if mode & 0o077 != 0 {
-        section.log.fault(
+    let is_open = mode & 0o077 != 0;
+    if is_open {
+        section.log.fault_on_this_machine(
             file.at,
             format!("`{key}` can be read by others (mode {:04o})", mode & 0o7777),
             format!("chmod 600 {}", path.display()),
         );
-        return None;
     }
-    Some(path)
+    !is_open
 }
 
-/// A file that is there, can be opened and is not too large.
-pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<PathBuf> {
-    opened(section, key, file, folder).map(|(path, _)| path)
-}
-
-/// Such a file, with what its handle says of it: by its name it could be another one a
-/// moment later.
-fn opened(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Option<(PathBuf, Metadata)> {
+/// The path of a file that must be there, can be opened and is not too large.
+pub(super) fn readable_file(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> PathBuf {
     let path = folder.join(file.value);
+    opened(section, key, file, &path);
+    path
+}
+
+/// What the handle of such a file says of it: by its name it could be another one a
+/// moment later.
+fn opened(section: &Section<'_>, key: &str, file: At<&str>, path: &Path) -> Option<Metadata> {
     let fault = |what: String, hint: &str| {
-        section.log.fault(file.at, what, hint);
+        section.log.fault_on_this_machine(file.at, what, hint);
         None
     };
-    match File::open(&path).and_then(|file| file.metadata()) {
+    match File::open(path).and_then(|file| file.metadata()) {
         Err(error) => fault(
             format!("`{key}` cannot be read: {}: {error}", path.display()),
             "the path is relative to this file; it must be readable by the gateway's user",
@@ -121,13 +165,13 @@ fn opened(section: &Section<'_>, key: &str, file: At<&str>, folder: &Path) -> Op
             format!("`{key}` has {} bytes: {}", metadata.len(), path.display()),
             "this is another file; such a file has some hundred bytes",
         ),
-        Ok(metadata) => Some((path, metadata)),
+        Ok(metadata) => Some(metadata),
     }
 }
 
 pub(super) fn spool(root: &Section<'_>) -> Spool {
     let mut spool = Spool::default();
-    let Some(section) = root.section("spool") else { return spool };
+    let Some(section) = root.section("spool", "{ max_bytes = \"1GiB\" }") else { return spool };
     if let Some(text) = section.text_like("max_bytes", "\"1GiB\"") {
         match notation::size(text.value) {
             Some(size @ MIN_SPOOL_BYTES..=MAX_SPOOL_BYTES) => spool.max_bytes = size,
@@ -152,7 +196,7 @@ pub(super) fn spool(root: &Section<'_>) -> Spool {
 
 pub(super) fn http(root: &Section<'_>) -> Http {
     let mut http = Http::default();
-    let Some(section) = root.section("http") else { return http };
+    let Some(section) = root.section("http", "{ listen = \"127.0.0.1:7480\" }") else { return http };
     if let Some(text) = section.text("listen") {
         match text.value.parse::<std::net::SocketAddr>() {
             Ok(listen) if listen.ip().is_loopback() => http.listen = listen,
@@ -191,7 +235,7 @@ pub(super) fn assets(root: &Section<'_>, plant: &mut Plant) {
             );
         }
         let (mut name_ko, mut name_en) = ("", "");
-        if let Some(names) = section.section("name") {
+        if let Some(names) = section.section("name", "{ ko = \"…\", en = \"…\" }") {
             name_ko = names.label("ko", MAX_TEXT_BYTES).map_or("", |name| name.value);
             name_en = names.label("en", MAX_TEXT_BYTES).map_or("", |name| name.value);
             names.finish();

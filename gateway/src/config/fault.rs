@@ -38,6 +38,14 @@ pub struct Position {
     pub column: usize,
 }
 
+impl Position {
+    /// The place behind a text that begins where the file does.
+    fn behind(before: &str) -> Self {
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.list {
@@ -58,25 +66,40 @@ impl fmt::Display for Faults {
 impl Faults {
     /// The one fault of a file that cannot be read.
     pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
-        let fault = Fault {
-            at: None,
-            what: format!("cannot be read: {error}"),
-            excerpt: None,
-            hint: "name a configuration that this user may read; `configs/gateway.toml` is an example".into(),
-        };
-        Self { file: file.into(), list: vec![fault] }
+        Self::one(
+            file,
+            None,
+            format!("cannot be read: {error}"),
+            "name a configuration that this user may read; `configs/gateway.toml` is an example",
+        )
+    }
+
+    /// The one fault of a directory.
+    pub(super) fn directory(file: &Path) -> Self {
+        Self::one(file, None, "is a directory".into(), "name the configuration in it: gateway.toml, for example")
+    }
+
+    /// The one fault of a file in another encoding.
+    pub(super) fn not_utf8(file: &Path, error: &std::string::FromUtf8Error) -> Self {
+        let (bytes, end) = (error.as_bytes(), error.utf8_error().valid_up_to());
+        let at = str::from_utf8(&bytes[..end]).ok().map(Position::behind);
+        let what = format!("the byte 0x{:02X} here is not UTF-8", bytes.get(end).copied().unwrap_or_default());
+        Self::one(file, at, what, "save it as UTF-8; an editor may have saved it as EUC-KR (CP949) or UTF-16")
+    }
+
+    fn one(file: &Path, at: Option<Position>, what: String, hint: &str) -> Self {
+        Self { file: file.into(), list: vec![Fault { at, what, excerpt: None, hint: hint.into() }] }
     }
 
     /// The one fault of a file that gave no configuration although nothing was found in it.
     /// A reader that forgets to note a fault is mended; until then this is better than a panic.
     pub(super) fn unexplained(file: &Path) -> Self {
-        let fault = Fault {
-            at: None,
-            what: "gives no complete configuration, and what it lacks was not noted".into(),
-            excerpt: None,
-            hint: "try again if a file that it names was being changed; else report this as a defect".into(),
-        };
-        Self { file: file.into(), list: vec![fault] }
+        Self::one(
+            file,
+            None,
+            "gives no complete configuration, and what it lacks was not noted".into(),
+            "try again if a file that it names was being changed; else report this as a defect",
+        )
     }
 }
 
@@ -85,16 +108,24 @@ impl Faults {
 pub(super) struct Log<'t> {
     text: &'t str,
     faults: RefCell<Vec<(usize, Fault)>>,
+    /// What is wrong not with the text, but with what it names on this machine.
+    on_this_machine: RefCell<Vec<(usize, Fault)>>,
 }
 
 impl<'t> Log<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, faults: RefCell::default() }
+        Self { text, faults: RefCell::default(), on_this_machine: RefCell::default() }
     }
 
     /// Notes a fault at a byte offset.
     pub(super) fn fault(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
         self.note(at, what.into(), None, hint.into());
+    }
+
+    /// Notes that something named at a byte offset is not as it must be on this machine.
+    pub(super) fn fault_on_this_machine(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
+        let fault = Fault { at: Some(self.position(at)), what: what.into(), excerpt: None, hint: hint.into() };
+        self.on_this_machine.borrow_mut().push((at, fault));
     }
 
     /// Notes what the TOML parser said, with the line it said it about.
@@ -114,23 +145,29 @@ impl<'t> Log<'t> {
         self.faults.borrow_mut().push((at, fault));
     }
 
-    /// Nothing, or all faults in the order of the file.
-    pub(super) fn finish(self, file: &Path) -> Result<(), Faults> {
-        let mut faults = self.faults.into_inner();
+    /// All faults in the order of the file; when the text has none, those of this machine
+    /// are no error.
+    pub(super) fn finish(self, file: &Path) -> Result<Option<Faults>, Faults> {
+        let is_clean = self.is_clean();
+        let mut faults = self.on_this_machine.into_inner();
+        faults.extend(self.faults.into_inner());
         faults.sort_by_key(|(at, _)| *at);
         let list: Vec<_> = faults.into_iter().map(|(_, fault)| fault).collect();
-        if list.is_empty() { Ok(()) } else { Err(Faults { file: file.into(), list }) }
+        let faults = Faults { file: file.into(), list };
+        match is_clean {
+            true if faults.list.is_empty() => Ok(None),
+            true => Ok(Some(faults)),
+            false => Err(faults),
+        }
     }
 
-    /// Whether nothing has been noted so far.
+    /// Whether nothing is wrong with the text so far.
     pub(super) fn is_clean(&self) -> bool {
         self.faults.borrow().is_empty()
     }
 
     fn position(&self, at: usize) -> Position {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        Position::behind(&self.text[..self.text.floor_char_boundary(at)])
     }
 
     /// The line with a caret; nothing for a line that may hold a secret.

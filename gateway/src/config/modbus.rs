@@ -117,7 +117,7 @@ pub(super) fn endpoint(section: &Section<'_>, endpoint: usize, plant: &mut Plant
     let pause = or(section.duration("pause", PAUSES), Duration::ZERO);
     let sections = section.sections("device", "[[modbus.device]]");
     if sections.is_empty() {
-        section.missing("[[modbus.device]]", "add a [[modbus.device]] table for each unit");
+        section.missing_table("device", "[[modbus.device]]", "add a [[modbus.device]] table for each unit");
     }
     section.finish();
     let mut devices = Vec::with_capacity(sections.len());
@@ -153,7 +153,8 @@ fn device(
     };
     let signals = section.sections("signals", "signal");
     if signals.is_empty() {
-        section.missing(
+        section.missing_table(
+            "signals",
             "signals",
             "list at least one: signals = [ { name = \"…\", metric = \"…\", at = \"holding:100\", type = \"u16\" } ]",
         );

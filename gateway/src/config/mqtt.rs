@@ -26,7 +26,7 @@ pub struct Mqtt {
     pub client_id: String,
     /// Who the gateway is to the broker.
     pub username: Option<String>,
-    /// Holds the password; not readable by others when the configuration was checked.
+    /// Holds the password; closed to others when the configuration was loaded, and not only surveyed.
     pub password_file: Option<PathBuf>,
     /// The topics.
     pub devices: Vec<MqttDevice>,
@@ -62,7 +62,7 @@ pub(super) fn endpoint(
 ) -> Option<Mqtt> {
     let plaintext = section.flag("allow_plaintext").is_some_and(|allow| allow.value);
     let ca = section.text("ca_file");
-    let ca_file = ca.and_then(|file| readable_file(section, "ca_file", file, folder));
+    let ca_file = ca.map(|file| readable_file(section, "ca_file", file, folder));
     let address = address(section, plaintext, ca.is_some(), plant);
     let client_id = section.label("client_id", MAX_FIELD_BYTES);
     if let Some(client_id) = client_id
@@ -80,7 +80,7 @@ pub(super) fn endpoint(
     );
     let username = section.label("username", MAX_FIELD_BYTES);
     let password = section.text("password_file");
-    let password_file = password.and_then(|file| secret_file(section, "password_file", file, folder));
+    let password_file = password.map(|file| secret_file(section, "password_file", file, folder));
     if let (None, Some(password)) = (username, password) {
         section.log.fault(
             password.at,
@@ -90,7 +90,7 @@ pub(super) fn endpoint(
     }
     let sections = section.sections("device", "[[mqtt.device]]");
     if sections.is_empty() {
-        section.missing("[[mqtt.device]]", "add a [[mqtt.device]] table for each topic");
+        section.missing_table("device", "[[mqtt.device]]", "add a [[mqtt.device]] table for each topic");
     }
     section.finish();
     let place = address.as_ref().map_or_else(String::new, ToString::to_string);
@@ -159,7 +159,8 @@ fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant
     let interval = signal::interval(section).unwrap_or(Duration::from_secs(1));
     let signals = section.sections("signals", "signal");
     if signals.is_empty() {
-        section.missing(
+        section.missing_table(
+            "signals",
             "signals",
             "list at least one: signals = [ { name = \"…\", metric = \"…\", path = \"a.b\", type = \"f64\" } ]",
         );

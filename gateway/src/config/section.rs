@@ -38,7 +38,11 @@ impl<'t> Section<'t> {
     }
 
     fn get(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        // Some are asked for twice, but the list of known keys names each once.
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.table.get(key)
     }
 
@@ -62,6 +66,15 @@ impl<'t> Section<'t> {
     /// Notes that a key which must be there is not.
     pub(super) fn missing(&self, key: &str, hint: &str) {
         self.log.fault(self.at, format!("{} has no `{key}`", self.name), hint);
+    }
+
+    /// The same of a table or a list of them, called `name`. Nothing where something else
+    /// stands in its place, for that has been noted.
+    pub(super) fn missing_table(&self, key: &'static str, name: &str, hint: &str) {
+        let stands = self.table.get(key).map(Spanned::get_ref);
+        if stands.is_none_or(|value| matches!(value, DeValue::Array(list) if list.is_empty())) {
+            self.missing(name, hint);
+        }
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<At<&'t str>> {
@@ -197,11 +210,12 @@ impl<'t> Section<'t> {
         None
     }
 
-    /// A table inside this one.
-    pub(super) fn section(&self, key: &'static str) -> Option<Section<'t>> {
+    /// A table inside this one; `example` is shown where something else stands. It is one
+    /// in braces: a head in brackets would take the keys below it away from this table.
+    pub(super) fn section(&self, key: &'static str, example: &str) -> Option<Section<'t>> {
         let value = self.get(key)?;
         let DeValue::Table(table) = value.get_ref() else {
-            self.wrong(value, key, "a table", &format!("[{key}]"));
+            self.wrong(value, key, "a table", &format!("{key} = {example}"));
             return None;
         };
         Some(Section::new(&format!("[{key}]"), table, value.span().start, self.log))
@@ -211,7 +225,15 @@ impl<'t> Section<'t> {
     pub(super) fn sections(&self, key: &'static str, name: &str) -> Vec<Section<'t>> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
-            self.wrong(value, key, &format!("a list of {name}s"), &format!("a list: {key} = [ … ] or [[{key}]]"));
+            let example = match value.get_ref() {
+                DeValue::Table(_) if name.starts_with("[[") => format!("{name}, with two brackets on each side"),
+                // Such a head in this place would take the keys below it away from this table.
+                _ if name.starts_with("[[") => {
+                    format!("a table {name} below the plain keys of {}, and leave this one out", self.name)
+                }
+                _ => format!("{key} = [ {{ … }}, {{ … }} ]"),
+            };
+            self.wrong(value, key, &format!("a list of {name}s"), &example);
             return Vec::new();
         };
         let mut sections = Vec::with_capacity(array.len());

@@ -86,6 +86,21 @@ fn a_file_that_is_not_there_is_a_fault_with_a_hint() {
     assert!(shown.contains("\n  hint: "), "{shown}");
 }
 
+#[test]
+fn a_directory_and_another_encoding_have_sentences_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = Config::load(folder.path()).unwrap_err().to_string();
+    let hint = "name the configuration in it: gateway.toml, for example";
+    assert_eq!(shown, format!("{}: is a directory\n  hint: {hint}\n", folder.path().display()));
+
+    let file = folder.path().join("gateway.toml");
+    // "1프" in EUC-KR; the bytes of some other syllables are UTF-8 by chance.
+    std::fs::write(&file, b"# \xEA\xB0\x80\n# \xED\x98\xB8 = \"1\xC7\xC1\"\n").unwrap();
+    let shown = Config::load(&file).unwrap_err().to_string();
+    let hint = "save it as UTF-8; an editor may have saved it as EUC-KR (CP949) or UTF-16";
+    assert_eq!(shown, format!("{}:2:9: the byte 0xC7 here is not UTF-8\n  hint: {hint}\n", file.display()));
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[\\[\\]{}a-z=\"'#\n., 0-9:\\\\-]{0,200}") {
