@@ -119,7 +119,7 @@ async fn gaps(
     query: Result<Query<query::Gaps>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let query = query?.0;
-    let limit = query::page_limit(query.limit, crate::access::MAX_GAPS)?;
+    let limit = query::page_limit(query.limit.as_deref(), crate::access::MAX_GAPS)?;
     let firm = query.firm.as_ref().unwrap_or(&member.firm);
     let gaps = api.access.gaps(&member, firm, limit).await?;
     let shown = |gap: &GapFact| {
@@ -143,9 +143,10 @@ async fn audit(
     query: Result<Query<query::Audit>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let query = query?.0;
-    let limit = query::page_limit(query.limit, crate::access::MAX_AUDIT_PAGE)?;
+    let limit = query::page_limit(query.limit.as_deref(), crate::access::MAX_AUDIT_PAGE)?;
+    let after = query::number("after", query.after.as_deref())?.unwrap_or(0);
     let firm = query.firm.as_ref().unwrap_or(&member.firm);
-    let entries = api.access.audit(&member, firm, query.after.unwrap_or(0), limit).await?;
+    let entries = api.access.audit(&member, firm, after, limit).await?;
     let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.number);
     let shown = |entry: &Entry| {
         json!({

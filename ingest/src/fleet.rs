@@ -345,6 +345,12 @@ impl Seen {
 }
 
 impl View {
+    /// Whether somebody has to do something: not for what has yet to begin, nor for what
+    /// mends itself.
+    pub fn needs_attention(&self) -> bool {
+        !matches!(self.fault, None | Some(Fault::NeverSeen | Fault::CatchingUp { .. }))
+    }
+
     /// Smaller is worse.
     fn rank(&self) -> u8 {
         match &self.fault {

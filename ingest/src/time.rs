@@ -28,12 +28,19 @@ pub enum TimeError {
     /// Not a time.
     #[error("`{0}` is not a time: RFC 3339 such as 2026-03-02T09:00:00+09:00, or now, now-1h, now+30d")]
     Time(String),
+    /// A time that cannot be reckoned with.
+    #[error("`{0}` lies beyond the times that are known here: the years -9999 to 9999")]
+    Range(String),
     /// Not a duration.
     #[error("`{0}` is not a duration: a whole number and ms, s, m, h or d, such as 60s")]
     Duration(String),
+    /// More than 292,000 years.
+    #[error("`{0}` is too long a time")]
+    TooLong(String),
 }
 
-fn shown(text: &str) -> String {
+/// What was typed, cut and without what a terminal would obey.
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(60).flat_map(char::escape_debug).collect()
 }
 
@@ -51,12 +58,21 @@ pub fn rfc3339(us: i64) -> String {
 pub fn parse_time(text: &str, now_us: i64) -> Result<i64, TimeError> {
     let refused = || TimeError::Time(shown(text));
     if let Some(rest) = text.strip_prefix("now") {
-        let span = |text: &str| parse_duration(text).map_err(|_| refused());
+        let span = |rest: &str| {
+            parse_duration(rest).map_err(|error| match error {
+                TimeError::TooLong(_) => TimeError::Range(shown(text)),
+                _ => refused(),
+            })
+        };
+        let known = |us: i64| match Timestamp::from_microsecond(us) {
+            Ok(_) => Ok(us),
+            Err(_) => Err(TimeError::Range(shown(text))),
+        };
         // A blank is a `+` that was not escaped, as below.
         return match rest.as_bytes().first() {
             None => Ok(now_us),
-            Some(b'-') => Ok(now_us.saturating_sub(span(&rest[1..])?)),
-            Some(b'+' | b' ') => Ok(now_us.saturating_add(span(&rest[1..])?)),
+            Some(b'-') => known(now_us.saturating_sub(span(&rest[1..])?)),
+            Some(b'+' | b' ') => known(now_us.saturating_add(span(&rest[1..])?)),
             Some(_) => Err(refused()),
         };
     }
@@ -64,7 +80,17 @@ pub fn parse_time(text: &str, now_us: i64) -> Result<i64, TimeError> {
         Some(at) if at + 6 == text.len() && at > 10 => format!("{}+{}", &text[..at], &text[at + 1..]),
         _ => text.to_owned(),
     };
-    mended.parse::<Timestamp>().map(Timestamp::as_microsecond).map_err(|_| refused())
+    mended
+        .parse::<Timestamp>()
+        .map(Timestamp::as_microsecond)
+        .map_err(|_| if has_long_year(&mended) { TimeError::Range(shown(text)) } else { refused() })
+}
+
+/// Whether a text begins as a date does whose year has more than four digits.
+fn has_long_year(text: &str) -> bool {
+    let unsigned = text.trim_start_matches(['+', '-', ' ']);
+    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    digits > 4 && unsigned[digits..].starts_with('-')
 }
 
 /// `100ms`, `60s`, `5m`, `1h`, `90d`; µs, above 0.
@@ -80,7 +106,12 @@ pub fn parse_duration(text: &str) -> Result<i64, TimeError> {
         "d" => DAY_US,
         _ => return Err(refused()),
     };
-    let us = number.parse::<i64>().ok().and_then(|n| n.checked_mul(unit_us)).ok_or_else(refused)?;
+    if number.is_empty() {
+        return Err(refused());
+    }
+    // Digits alone fail only by being too many.
+    let us = number.parse::<i64>().ok().and_then(|n| n.checked_mul(unit_us));
+    let us = us.ok_or_else(|| TimeError::TooLong(shown(text)))?;
     if us > 0 { Ok(us) } else { Err(refused()) }
 }
 
@@ -107,6 +138,10 @@ mod tests {
         assert_eq!(parse_time("now+30d", nine).unwrap(), nine + 30 * 86_400 * SECOND_US);
         assert_eq!(parse_time("now", nine).unwrap(), nine);
         assert_eq!(rfc3339(nine + 1_500), "2026-03-02T00:00:00.0015Z");
+        for beyond in ["10000-01-01T00:00:00Z", "now+99999999d", "now-99999999999999999d", "now+300000000000s"] {
+            let error = parse_time(beyond, nine).unwrap_err();
+            assert_eq!(error, TimeError::Range(beyond.into()), "{beyond}");
+        }
         for bad in ["", "yesterday", "now+", "nowish", "now-", "2026-03-02", "9", "한국 09:00"] {
             assert!(parse_time(bad, 0).is_err(), "{bad:?} was taken");
         }

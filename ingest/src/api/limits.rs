@@ -87,7 +87,9 @@ impl Drop for Open {
 
 /// `router` with the bounds around it and its answers counted.
 pub fn limited(router: Router, metrics: Arc<Metrics>) -> Router {
-    router.layer(middleware::from_fn_with_state(metrics, limit))
+    router
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(middleware::from_fn_with_state(metrics, limit))
 }
 
 async fn limit(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {

@@ -48,6 +48,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no_such_page", "No such page", "there is nothing at this address")
     }
 
+    pub(super) fn method_not_allowed() -> Self {
+        let detail = "this address does not take this method; `Allow` names those that it takes";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Not with this method", detail)
+    }
+
     pub(super) fn query(detail: &(impl ToString + ?Sized)) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_query", "The query cannot be read", detail)
     }
@@ -89,7 +94,9 @@ impl IntoResponse for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self::query(&rejection.body_text())
+        // What comes before the colon is how it was read, not what is wrong.
+        let text = rejection.body_text();
+        Self::query(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
     }
 }
 

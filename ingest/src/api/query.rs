@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Problem;
 use crate::access::ReadCursor;
 use crate::consent::{Form, Function, align};
-use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration};
+use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, shown};
 
 /// Rows of a JSON page unless it is said otherwise.
 const DEFAULT_PAGE: usize = 1_000;
@@ -29,15 +29,15 @@ pub(super) struct Series {
 #[serde(deny_unknown_fields)]
 pub(super) struct Gaps {
     pub(super) firm: Option<FirmId>,
-    pub(super) limit: Option<usize>,
+    pub(super) limit: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Audit {
     pub(super) firm: Option<FirmId>,
-    pub(super) after: Option<u64>,
-    pub(super) limit: Option<usize>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +51,7 @@ pub(super) struct Readings {
     bucket: Option<String>,
     function: Option<String>,
     format: Option<Format>,
-    limit: Option<usize>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -99,7 +99,7 @@ impl Readings {
             from_us,
             to_us,
             format,
-            limit: page_limit(self.limit, MAX_PAGE)?,
+            limit: page_limit(self.limit.as_deref(), MAX_PAGE)?,
             cursor: self.cursor.as_deref().map(parse_cursor).transpose()?,
         })
     }
@@ -128,7 +128,17 @@ fn accepted(headers: &HeaderMap) -> Format {
     if accept.contains("text/csv") && !accept.contains("application/json") { Format::Csv } else { Format::Json }
 }
 
-pub(super) fn page_limit(limit: Option<usize>, max: usize) -> Result<usize, Problem> {
+/// A number of the query, which must be read as text to be told in our words.
+pub(super) fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, Problem> {
+    let parse = |text: &str| match text.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => Err(Problem::query(&format!("`{name}` is a whole number from 0 on, not `{}`", shown(text)))),
+    };
+    text.map(parse).transpose()
+}
+
+pub(super) fn page_limit(limit: Option<&str>, max: usize) -> Result<usize, Problem> {
+    let limit = number("limit", limit)?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     match limit {
         None => Ok(DEFAULT_PAGE.min(max)),
         Some(limit) if (1..=max).contains(&limit) => Ok(limit),

@@ -288,6 +288,11 @@ async fn bad_queries_are_told_what_is_wrong() {
         (format!("{base}&from=now-1h&bucket=60s&function=median"), "`median` is not a function"),
         (format!("{base}&from=now-10s&bucket=1h"), "no whole bucket"),
         (format!("{base}&from=now-1h&limit=0"), "`limit` is from 1 to 10000"),
+        (format!("{base}&from=now-1h&limit=ten"), "`limit` is a whole number from 0 on, not `ten`"),
+        ("/v1/gaps?limit=-1".to_owned(), "`limit` is a whole number from 0 on, not `-1`"),
+        ("/v1/audit?after=x".to_owned(), "`after` is a whole number from 0 on, not `x`"),
+        (format!("{base}&from=10000-01-01T00:00:00Z"), "lies beyond the times that are known here"),
+        (format!("{base}&from=now-99999999d"), "lies beyond the times that are known here"),
         (format!("{base}&from=now-1h&cursor=x"), "the cursor does not belong"),
         (format!("{base}&from=now-1h&cursor=5.0"), "the cursor does not belong"),
         (format!("{base}&from=now-1h&format=csv&limit=5"), "of JSON pages"),
@@ -296,11 +301,26 @@ async fn bad_queries_are_told_what_is_wrong() {
     ] {
         let (status, problem) = json_of(&pages, &target, &complex.owner.1).await;
         assert_eq!(status, 400, "{target}: {problem}");
-        assert!(problem["detail"].as_str().unwrap().contains(part), "{target}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(part) && !detail.contains("deserialize"), "{target}: {problem}");
     }
     let long = format!("{base}&from={}", "1".repeat(5_000));
     let (status, problem) = json_of(&pages, &long, "").await;
     assert_eq!((status.as_u16(), &problem["code"]), (414, &json!("query_too_long")));
+}
+
+#[tokio::test]
+async fn another_method_is_a_problem_too() {
+    let complex = Complex::new().await;
+    for path in ["/v1/readings", "/healthz"] {
+        let request = Request::builder().method("DELETE").uri(path).body(Body::empty()).unwrap();
+        let response = pages(&complex).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 405, "{path}");
+        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let problem: Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!(problem["code"], "method_not_allowed");
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,12 @@ fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
     let count = |wanted: State| views.iter().filter(|view| view.state == wanted).count();
     html! {
         div.summary {
+            @let wrong = views.iter().filter(|view| view.needs_attention()).count();
+            @if wrong > 0 {
+                span.state.bad {
+                    span aria-hidden="true" { "!" } " " (say(lang, &Sentence::NeedsAttention)) " " b { (wrong) }
+                }
+            }
             @for state in [State::Fenced, State::Offline, State::Silent, State::CatchingUp, State::Enrolled, State::Online] {
                 @let number = count(state);
                 @if number > 0 {
@@ -129,6 +135,7 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup 
         Lang::Ko => firm.name_ko.as_str(),
         Lang::En => firm.name_en.as_str(),
     });
+    let in_contact = matches!(view.state, State::Online | State::CatchingUp);
     html! {
         article.(tone_of(view)) {
             h2 {
@@ -152,11 +159,11 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup 
                 dd { (moment(lang, view.newest_us, now_us)) }
                 dt { (say(lang, &Sentence::LastContact)) }
                 dd { (moment(lang, view.contact_us, now_us)) }
-                dt { (say(lang, &Sentence::Spool)) }
+                @let then = view.spool.is_some() && !in_contact;
+                dt { (say(lang, &if then { Sentence::SpoolThen } else { Sentence::Spool })) }
                 dd { (spool(lang, view.spool)) }
             }
             @if view.contact_us.is_some() {
-                @let in_contact = matches!(view.state, State::Online | State::CatchingUp);
                 h3 { (say(lang, &if in_contact { Sentence::Links } else { Sentence::LinksThen })) }
                 @if view.links.is_empty() {
                     p.none { (say(lang, &Sentence::NoLinks)) }

@@ -261,6 +261,24 @@ async fn a_refused_gateway_stands_first_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn the_summary_counts_what_is_wrong_beside_what_is_connected() {
+    let bed = bed().await;
+    let down = v1::LinkHealth { device: "a".into(), state: v1::LinkState::Down.into(), ..Default::default() };
+    bed.gateway("hanbit/down", vec![down]);
+    bed.gateway("hanbit/gone", vec![]);
+    bed.gateway("hanbit/fine", vec![]);
+    bed.complex.fleet.enrol(GatewayId::new("hanbit/new").unwrap());
+    bed.complex.fleet.closed(&GatewayId::new("hanbit/gone").unwrap());
+    let cookie = bed.signed_in().await;
+    let (_, ko) = bed.get("/?lang=ko", &cookie).await;
+    let (_, en) = bed.get("/?lang=en", &cookie).await;
+    assert!(ko.contains("문제 있음 <b>2</b>") && ko.contains("연결됨 <b>2</b>"), "{ko}");
+    assert!(en.contains("needs attention <b>2</b>") && en.contains("online <b>2</b>"), "{en}");
+    assert_eq!(ko.matches("전송 대기 (마지막 보고)").count(), 1, "{ko}");
+    assert_eq!(en.matches("Waiting to be sent (as last reported)").count(), 1, "{en}");
+}
+
+#[tokio::test]
 async fn a_page_loads_nothing_from_elsewhere_and_may_not_be_kept() {
     let bed = bed().await;
     bed.gateway("hanbit/press-hall", vec![]);

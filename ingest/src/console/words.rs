@@ -74,6 +74,8 @@ pub(super) enum Sentence<'a> {
     LastData,
     LastContact,
     Spool,
+    /// What a gateway that is not in contact kept.
+    SpoolThen,
     Links,
     /// Devices of a gateway that is not in contact.
     LinksThen,
@@ -91,6 +93,8 @@ pub(super) enum Sentence<'a> {
     /// How long ago, µs.
     Ago(i64),
     AllWell,
+    /// Gateways at which something is wrong, whatever their state.
+    NeedsAttention,
     /// What is wrong, seen at a time.
     Fault(&'a Fault, i64),
 }
@@ -181,6 +185,7 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
         Sentence::LastData => ("마지막 데이터".into(), "Last data".into()),
         Sentence::LastContact => ("마지막 통신".into(), "Last contact".into()),
         Sentence::Spool => ("전송 대기".into(), "Waiting to be sent".into()),
+        Sentence::SpoolThen => ("전송 대기 (마지막 보고)".into(), "Waiting to be sent (as last reported)".into()),
         Sentence::Links => ("장치".into(), "Devices".into()),
         Sentence::LinksThen => ("장치 (마지막 보고)".into(), "Devices (as last reported)".into()),
         Sentence::Never => ("없음".into(), "never".into()),
@@ -189,15 +194,16 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
         Sentence::SpoolHolds { readings, percent, oldest_ms } => {
             let (count, oldest) = (grouped(*readings), ms(*oldest_ms));
             (
-                format!("{count}건, 가장 오래된 것 {} 전 (저장 공간 {percent}%)", span(oldest, Lang::Ko)),
+                format!("{count}건, 가장 오래된 것 {} 전 (저장 공간 {percent}% 사용)", span(oldest, Lang::Ko)),
                 format!("{count} readings, the oldest {} old (spool {percent} % full)", span(oldest, Lang::En)),
             )
         }
         Sentence::SpoolEmpty { percent } => {
-            (format!("없음 (저장 공간 {percent}%)"), format!("nothing (spool {percent} % full)"))
+            (format!("없음 (저장 공간 {percent}% 사용)"), format!("nothing (spool {percent} % full)"))
         }
         Sentence::Ago(us) => (format!("{} 전", span(*us, Lang::Ko)), format!("{} ago", span(*us, Lang::En))),
         Sentence::AllWell => ("이상 없음".into(), "All is well".into()),
+        Sentence::NeedsAttention => ("문제 있음".into(), "needs attention".into()),
         Sentence::Fault(fault, now_us) => wrong(fault, *now_us),
     };
     match lang {
@@ -247,9 +253,10 @@ fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
                         format!("{device} has not answered for {en}"),
                     )
                 }
-                None => {
-                    (format!("{device} 장치가 한 번도 응답하지 않았습니다"), format!("{device} has never answered"))
-                }
+                None => (
+                    format!("게이트웨이가 시작된 뒤로 {device} 장치가 응답하지 않았습니다"),
+                    format!("{device} has not answered since the gateway started"),
+                ),
             };
             if *others > 0 {
                 ko = format!("{ko}. 다른 장치 {others}대도 응답하지 않습니다");

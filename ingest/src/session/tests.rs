@@ -332,6 +332,8 @@ async fn a_copied_spool_is_fenced_until_it_is_released() {
     assert!(status.message().starts_with("fenced: this spool last used epoch 0, its gateway epoch 2;"), "{status}");
     assert_eq!(rig.store.metrics().fenced.get(), 1);
     rig.fleet.wait_for("fenced hanbit/press-hall").await;
+    let said = Closed::Fenced { named: 0, used: 2 }.to_string();
+    assert_eq!(said, "the spool is a copy or an old state: it last used epoch 0, its gateway epoch 2");
     // The live session is not displaced by it.
     wire.sealed(&plant.seal(&[pressure(SECOND, 2.0)])).await;
     wire.ack_through(2).await;

@@ -16,6 +16,7 @@ fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
         Sentence::LastData,
         Sentence::LastContact,
         Sentence::Spool,
+        Sentence::SpoolThen,
         Sentence::Links,
         Sentence::LinksThen,
         Sentence::Never,
@@ -25,6 +26,7 @@ fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
         Sentence::SpoolEmpty { percent: 0 },
         Sentence::Ago(5 * SECOND_US),
         Sentence::AllWell,
+        Sentence::NeedsAttention,
     ];
     let states = [State::Fenced, State::Offline, State::Silent, State::CatchingUp, State::Online, State::Enrolled];
     all.extend(states.into_iter().map(Sentence::State));
@@ -71,6 +73,11 @@ fn a_fault_is_one_sentence_with_its_time() {
     let at = Sentence::Fault(&fault, 3 * MINUTE_US);
     assert_eq!(say(Lang::Ko, &at), "press-plc 장치가 응답하지 않습니다 (3분째)");
     assert_eq!(say(Lang::En, &at), "press-plc has not answered for 3\u{a0}min");
+    let fault = Fault::LinkDown { device: "press-plc".into(), last_good_us: None, others: 0 };
+    let at = Sentence::Fault(&fault, 0);
+    assert_eq!(say(Lang::Ko, &at), "게이트웨이가 시작된 뒤로 press-plc 장치가 응답하지 않았습니다");
+    assert_eq!(say(Lang::En, &at), "press-plc has not answered since the gateway started");
+    assert_eq!(say(Lang::Ko, &Sentence::SpoolEmpty { percent: 0 }), "없음 (저장 공간 0% 사용)");
     let holds = Sentence::SpoolHolds { readings: 1_234_567, percent: 3, oldest_ms: 86_400_000 };
     assert_eq!(say(Lang::En, &holds), "1,234,567 readings, the oldest 1\u{a0}day old (spool 3 % full)");
 }
