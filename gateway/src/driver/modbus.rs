@@ -17,6 +17,7 @@ use crate::health::Health;
 
 mod breaker;
 mod link;
+mod overheard;
 pub mod plan;
 
 use breaker::Breaker;

@@ -11,6 +11,7 @@ use tokio_modbus::client::{Client as _, Context, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
 use tokio_modbus::{Error, ExceptionCode, Request as Function, Response};
 
+use super::overheard::{Ear, Overheard};
 use super::plan::Request;
 use crate::config::{Address, Area, Modbus};
 
@@ -37,6 +38,20 @@ pub enum LinkFault {
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// The begin of an answer in time, and no more.
+    #[error("only {bytes} bytes of an answer within {within:?}")]
+    Partial {
+        /// How many came.
+        bytes: usize,
+        /// What it may take.
+        within: Duration,
+    },
+    /// Bytes came that cannot begin an answer: another protocol, another port.
+    #[error("what answers is not Modbus TCP ({bytes} bytes and no frame)")]
+    NotModbus {
+        /// How many came.
+        bytes: usize,
+    },
     /// The other side closed the connection instead of answering.
     #[error("the device hung up")]
     HungUp,
@@ -96,6 +111,7 @@ pub(super) struct Link {
 
 struct Connection {
     context: Context,
+    ear: Ear,
     /// Whether it has carried an answer. If not, its end is no accident of an idle line.
     proven: bool,
 }
@@ -133,13 +149,21 @@ impl Link {
         // when the caller stops waiting in the middle.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection { context: connect_within(self.connect_timeout, &self.address).await?, proven: false },
+            None => connect_within(self.connect_timeout, &self.address).await?,
         };
         sleep_until(self.ready_at).await;
         connection.context.set_slave(Slave(unit));
+        connection.ear.listen();
         let answer = timeout(self.timeout, ask(&mut connection.context, request)).await;
         self.ready_at = Instant::now() + self.pause;
+        let heard = connection.ear.heard();
         let answer = match answer {
+            Err(_) | Ok(Err(Error::Transport(_))) if heard.is_no_modbus() => {
+                return Err(LinkFault::NotModbus { bytes: heard.bytes });
+            }
+            Err(_) if heard.bytes > 0 => {
+                return Err(LinkFault::Partial { bytes: heard.bytes, within: self.timeout });
+            }
             Err(_) => return Err(LinkFault::Timeout(self.timeout)),
             Ok(Err(Error::Transport(error))) => {
                 return Err(match error.kind() {
@@ -163,10 +187,14 @@ impl Link {
     }
 }
 
-async fn connect_within(limit: Duration, address: &Address) -> Result<Context, LinkFault> {
+async fn connect_within(limit: Duration, address: &Address) -> Result<Connection, LinkFault> {
     let unreachable = |reason: String| LinkFault::Unreachable { address: address.to_string(), reason };
     match timeout(limit, connect(address)).await {
-        Ok(Ok(stream)) => Ok(tcp::attach_slave(stream, Slave(0))),
+        Ok(Ok(stream)) => {
+            let ear = Ear::default();
+            let context = tcp::attach_slave(Overheard::new(stream, ear.clone()), Slave(0));
+            Ok(Connection { context, ear, proven: false })
+        }
         Ok(Err(error)) => Err(unreachable(reason(&error))),
         Err(_) => Err(unreachable(format!("no connection within {limit:?}"))),
     }

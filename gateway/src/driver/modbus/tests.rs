@@ -310,6 +310,25 @@ async fn what_is_no_answer_costs_its_own_readings_and_the_connection() {
 }
 
 #[tokio::test]
+async fn what_talks_something_else_is_not_called_silent() {
+    let bad: [(Change, &str); 3] = [
+        // Its length field says 12,081 bytes, so that the rest would be awaited.
+        (
+            |frame| *frame = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+            "what answers is not Modbus TCP (28 bytes and no frame)",
+        ),
+        (|frame| *frame = vec![1, 0x83, 2, 0xC0, 0xF1], "what answers is not Modbus TCP (5 bytes and no frame)"),
+        (|frame| frame.truncate(8), "only 8 bytes of an answer within 100ms"),
+    ];
+    for (change, says) in bad {
+        let plc = Plc::start(move |_| Act::Changed(change)).await;
+        let rig = rig(&plc.address, ONE);
+        let link = rig.wait_for(0, |link| link.fault.contains("bytes")).await;
+        assert!(link.fault.starts_with("holding 10") && link.fault.ends_with(says), "{}", link.fault);
+    }
+}
+
+#[tokio::test]
 async fn an_exception_is_an_answer_and_costs_its_request_alone() {
     let plc = Plc::start(|asked| if asked.address == 10 { Act::Exception(2) } else { Act::Answer }).await;
     let mut rig = rig(&plc.address, &ONE.replace("holding:12", "holding:100"));
