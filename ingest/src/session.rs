@@ -113,7 +113,7 @@ pub struct Settings {
     pub shutdown: CancellationToken,
 }
 
-/// The heartbeat of DESIGN section 3.
+/// How often a gateway says how it is: an operator sees a lost one within half a minute.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Long enough for a slow mobile link, short enough that connections without a Hello
 /// do not pile up.

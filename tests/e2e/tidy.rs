@@ -72,7 +72,7 @@ fn names_after_crate_are_found() {
     assert_eq!(crate_uses(text).into_iter().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
 }
 
-/// What each module of a program may use of its own crate: DESIGN section 7. A new
+/// What each module of a program may use of its own crate: docs/architecture.md. A new
 /// edge is a decision, made here under review.
 fn assert_edges(program: &str, table: &[(&str, &[&str])]) {
     let table: BTreeMap<&str, &[&str]> = table.iter().copied().collect();
