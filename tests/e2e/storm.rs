@@ -88,17 +88,19 @@ fn ten_kills_of_each_side_lose_at_most_a_sync_interval_and_double_nothing() {
     }
     let gaps = Gaps { declared: Vec::new(), kills: gateway_kills };
     let gaps = drained(&plant, &uses, &owner, gaps);
-    let (mut kept, mut lost) = (0, 0);
+    let (mut kept, mut lost, mut worst) = (0, 0, 0);
     for used in &uses {
         for area in [Area::Holding, Area::Input] {
             if used.device.points.iter().any(|point| point.area == area) {
-                let (k, l) = check(&plant, used, area, &owner, &gaps);
+                let (k, l, w) = check(&plant, used, area, &owner, &gaps);
                 kept += k;
                 lost += l;
+                worst = worst.max(w);
             }
         }
     }
     eprintln!("{kept} answers stored once, {lost} in {} declared gaps", gaps.declared.len());
+    eprintln!("the oldest lost answer was served {} ms before the kill", worst / 1000);
     assert!(kept > 100, "only {kept} answers were compared");
     assert_eq!(plant.truth().foreign_requests(), 0);
     assert!(gateway.terminate().unwrap().success());
@@ -115,6 +117,12 @@ struct Gaps {
 }
 
 impl Gaps {
+    /// How long before the kill that cost it a lost answer was served.
+    fn age(&self, served: &Served) -> i64 {
+        let after = self.kills.iter().find(|kill| **kill >= served.wall_us);
+        after.map_or(0, |kill| kill - served.wall_us)
+    }
+
     fn excuse(&self, served: &Served) -> bool {
         let slack = i64::try_from(SLACK.as_micros()).unwrap();
         let reach = i64::try_from(SYNC.as_micros()).unwrap() + slack;
@@ -151,8 +159,9 @@ fn drained(plant: &Plant, uses: &[Use], owner: &Asker, gaps: Gaps) -> Gaps {
     Gaps { declared: declared.collect(), ..gaps }
 }
 
-/// Every answer of an area: stored once with all its values, or excused. How many of each.
-fn check(plant: &Plant, used: &Use, area: Area, owner: &Asker, gaps: &Gaps) -> (usize, usize) {
+/// Every answer of an area: stored once with all its values, or excused. How many of each,
+/// and how long before its kill the oldest of the lost was served, µs.
+fn check(plant: &Plant, used: &Use, area: Area, owner: &Asker, gaps: &Gaps) -> (usize, usize, i64) {
     let name = &used.device.name;
     let served: Vec<Served> = plant
         .truth()
@@ -178,7 +187,7 @@ fn check(plant: &Plant, used: &Use, area: Area, owner: &Asker, gaps: &Gaps) -> (
         })
         .collect();
     let first = *stored.keys().next().unwrap_or_else(|| panic!("nothing of the {name} is stored"));
-    let (mut kept, mut lost) = (0, 0);
+    let (mut kept, mut lost, mut worst) = (0, 0, 0);
     for served in served.iter().filter(|served| served.serial.map(i64::from) >= Some(first)) {
         let serial = i64::from(served.serial.unwrap());
         let Some(readings) = stored.remove(&serial) else {
@@ -190,6 +199,7 @@ fn check(plant: &Plant, used: &Use, area: Area, owner: &Asker, gaps: &Gaps) -> (
                 gaps.kills
             );
             lost += 1;
+            worst = worst.max(gaps.age(served));
             continue;
         };
         assert_eq!(readings.len(), 1, "the {name} served {serial} once: {readings:?}");
@@ -205,5 +215,5 @@ fn check(plant: &Plant, used: &Use, area: Area, owner: &Asker, gaps: &Gaps) -> (
         kept += 1;
     }
     assert!(stored.is_empty(), "the {name} never served {:?}", stored.keys().collect::<Vec<_>>());
-    (kept, lost)
+    (kept, lost, worst)
 }
