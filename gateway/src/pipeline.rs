@@ -97,7 +97,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
     let local = listener.local_addr()?;
     let options = Options { dir: config.state_dir.join("spool"), max_bytes: config.spool.max_bytes };
-    let (writer, spool, recovery) = Spool::open(&options, &config.births(), &clock_offset, boot)?;
+    let (writer, spool, recovery) = Spool::open(&options, &config.births(), Some(&clock_offset), boot)?;
     tracing::info!(
         records = recovery.records,
         damaged_records = recovery.damaged_records,

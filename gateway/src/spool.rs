@@ -43,6 +43,7 @@ mod state;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandan_proto::births::Births;
@@ -138,6 +139,8 @@ struct Shared {
     max_bytes: u64,
     index: Mutex<Index>,
     saving: Mutex<()>,
+    /// Live data is to go on in a lane of its own.
+    lane_wanted: AtomicBool,
     /// Bumped by every sync and every acknowledgement.
     changed: watch::Sender<u64>,
     /// Held for the life of the process.
@@ -149,7 +152,7 @@ impl Spool {
     pub fn open(
         options: &Options,
         births: &Births,
-        clock: &v1::ClockOffset,
+        clock: Option<&v1::ClockOffset>,
         boot: BootId,
     ) -> Result<(Writer, Spool, Recovery), SpoolError> {
         let dir = options.dir.clone();
@@ -166,6 +169,7 @@ impl Spool {
                 max_bytes: options.max_bytes,
                 index: Mutex::new(index),
                 saving: Mutex::new(()),
+                lane_wanted: AtomicBool::new(false),
                 changed: watch::Sender::new(0),
                 _lock: lock,
             }),
@@ -235,6 +239,22 @@ impl Spool {
     /// The clock offset of a boot, while the spool holds a segment of it.
     pub fn clock(&self, boot: &[u8]) -> Option<v1::ClockOffset> {
         self.index().clock(boot)
+    }
+
+    /// Keeps the wall clock offset of this boot, in place of an earlier one. It is written
+    /// with the next sync, and at the head of every segment from then on.
+    pub fn learn_clock(&self, clock: v1::ClockOffset) {
+        self.index().add_clock(clock);
+    }
+
+    /// Asks the writer to go on in a new lane, so that live data need not wait behind what the
+    /// current one still holds. It does so with the next batch after a sync.
+    pub fn request_lane(&self) {
+        self.shared.lane_wanted.store(true, Ordering::Relaxed);
+    }
+
+    fn take_lane_request(&self) -> bool {
+        self.shared.lane_wanted.swap(false, Ordering::Relaxed)
     }
 
     /// Changes whenever there may be more to read.

@@ -33,7 +33,7 @@ fn open(dir: &Path) -> (Writer, Spool, Recovery) {
 }
 
 fn open_capped(dir: &Path, max_bytes: u64) -> (Writer, Spool, Recovery) {
-    Spool::open(&Options { dir: dir.to_owned(), max_bytes }, &births(), &clock(), boot()).unwrap()
+    Spool::open(&Options { dir: dir.to_owned(), max_bytes }, &births(), Some(&clock()), boot()).unwrap()
 }
 
 /// A batch of `readings` whose values begin at `value`, one a microsecond.
@@ -50,13 +50,14 @@ fn outgoing(value: i64, readings: u64) -> Outgoing {
     }
 }
 
-/// Incompressible filling, so that a few batches fill a segment.
+/// Filling that is not packed, so that a few batches fill a segment.
 fn bulky(value: i64) -> Outgoing {
     let mut builder = BatchBuilder::default();
     for reading in 0..100 {
         builder.push(0, value + reading, Value::Text("x".repeat(1000)), Quality::GOOD).unwrap();
     }
-    Outgoing { payload: batch::encode(&builder.take()), readings: 100, first_us: value, last_us: value + 99 }
+    let payload = batch::unpack(&batch::encode(&builder.take())).unwrap();
+    Outgoing { payload, readings: 100, first_us: value, last_us: value + 99 }
 }
 
 /// A batch of ten readings.
@@ -140,8 +141,8 @@ fn only_what_is_synced_is_read() {
 fn a_second_process_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(dir.path());
-    let error =
-        Spool::open(&Options { dir: dir.path().to_owned(), max_bytes: CAP }, &births(), &clock(), boot()).unwrap_err();
+    let error = Spool::open(&Options { dir: dir.path().to_owned(), max_bytes: CAP }, &births(), Some(&clock()), boot())
+        .unwrap_err();
     assert!(matches!(error, SpoolError::Locked(_)), "{error}");
 }
 
@@ -185,7 +186,7 @@ fn the_first_start_declares_no_gap_and_the_first_offset_of_a_boot_stays() {
     };
     let stepped = v1::ClockOffset { offset_us: 5_000_000, ..clock() };
     let options = Options { dir: dir.path().to_owned(), max_bytes: CAP };
-    let (_writer, spool, _) = Spool::open(&options, &births(), &stepped, boot()).unwrap();
+    let (_writer, spool, _) = Spool::open(&options, &births(), Some(&stepped), boot()).unwrap();
     assert_eq!(spool.clock(&boot().to_vec()).unwrap().offset_us, 77);
     assert_eq!(lane_of(&spool.lanes()[0]), lane);
 }
@@ -322,7 +323,7 @@ fn a_segment_without_a_header_is_put_aside_and_a_newer_one_is_refused() {
     newer[60..64].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(&path, newer).unwrap();
     let options = Options { dir: dir.path().to_owned(), max_bytes: CAP };
-    let error = Spool::open(&options, &births(), &clock(), boot()).unwrap_err();
+    let error = Spool::open(&options, &births(), Some(&clock()), boot()).unwrap_err();
     assert!(matches!(error, SpoolError::Newer { found: 2, known: 1, .. }), "{error}");
     let mut damaged = clean;
     damaged[40] ^= 1;

@@ -66,7 +66,8 @@ pub struct Writer {
     lane: LaneId,
     boot: BootId,
     births: Births,
-    clock: v1::ClockOffset,
+    /// The offset of this boot as the open segment has it.
+    clock: Option<v1::ClockOffset>,
     open: Option<Open>,
     next_number: u64,
     /// What stands at the head of each segment.
@@ -87,22 +88,23 @@ impl Writer {
         lane: LaneId,
         boot: BootId,
         births: &Births,
-        clock: &v1::ClockOffset,
+        clock: Option<&v1::ClockOffset>,
     ) -> Result<Self, SpoolError> {
-        let (next_number, restarted_after, clock) = {
+        let (next_number, restarted_after) = {
             let mut index = spool.index();
             index.add_births(births.hash().as_bytes(), births.content().clone());
             // The offset of a boot is learnt once: the first process of it decides.
-            let clock = index.clock(&clock.boot_id).unwrap_or_else(|| clock.clone());
-            index.add_clock(clock.clone());
-            (index.highest_number + 1, index.last_moment(), clock)
+            if let Some(clock) = clock.filter(|clock| index.clock(&clock.boot_id).is_none()) {
+                index.add_clock(clock.clone());
+            }
+            (index.highest_number + 1, index.last_moment())
         };
         let mut writer = Self {
             spool,
             lane,
             boot,
             births: births.clone(),
-            clock,
+            clock: None,
             open: None,
             next_number,
             head_bytes: 0,
@@ -132,6 +134,9 @@ impl Writer {
     /// Appends a batch in memory. Returns how many readings were lost because the disk
     /// has been failing for too long: 0, or all of this batch.
     pub fn append(&mut self, batch: &Outgoing) -> u64 {
+        if self.buffer.is_empty() && self.spool.take_lane_request() {
+            self.begin_lane();
+        }
         let moment = |monotonic_us| Moment { boot: self.boot, monotonic_us };
         let (first, last) = (moment(batch.first_us), moment(batch.last_us));
         if self.buffer.len() + batch.payload.len() > UNSYNCED_BYTES_MAX {
@@ -157,6 +162,26 @@ impl Writer {
         };
         self.put(Kind::Batch, &sealed.to_wire().encode_to_vec(), before, Some((batch.first_us, batch.last_us)));
         0
+    }
+
+    /// Goes on in a new lane, and with it in a new segment.
+    fn begin_lane(&mut self) {
+        self.abandon();
+        self.lane = LaneId::random();
+        (self.next_sequence, self.cumulative) = (1, 0);
+        self.spool.index().open_lane(self.lane);
+        tracing::info!(lane = %self.lane, "live data goes on in a new lane");
+    }
+
+    /// Puts an offset that was learnt since into the open segment.
+    fn note_clock(&mut self) {
+        let known = self.spool.index().clock(&self.boot.to_vec());
+        if known != self.clock {
+            self.clock = known;
+            if let Some(clock) = &self.clock {
+                format::encode_record(Kind::Clock, &clock.encode_to_vec(), &mut self.buffer);
+            }
+        }
     }
 
     fn declare_lost(&mut self) {
@@ -203,6 +228,7 @@ impl Writer {
     /// Writes and syncs what was appended. When it returns `Ok`, all of it survives a
     /// power cut. After an error everything is still there for the next call.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
+        self.note_clock();
         self.write_buffer()?;
         // What was lost meanwhile is told as soon as there is a place to tell it.
         self.declare_lost();
@@ -264,7 +290,10 @@ impl Writer {
         let path = segment_path(&dir, number);
         let mut head = format::encode_header(&Header { lane: self.lane, boot: self.boot, number }).to_vec();
         format::encode_record(Kind::Births, self.births.content(), &mut head);
-        format::encode_record(Kind::Clock, &self.clock.encode_to_vec(), &mut head);
+        self.clock = self.spool.index().clock(&self.boot.to_vec());
+        if let Some(clock) = &self.clock {
+            format::encode_record(Kind::Clock, &clock.encode_to_vec(), &mut head);
+        }
         self.head_bytes = head.len() as u64;
         let file = File::options()
             .create_new(true)

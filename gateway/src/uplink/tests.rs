@@ -113,7 +113,7 @@ fn spool(dir: &Path, batches: i64) -> (Writer, Spool) {
     let boot = BootId::random();
     let clock = v1::ClockOffset { boot_id: boot.to_vec(), offset_us: 1, source: 1 };
     let options = Options { dir: dir.join("spool"), max_bytes: 16 << 20 };
-    let (mut writer, spool, _) = Spool::open(&options, &births(), &clock, boot).unwrap();
+    let (mut writer, spool, _) = Spool::open(&options, &births(), Some(&clock), boot).unwrap();
     append(&mut writer, 0..batches);
     (writer, spool)
 }

@@ -204,6 +204,7 @@ fn reason(error: &BatchError) -> DeadLetterReason {
         BatchError::Text(_) => DeadLetterReason::TextRefused,
         BatchError::SeriesIndex(_) => DeadLetterReason::UnknownSeries,
         BatchError::Undecodable(_)
+        | BatchError::Packing
         | BatchError::Length { .. }
         | BatchError::NoValues(_)
         | BatchError::Quality(_)

@@ -50,7 +50,8 @@ fn quality_runs_are_kept_only_where_something_is_not_good() {
 #[test]
 fn broken_payloads_are_refused_by_name() {
     let group = |times: Vec<i64>, column: v1::Column| {
-        v1::Batch { groups: vec![v1::Group { time_deltas_us: times, columns: vec![column] }] }.encode_to_vec()
+        v1::Batch { groups: vec![v1::Group { time_deltas_us: times, columns: vec![column] }], packed: None }
+            .encode_to_vec()
     };
     let floats = |values: Vec<f64>, quality: Vec<v1::QualityRun>, series| v1::Column {
         series,
@@ -85,15 +86,46 @@ fn broken_payloads_are_refused_by_name() {
         (vec![0; MAX_PAYLOAD_BYTES + 1], "payload has 1048577 bytes, more than 1048576"),
     ];
     for (payload, message) in cases {
-        assert_eq!(decode(&payload).unwrap_err().to_string(), message);
+        assert_eq!(decode(&payload.into()).unwrap_err().to_string(), message);
     }
 }
 
 #[test]
 fn the_readings_of_a_batch_are_bounded_before_they_are_expanded() {
     let columns = (0..1000).map(|series| v1::Column { series, quality: vec![], values: None }).collect();
-    let batch = v1::Batch { groups: vec![v1::Group { time_deltas_us: vec![0; 201], columns }] };
-    assert!(matches!(decode(&batch.encode_to_vec()), Err(BatchError::TooManyReadings)));
+    let batch = v1::Batch { groups: vec![v1::Group { time_deltas_us: vec![0; 201], columns }], packed: None };
+    assert!(matches!(decode(&batch.encode_to_vec().into()), Err(BatchError::TooManyReadings)));
+}
+
+#[test]
+fn a_payload_is_packed_where_that_is_shorter_and_unpacked_within_bounds() {
+    let mut builder = BatchBuilder::default();
+    for series in 0..500 {
+        builder.push(series, 7, Value::F64(f64::from(series) / 8.0), Quality::GOOD).unwrap();
+    }
+    let groups = builder.take();
+    let payload = encode(&groups);
+    let plain = unpack(&payload).unwrap();
+    assert!(payload.len() * 2 < plain.len(), "{} bytes of {}", payload.len(), plain.len());
+    assert_eq!(decode(&plain).unwrap(), groups);
+    assert_eq!(decode(&payload).unwrap(), groups);
+
+    let repacked = |change: fn(&mut v1::Batch, &mut v1::Packed)| {
+        let mut batch = v1::Batch::decode(payload.clone()).unwrap();
+        let mut packed = batch.packed.take().unwrap();
+        change(&mut batch, &mut packed);
+        batch.packed = Some(packed);
+        decode(&batch.encode_to_vec().into()).unwrap_err().to_string()
+    };
+    let refused = "payload cannot be unpacked";
+    assert_eq!(repacked(|_, packed| packed.size -= 1), refused);
+    assert_eq!(repacked(|_, packed| packed.size += 1), refused);
+    assert_eq!(repacked(|_, packed| packed.size = u32::MAX), "payload has 4294967295 bytes, more than 1048576");
+    assert_eq!(repacked(|_, packed| packed.compression = 2), refused);
+    assert_eq!(repacked(|_, packed| packed.data.truncate(9)), refused);
+    assert_eq!(repacked(|batch, _| batch.groups.push(v1::Group::default())), refused);
+    // Packed twice: what it unpacks to has to be groups.
+    assert_eq!(decode(&pack(&pack(&plain).unwrap()).unwrap().into()).unwrap_err().to_string(), refused);
 }
 
 fn any_value(of: u8) -> BoxedStrategy<Value> {
@@ -122,7 +154,8 @@ proptest! {
         let bound = builder.encoded_bound();
         let groups = builder.take();
         let payload = encode(&groups);
-        prop_assert!(payload.len() <= bound, "{} bytes, bound {}", payload.len(), bound);
+        let plain = unpack(&payload).unwrap();
+        prop_assert!(payload.len() <= plain.len() && plain.len() <= bound, "{} bytes, bound {}", plain.len(), bound);
         let mut found = Vec::new();
         for group in decode(&payload).unwrap() {
             for column in &group.columns {
@@ -139,7 +172,7 @@ proptest! {
 
     #[test]
     fn any_bytes_decode_or_are_refused(payload in prop::collection::vec(any::<u8>(), 0..400)) {
-        if let Ok(groups) = decode(&payload) {
+        if let Ok(groups) = decode(&payload.into()) {
             for group in &groups {
                 for column in &group.columns {
                     prop_assert_eq!(column.values.len(), group.times_us.len());

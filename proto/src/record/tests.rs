@@ -53,7 +53,7 @@ fn furnace() -> (Births, Sealed) {
         cumulative_readings: 252,
         first_us: 5_000_000_000,
         last_us: 5_002_000_274,
-        payload: batch::encode(&builder.take()),
+        payload: batch::encode_plain(&builder.take()).into(),
     };
     (births, sealed)
 }

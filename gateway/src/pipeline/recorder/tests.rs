@@ -13,6 +13,13 @@ use crate::driver::{Raw, Reading};
 
 /// The longest that a test waits for a state it is sure to reach.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Text that does not pack.
+fn noise(bytes: usize) -> String {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).unwrap();
+    random.iter().map(|byte| char::from(b'!' + byte % 90)).collect()
+}
+
 /// No sync comes from the clock while a test runs.
 const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(20);
@@ -132,13 +139,16 @@ impl Rig {
     }
 
     async fn poll(&mut self) {
-        let reading = Reading { signal: 0, raw: Raw::Words([7, 0, 0, 0]) };
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).unwrap();
+        let words = [u16::from_le_bytes([random[0], random[1]]), u16::from_le_bytes([random[2], random[3]]), 0, 0];
+        let reading = Reading { signal: 0, raw: Raw::Words(words) };
         let reply = self.reply(POLLED, vec![reading]);
         self.polled.send(reply).await.unwrap();
     }
 
     async fn deliver(&mut self, texts: u32, bytes: usize) {
-        let text = |signal| Reading { signal, raw: Raw::Text("x".repeat(bytes)) };
+        let text = |signal| Reading { signal, raw: Raw::Text(noise(bytes)) };
         let readings = (FIRST_TEXT..FIRST_TEXT + texts).map(text).collect();
         let reply = self.reply(DELIVERED, readings);
         self.delivered.send(reply).await.unwrap();

@@ -172,7 +172,7 @@ fn a_state_of_a_later_version_is_refused_and_a_damaged_one_put_aside() {
     let known = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, known.replace("\"version\":1", "\"version\":2,\"more\":true")).unwrap();
     let options = Options { dir: dir.path().to_owned(), max_bytes: CAP };
-    let error = Spool::open(&options, &births(), &clock(), boot()).unwrap_err();
+    let error = Spool::open(&options, &births(), Some(&clock()), boot()).unwrap_err();
     assert!(matches!(error, SpoolError::Newer { found: 2, .. }), "{error}");
     std::fs::write(&path, &known[..20]).unwrap();
     let (_writer, spool, _) = open(dir.path());
@@ -196,7 +196,7 @@ fn births_that_fill_a_small_segment_do_not_fill_the_spool() {
     .unwrap();
     assert!(large.content().len() > 1 << 20);
     let options = Options { dir: dir.path().to_owned(), max_bytes: CAP };
-    let (mut writer, spool, _) = Spool::open(&options, &large, &clock(), boot()).unwrap();
+    let (mut writer, spool, _) = Spool::open(&options, &large, Some(&clock()), boot()).unwrap();
     for batch in 0..30 {
         writer.append(&outgoing(batch * 10, 10));
         writer.sync().unwrap();

@@ -130,7 +130,8 @@ fn narrow(payload: &Bytes, keep: impl Fn(u32, u32) -> bool) -> Result<Vec<Group>
     let damaged = |what: &dyn std::fmt::Display| StoreError::Damaged(format!("a batch of the inbox: {what}"));
     let mut narrowed = RawBatch { groups: Vec::new() };
     let mut ordinal = 0;
-    for group in RawBatch::decode(payload.clone()).map_err(|error| damaged(&error))?.groups {
+    let plain = batch::unpack(payload).map_err(|error| damaged(&error))?;
+    for group in RawBatch::decode(plain).map_err(|error| damaged(&error))?.groups {
         let mut group = RawGroup::decode(group).map_err(|error| damaged(&error))?;
         let mut broken = None;
         group.columns.retain(|column| {
@@ -151,5 +152,5 @@ fn narrow(payload: &Bytes, keep: impl Fn(u32, u32) -> bool) -> Result<Vec<Group>
             narrowed.groups.push(group.encode_to_vec().into());
         }
     }
-    batch::decode(&narrowed.encode_to_vec()).map_err(|error| damaged(&error))
+    batch::decode(&narrowed.encode_to_vec().into()).map_err(|error| damaged(&error))
 }
