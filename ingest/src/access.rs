@@ -172,7 +172,7 @@ impl Access {
     /// lock, so that when this returns no read goes on under what was revoked.
     pub async fn apply(&self, change: Change, actor: &str) -> Result<(), ControlError> {
         let stamp = Stamp { actor: actor.to_owned(), now_us: self.now_us() };
-        if matches!(change, Change::Grant { .. } | Change::Revoke { .. }) {
+        if matches!(change, Change::Grant { .. } | Change::Confirm { .. } | Change::Revoke { .. }) {
             let _alone = self.consents.write().await;
             self.control.apply(change, stamp).await
         } else if let Change::RevokeMember { id, .. } = change {

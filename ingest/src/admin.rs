@@ -53,6 +53,7 @@ pub enum Command {
     ConsentGrant(Grant),
     ConsentList,
     ConsentShow { id: ConsentId },
+    ConsentConfirm { id: ConsentId },
     ConsentRevoke { id: ConsentId },
     AuditPage { chain: Chain, after: u64 },
     AuditVerify { chain: Chain },
@@ -132,6 +133,7 @@ impl From<ControlError> for Refused {
                 "to give it a new token, revoke it and add it again; if its state directory is new as well, \
                  `gateway release` lets it in once it was refused"
             }
+            ControlError::NotSuspended { .. } => "there is nothing to confirm; `consent show` says how it stands",
             ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
@@ -257,6 +259,10 @@ impl Admin {
             Command::ConsentGrant(grant) => self.grant(grant).await,
             Command::ConsentList => Ok(Answer::Consents(self.control.consents().await?)),
             Command::ConsentShow { id } => Ok(Answer::Consent(Box::new(self.consent(id).await?))),
+            Command::ConsentConfirm { id } => {
+                let Consent { grantor, grantee, .. } = self.consent(id).await?;
+                self.apply(Change::Confirm { id, grantor, grantee }).await
+            }
             Command::ConsentRevoke { id } => {
                 let Consent { grantor, grantee, .. } = self.consent(id).await?;
                 self.apply(Change::Revoke { id, grantor, grantee }).await

@@ -72,15 +72,19 @@ pub enum Kind {
     SignedIn,
     TokenMinted,
     ConsentGranted,
+    ConsentSuspended,
+    ConsentConfirmed,
     ConsentRevoked,
     ReadStarted,
     ReadFinished,
     Denied,
     LogRead,
+    BackedUp,
+    StoreRestored,
 }
 
 impl Kind {
-    const ALL: [Kind; 17] = [
+    const ALL: [Kind; 21] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayRevoked,
@@ -93,11 +97,15 @@ impl Kind {
         Kind::SignedIn,
         Kind::TokenMinted,
         Kind::ConsentGranted,
+        Kind::ConsentSuspended,
+        Kind::ConsentConfirmed,
         Kind::ConsentRevoked,
         Kind::ReadStarted,
         Kind::ReadFinished,
         Kind::Denied,
         Kind::LogRead,
+        Kind::BackedUp,
+        Kind::StoreRestored,
     ];
 
     /// Its word in the log.
@@ -115,11 +123,15 @@ impl Kind {
             Kind::SignedIn => "signed_in",
             Kind::TokenMinted => "token_minted",
             Kind::ConsentGranted => "consent_granted",
+            Kind::ConsentSuspended => "consent_suspended",
+            Kind::ConsentConfirmed => "consent_confirmed",
             Kind::ConsentRevoked => "consent_revoked",
             Kind::ReadStarted => "read_started",
             Kind::ReadFinished => "read_finished",
             Kind::Denied => "denied",
             Kind::LogRead => "log_read",
+            Kind::BackedUp => "backed_up",
+            Kind::StoreRestored => "store_restored",
         }
     }
 

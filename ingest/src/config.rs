@@ -44,6 +44,8 @@ pub struct Config {
     pub http: Http,
     /// Readings older than now less this are dead-lettered, µs.
     pub retention_us: i64,
+    /// A file outside of `data_dir` that tells an older store from the newest.
+    pub witness: Option<PathBuf>,
 }
 
 /// An address, and how it is protected.
@@ -152,8 +154,34 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         table.finish();
         retention
     });
+    let witness = root.table("witness").map_or(Some(None), |table| {
+        let file = witness(&table, home, data_dir.as_deref());
+        table.finish();
+        file.map(Some)
+    });
     root.finish();
-    Some(Config { complex: complex?, data_dir: data_dir?, uplink: uplink?, http: http?, retention_us: retention_us? })
+    Some(Config {
+        complex: complex?,
+        data_dir: data_dir?,
+        uplink: uplink?,
+        http: http?,
+        retention_us: retention_us?,
+        witness: witness?,
+    })
+}
+
+/// Whoever puts back the directory would put back a witness in it too.
+fn witness(table: &Table<'_>, home: &Path, data_dir: Option<&Path>) -> Option<PathBuf> {
+    let given = table.required("file", "name a file on another disk, such as file = \"/mnt/witness/sandan.json\"")?;
+    let file = home.join(given.value);
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = file.parent().map(real).unwrap_or_default();
+    if data_dir.is_some_and(|dir| folder.starts_with(real(dir)) || file.starts_with(dir)) {
+        let what = "`file` lies in `data_dir`: it would be put back together with the store".to_owned();
+        table.fault(given.at, what, "name a file on another disk, such as \"/mnt/witness/sandan.json\"");
+        return None;
+    }
+    Some(file)
 }
 
 fn loopback(port: u16) -> SocketAddr {

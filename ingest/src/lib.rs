@@ -21,6 +21,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod run;
+pub mod witness;
 
 pub mod id;
 pub mod metrics;

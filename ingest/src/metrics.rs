@@ -51,6 +51,8 @@ pub struct Metrics {
     pub answers: Family<Answer, Counter>,
     /// Requests that are being answered.
     pub requests_open: Gauge,
+    /// 1 while the witness could not be written.
+    pub witness_behind: Gauge,
 }
 
 impl Metrics {
@@ -63,6 +65,8 @@ impl Metrics {
         registry.register("reads_denied", "Reads that no consent covered", self.denials.clone());
         registry.register("http_responses", "HTTP answers by route and status", self.answers.clone());
         registry.register("http_requests_open", "HTTP requests being answered", self.requests_open.clone());
+        let behind = "1 while the witness could not be written";
+        registry.register("witness_behind", behind, self.witness_behind.clone());
     }
 }
 

@@ -12,12 +12,15 @@ use sandan_proto::reading::{Quality, Value, ValueType};
 
 use crate::consent::Permit;
 
+pub mod backup;
 pub mod control;
 pub mod delivery;
 pub mod facts;
 pub mod metrics;
 pub mod sqlite;
+pub mod testimony;
 
+pub use backup::{BackupError, BackupOrder, Manifest};
 pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored};
 pub use facts::{DeadLetterCount, GapFact, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
@@ -83,6 +86,13 @@ pub trait Readings: Send + Sync + 'static {
 
     /// Packs what a firm has in the shared inbox into its own file now.
     async fn compact(&self, firm: &FirmId) -> Result<(), StoreError>;
+
+    /// Group commits of all firms since the store was made: how far it is.
+    async fn commits(&self) -> Result<u64, StoreError>;
+
+    /// Copies everything durable into a directory while the store goes on; what was
+    /// acknowledged before the call is in the copy. Given up when the future is dropped.
+    async fn back_up(&self, order: BackupOrder) -> Result<Manifest, BackupError>;
 
     /// Counters since the start of the process.
     fn metrics(&self) -> &Metrics;

@@ -183,6 +183,11 @@ pub(super) enum ConsentVerb {
         /// As `grant` printed it.
         id: ConsentId,
     },
+    /// Stand by a consent that a restore suspended, in its grantor's name.
+    Confirm {
+        /// As `list` prints it.
+        id: ConsentId,
+    },
     /// Withdraw a consent for good; reads under it end at once.
     Revoke {
         /// As `grant` printed it.
@@ -236,6 +241,7 @@ impl ConsentVerb {
         Ok(match self {
             ConsentVerb::List => Command::ConsentList,
             ConsentVerb::Show { id } => Command::ConsentShow { id },
+            ConsentVerb::Confirm { id } => Command::ConsentConfirm { id },
             ConsentVerb::Revoke { id } => Command::ConsentRevoke { id },
             ConsentVerb::Grant {
                 grantor,

@@ -90,6 +90,7 @@ fn lines<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
 fn state(consent: &Consent) -> &'static str {
     match consent.status {
         Status::Active => "active",
+        Status::Suspended { .. } => "suspended",
         Status::Revoked { .. } => "revoked",
     }
 }
@@ -112,6 +113,9 @@ fn one(out: &mut impl Write, it: &Consent) -> io::Result<()> {
     writeln!(out, "grantee    {}", it.grantee)?;
     match it.status {
         Status::Active => writeln!(out, "state      active")?,
+        Status::Suspended { since_us } => {
+            writeln!(out, "state      suspended since {}, until it is confirmed", rfc3339(since_us))?;
+        }
         Status::Revoked { at_us } => writeln!(out, "state      revoked at {}", rfc3339(at_us))?,
     }
     let StoredTerms::Known(terms) = &it.terms else {

@@ -14,7 +14,7 @@ use crate::time::{rfc3339, show_duration};
 pub struct Snapshot {
     /// The owner of the series.
     pub grantor: FirmId,
-    /// Raised by each grant and each revocation of the grantor.
+    /// Raised by each grant, suspension, confirmation and revocation of the grantor.
     pub epoch: u64,
     /// Its consents, of any status and to anyone.
     pub consents: Vec<Consent>,
@@ -71,6 +71,8 @@ pub struct Reason {
 pub enum Why {
     #[error("the consent was revoked at {}", rfc3339(*.at_us))]
     Revoked { at_us: i64 },
+    #[error("the consent is suspended since {} until its grantor confirms it", rfc3339(*.since_us))]
+    Suspended { since_us: i64 },
     #[error("the consent begins at {}", rfc3339(*.not_before_us))]
     NotYet { not_before_us: i64 },
     #[error("the consent ended at {}", rfc3339(*.until_us))]
@@ -100,6 +102,7 @@ impl Why {
     pub fn code(&self) -> &'static str {
         match self {
             Why::Revoked { .. } => "revoked",
+            Why::Suspended { .. } => "suspended",
             Why::NotYet { .. } => "not_yet",
             Why::Expired { .. } => "expired",
             Why::RawNotShared { .. } => "raw_not_shared",
@@ -181,8 +184,10 @@ pub fn decide(snapshot: &Snapshot, request: &Request, now_us: i64) -> Result<Dec
 /// The range that one consent covers, or everything in which it falls short.
 fn weigh(status: Status, terms: &Terms, request: &Request, now_us: i64) -> Result<(i64, i64), Vec<Why>> {
     let mut whys = Vec::new();
-    if let Status::Revoked { at_us } = status {
-        whys.push(Why::Revoked { at_us });
+    match status {
+        Status::Active => {}
+        Status::Suspended { since_us } => whys.push(Why::Suspended { since_us }),
+        Status::Revoked { at_us } => whys.push(Why::Revoked { at_us }),
     }
     let access = terms.access;
     if now_us < access.not_before_us {

@@ -29,7 +29,7 @@ pub struct Consent {
     pub grantor: FirmId,
     /// The firm that may read.
     pub grantee: FirmId,
-    /// Active or revoked. Revoked never comes back.
+    /// Active, suspended or revoked. Revoked never comes back.
     pub status: Status,
     /// What is shared.
     pub terms: StoredTerms,
@@ -41,6 +41,12 @@ pub struct Consent {
 pub enum Status {
     /// In force within its access window.
     Active,
+    /// Covers nothing until the grantor confirms it: the store was restored from an older
+    /// state, in which a revocation may be missing.
+    Suspended {
+        /// Since when, µs since 1970.
+        since_us: i64,
+    },
     /// Withdrawn for good.
     Revoked {
         /// When, µs since 1970.

@@ -129,6 +129,11 @@ fn the_matrix_is_as_reviewed() {
             vec![consent(1, terms(&["press-2"], &["press_force"], SharedForm::Raw)), consent(2, means())],
         ),
         ("raw, revoked", vec![other(&|c| c.status = Status::Revoked { at_us: 1_100 * S })]),
+        ("raw, suspended", vec![other(&|c| c.status = Status::Suspended { since_us: 1_100 * S })]),
+        (
+            "raw, suspended, and means of 60 s",
+            vec![other(&|c| c.status = Status::Suspended { since_us: 1_100 * S }), consent(2, means())],
+        ),
         ("raw, to another firm", vec![other(&|c| c.grantee = firm("daeyang"))]),
         ("terms of another version", vec![other(&|c| c.terms = StoredTerms::Unknown)]),
         ("no asset, no metric", vec![consent(1, terms(&[], &[], SharedForm::Raw))]),
@@ -282,7 +287,11 @@ prop_compose! {
         to in proptest::option::of(-50..150_i64),
         access in (0..40_i64, 0..40_i64),
         grantee in prop_oneof![4 => Just("saesol"), 1 => Just("daeyang")],
-        revoked in proptest::bool::weighted(0.2),
+        status in prop_oneof![
+            3 => Just(Status::Active),
+            1 => Just(Status::Suspended { since_us: 0 }),
+            1 => Just(Status::Revoked { at_us: 0 }),
+        ],
         unknown in proptest::bool::weighted(0.1),
     ) -> Consent {
         let terms = Terms {
@@ -297,7 +306,7 @@ prop_compose! {
             id: ConsentId::random(),
             grantor: firm("hanbit"),
             grantee: firm(grantee),
-            status: if revoked { Status::Revoked { at_us: 0 } } else { Status::Active },
+            status,
             terms: if unknown { StoredTerms::Unknown } else { StoredTerms::Known(terms) },
         }
     }
@@ -390,7 +399,7 @@ proptest! {
     }
 
     #[test]
-    fn a_further_consent_never_reduces_and_revoking_never_enlarges(
+    fn a_further_consent_never_reduces_and_suspending_or_revoking_never_enlarges(
         consents in proptest::collection::vec(any_consent(), 0..4), further in any_consent(),
         request in any_request(), now_s in 0..40_i64,
     ) {
@@ -399,10 +408,12 @@ proptest! {
         more.push(further);
         prop_assert!(before.is_subset(&cells(&snapshot(more.clone()), &request, now_s * S)));
         for at in 0..more.len() {
-            let mut fewer = more.clone();
-            fewer[at].status = Status::Revoked { at_us: 0 };
-            let after = cells(&snapshot(fewer), &request, now_s * S);
-            prop_assert!(after.is_subset(&cells(&snapshot(more.clone()), &request, now_s * S)));
+            for status in [Status::Suspended { since_us: 0 }, Status::Revoked { at_us: 0 }] {
+                let mut fewer = more.clone();
+                fewer[at].status = status;
+                let after = cells(&snapshot(fewer), &request, now_s * S);
+                prop_assert!(after.is_subset(&cells(&snapshot(more.clone()), &request, now_s * S)));
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::audit::{Chain, Draft, Entry, Head, Kind};
 use crate::auth::{Principal, TokenHash};
 use crate::consent::{Consent, SharedForm, Snapshot, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
+pub use crate::store::testimony::{Restored, Revocations, Testimony, Undone};
 use crate::time::rfc3339;
 
 /// A company.
@@ -100,6 +101,12 @@ pub enum Change {
         grantee: FirmId,
         terms: Terms,
     },
+    /// The grantor stands by a consent that was suspended.
+    Confirm {
+        id: ConsentId,
+        grantor: FirmId,
+        grantee: FirmId,
+    },
     Revoke {
         id: ConsentId,
         grantor: FirmId,
@@ -143,6 +150,12 @@ pub enum ControlError {
         /// Which.
         id: String,
     },
+    /// It is in force, so that there is nothing to confirm.
+    #[error("consent `{id}` is not suspended")]
+    NotSuspended {
+        /// Which.
+        id: ConsentId,
+    },
     /// The engine failed.
     #[error("the control data could not be reached")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -183,6 +196,9 @@ impl Change {
             Change::Grant { id, grantor, grantee, terms } => {
                 vec![described(firm(grantor, Kind::ConsentGranted), *id, grantee, terms)]
             }
+            Change::Confirm { id, grantor, grantee } => vec![
+                firm(grantor, Kind::ConsentConfirmed).with("consent", id.to_string()).with("grantee", grantee.as_str()),
+            ],
             Change::Revoke { id, grantor, grantee } => vec![
                 firm(grantor, Kind::ConsentRevoked).with("consent", id.to_string()).with("grantee", grantee.as_str()),
             ],
@@ -246,4 +262,6 @@ pub trait Control: Send + Sync {
     async fn audit_head(&self, chain: &Chain) -> Result<Head, ControlError>;
     /// The newest audit time of all chains, µs since 1970.
     async fn newest_audit_us(&self) -> Result<i64, ControlError>;
+    /// What a witness outside the store has to know, of one moment.
+    async fn testimony(&self) -> Result<Testimony, ControlError>;
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::delivery::Content;
 use super::{
-    Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Metrics, Opening, ReadCursor, Readings, Receipt,
+    BackupError, BackupOrder, Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Receipt,
     RefusedSeries, Registered, Released, SeriesInfo, SeriesNo, StoreError, Stored,
 };
 use crate::consent::Permit;
@@ -30,6 +30,7 @@ use file::failed;
 use heads::Heads;
 use inbox::{Inbox, Now};
 
+mod backup;
 mod catalogue;
 mod compact;
 pub mod control;
@@ -42,6 +43,7 @@ mod inbox;
 mod look;
 mod pack;
 mod read;
+pub mod restore;
 mod rows;
 mod run;
 
@@ -142,18 +144,12 @@ impl SqliteReadings {
         std::fs::create_dir_all(&firms)
             .and_then(|()| std::fs::File::open(dir)?.sync_all())
             .map_err(|source| StoreError::Io { path: firms, source })?;
-        let conn = file::open(&inbox_path(dir), &file::INBOX, |conn| {
-            conn.execute(
-                "INSERT INTO store (one, uuid, timeline) VALUES (1, ?1, ?2)",
-                params![Uuid::new_v4().as_bytes(), TimelineId::random().as_bytes()],
-            )
-            .map(drop)
-        })?;
-        let (uuid, timeline): (Vec<u8>, Vec<u8>) = conn
-            .query_row("SELECT uuid, timeline FROM store", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        let conn = open_inbox(dir)?;
+        let uuid: Vec<u8> = conn
+            .query_row("SELECT uuid FROM store", [], |row| row.get(0))
             .map_err(failed("reading the inbox"))?;
         let uuid = Uuid::from_slice(&uuid).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let timeline = TimelineId::from_bytes(&timeline).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let timeline = timeline(&conn)?;
         let heads = compact::recover(dir, uuid, &conn)?;
         let metrics = Arc::new(Metrics::default());
         let inbox =
@@ -212,7 +208,25 @@ impl SqliteReadings {
 }
 
 fn inbox_path(dir: &Path) -> PathBuf {
-    dir.join("inbox.db")
+    dir.join(backup::INBOX)
+}
+
+/// Opens the inbox, and makes it where there is none.
+fn open_inbox(dir: &Path) -> Result<Connection, StoreError> {
+    file::open(&inbox_path(dir), &file::INBOX, |conn| {
+        conn.execute(
+            "INSERT INTO store (one, uuid, timeline) VALUES (1, ?1, ?2)",
+            params![Uuid::new_v4().as_bytes(), TimelineId::random().as_bytes()],
+        )
+        .map(drop)
+    })
+}
+
+fn timeline(inbox: &Connection) -> Result<TimelineId, StoreError> {
+    let bytes: Vec<u8> = inbox
+        .query_row("SELECT timeline FROM store", [], |row| row.get(0))
+        .map_err(failed("reading the inbox"))?;
+    TimelineId::from_bytes(&bytes).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
 /// Begins a read whose view of the inbox stays as it is now.
@@ -470,6 +484,20 @@ impl Readings for SqliteReadings {
 
     async fn compact(&self, firm: &FirmId) -> Result<(), StoreError> {
         self.compactor.compact(firm).await
+    }
+
+    async fn commits(&self) -> Result<u64, StoreError> {
+        self.looking_up(backup::count_commits).await
+    }
+
+    async fn back_up(&self, order: BackupOrder) -> Result<Manifest, BackupError> {
+        let cancelled = self.compactor.closing();
+        // Dropped with this future, when whoever asked went away.
+        let _asking = cancelled.clone().drop_guard();
+        let (done, receipt) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        self.compactor.alone(move || drop(done.send(backup::back_up(&shared, &order, &cancelled))))?;
+        receipt.await.unwrap_or(Err(BackupError::Store(StoreError::Closed)))
     }
 
     fn metrics(&self) -> &Metrics {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params_from_iter};
 use sandan_proto::id::FirmId;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::file::failed;
 use super::heads::{Head, Heads, Load};
@@ -71,6 +72,8 @@ const QUEUED_REQUESTS: usize = 1_024;
 
 enum Request {
     Compact(FirmId, oneshot::Sender<Result<(), StoreError>>),
+    /// To be done while nothing is packed and no row of the inbox goes.
+    Alone(Box<dyn FnOnce() + Send>),
     Stop,
 }
 
@@ -78,6 +81,7 @@ enum Request {
 pub(super) struct Compactor {
     requests: SyncSender<Request>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    closing: CancellationToken,
 }
 
 impl Compactor {
@@ -87,21 +91,36 @@ impl Compactor {
             .name("compactor".into())
             .spawn(move || run(&shared, &inbox, &queue))
             .map_err(|source| StoreError::Io { path: "compactor".into(), source })?;
-        Ok(Self { requests, thread: Mutex::new(Some(thread)) })
+        Ok(Self { requests, thread: Mutex::new(Some(thread)), closing: CancellationToken::new() })
     }
 
     pub(super) async fn compact(&self, firm: &FirmId) -> Result<(), StoreError> {
         let (done, receipt) = oneshot::channel();
-        self.requests.try_send(Request::Compact(firm.clone(), done)).map_err(|error| match error {
+        self.request(Request::Compact(firm.clone(), done))?;
+        receipt.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `job` on the compactor's thread once it comes to it.
+    pub(super) fn alone(&self, job: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        self.request(Request::Alone(Box::new(job)))
+    }
+
+    /// Cancelled once the compactor is to end: a long job has to look at it.
+    pub(super) fn closing(&self) -> CancellationToken {
+        self.closing.child_token()
+    }
+
+    fn request(&self, request: Request) -> Result<(), StoreError> {
+        self.requests.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Engine { what: "compaction", source: "too many are waiting".into() },
             TrySendError::Disconnected(_) => StoreError::Closed,
-        })?;
-        receipt.await.unwrap_or(Err(StoreError::Closed))
+        })
     }
 }
 
 impl Drop for Compactor {
     fn drop(&mut self) {
+        self.closing.cancel();
         drop(self.requests.send(Request::Stop));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -123,6 +142,7 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
                 let result = compact_all(shared, inbox, &firm);
                 drop(done.send(result));
             }
+            Ok(Request::Alone(job)) => job(),
             Err(RecvTimeoutError::Timeout) => {
                 if let Err(error) = compact_due(shared, inbox).and(shorten_log(shared, inbox)) {
                     shared.metrics.compaction_failures.add(1);

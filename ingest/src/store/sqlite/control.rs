@@ -13,10 +13,14 @@ use sandan_proto::id::{FirmId, GatewayId};
 use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
 use crate::auth::{Member, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot, Status, StoredTerms};
-use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, Stamp};
+use crate::store::control::{
+    Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, Stamp, Testimony,
+};
 
 /// The layout that this build writes, kept as `SQLite`'s `user_version`.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
+/// The file's name in the data directory.
+pub const FILE: &str = "control.db";
 /// How long a statement waits for the other connection's commit before it fails.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -30,6 +34,9 @@ macro_rules! sql {
         STATEMENT
     }};
 }
+
+// After the macro, which it uses too.
+mod restored;
 
 /// What follows `head` up to the next statement's head.
 const fn statement(file: &'static str, head: &str) -> &'static str {
@@ -282,6 +289,15 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
             insert(tx, sql!("add_consent"), args, "consent", id)?;
             execute(sql!("raise_epoch"), &[&grantor.as_str()])
         }
+        Change::Confirm { id, grantor, .. } => {
+            in_force(tx, sql!("consent_revoked"), params![id.to_string(), grantor.as_str()], "consent", id)?;
+            let suspended = tx.prepare_cached(sql!("consent_suspended"))?.query_row([id.to_string()], |row| row.get(0));
+            if suspended.map(|it: Option<i64>| it.is_none())? {
+                return Err(ControlError::NotSuspended { id: *id });
+            }
+            execute(sql!("confirm_consent"), &[&id.to_string()])?;
+            execute(sql!("raise_epoch"), &[&grantor.as_str()])
+        }
         Change::Revoke { id, grantor, .. } => {
             in_force(tx, sql!("consent_revoked"), params![id.to_string(), grantor.as_str()], "consent", id)?;
             execute(sql!("revoke_consent"), &[&id.to_string(), &now_us])?;
@@ -316,9 +332,10 @@ fn consent(row: &Row<'_>) -> Result<Consent, ControlError> {
         grantor: parsed(row, 1, "firm id")?,
         grantee: parsed(row, 2, "firm id")?,
         terms: StoredTerms::parse(row.get_ref(3)?.as_str().map_err(engine)?),
-        status: match row.get(4)? {
-            None => Status::Active,
-            Some(at_us) => Status::Revoked { at_us },
+        status: match (row.get(4)?, row.get(5)?) {
+            (Some(at_us), _) => Status::Revoked { at_us },
+            (None, Some(since_us)) => Status::Suspended { since_us },
+            (None, None) => Status::Active,
         },
     })
 }
@@ -458,6 +475,10 @@ impl Control for SqliteControl {
             Ok(newest.unwrap_or(0))
         })
         .await
+    }
+
+    async fn testimony(&self) -> Result<Testimony, ControlError> {
+        self.read(restored::testimony).await
     }
 }
 

@@ -7,7 +7,7 @@ CREATE TABLE firm (
     name_ko  TEXT NOT NULL,
     name_en  TEXT NOT NULL,
     added_us INTEGER NOT NULL,
-    -- Raised by each grant and revocation of this firm as grantor.
+    -- Raised by each grant, suspension, confirmation and revocation of this firm as grantor.
     epoch    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
@@ -45,6 +45,8 @@ CREATE TABLE consent (
     -- JSON with a version; what a build does not understand denies.
     terms      TEXT NOT NULL,
     granted_us INTEGER NOT NULL,
+    -- Set by a restore from an older state until the grantor confirms.
+    suspended_us INTEGER,
     revoked_us INTEGER
 ) STRICT;
 CREATE INDEX consent_by_grantor ON consent (grantor);
@@ -68,3 +70,9 @@ CREATE TABLE audit_head (
     time_us INTEGER NOT NULL,
     hash    BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- There once the store has a witness outside of it, without which it is not started again.
+CREATE TABLE witnessed (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    since_us INTEGER NOT NULL
+) STRICT;

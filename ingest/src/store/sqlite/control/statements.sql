@@ -45,9 +45,9 @@ SELECT token_hash, id, firm, name FROM member WHERE token_hash = ?1 AND revoked_
 -- name: principal_operator
 SELECT token_hash, id FROM operator WHERE token_hash = ?1 AND revoked_us IS NULL;
 -- name: consents
-SELECT id, grantor, grantee, terms, revoked_us FROM consent ORDER BY number;
+SELECT id, grantor, grantee, terms, revoked_us, suspended_us FROM consent ORDER BY number;
 -- name: consents_of
-SELECT id, grantor, grantee, terms, revoked_us FROM consent WHERE grantor = ?1 ORDER BY number;
+SELECT id, grantor, grantee, terms, revoked_us, suspended_us FROM consent WHERE grantor = ?1 ORDER BY number;
 -- name: epoch
 SELECT epoch FROM firm WHERE id = ?1;
 -- name: audit_head
@@ -62,3 +62,34 @@ SELECT chain, number, time_us, kind, actor, detail, previous, hash FROM audit
 WHERE chain = ?1 AND number > ?2 ORDER BY number LIMIT ?3;
 -- name: newest_audit
 SELECT max(time_us) FROM audit_head;
+-- name: consent_suspended
+SELECT suspended_us FROM consent WHERE id = ?1;
+-- name: confirm_consent
+UPDATE consent SET suspended_us = NULL WHERE id = ?1;
+-- name: suspend_consents
+UPDATE consent SET suspended_us = ?1 WHERE revoked_us IS NULL AND suspended_us IS NULL
+RETURNING id, grantor, grantee;
+-- name: audit_heads
+SELECT chain, number, time_us, hash FROM audit_head ORDER BY chain;
+-- name: revoked_consents
+SELECT id, revoked_us FROM consent WHERE revoked_us IS NOT NULL;
+-- name: revoked_gateways
+SELECT id, revoked_us FROM gateway WHERE revoked_us IS NOT NULL;
+-- name: revoked_members
+SELECT id, revoked_us FROM member WHERE revoked_us IS NOT NULL;
+-- name: revoked_operators
+SELECT id, revoked_us FROM operator WHERE revoked_us IS NOT NULL;
+-- name: revoke_consent_again
+UPDATE consent SET revoked_us = ?2 WHERE id = ?1 AND revoked_us IS NULL RETURNING grantor, grantee;
+-- name: revoke_gateway_again
+UPDATE gateway SET revoked_us = ?2 WHERE id = ?1 AND revoked_us IS NULL AND added_us <= ?2 RETURNING firm;
+-- name: revoke_member_again
+UPDATE member SET revoked_us = ?2 WHERE id = ?1 AND revoked_us IS NULL RETURNING firm;
+-- name: revoke_operator_again
+UPDATE operator SET revoked_us = ?2 WHERE id = ?1 AND revoked_us IS NULL RETURNING id;
+-- name: raise_epochs
+UPDATE firm SET epoch = epoch + 1;
+-- name: witnessed
+SELECT 1 FROM witnessed;
+-- name: set_witnessed
+INSERT INTO witnessed (one, since_us) VALUES (1, ?1) ON CONFLICT DO NOTHING;

@@ -3,15 +3,15 @@ use crate::auth::{Secret, TokenKind};
 use crate::consent::{AccessWindow, EventWindow, RECORD_VERSION, SharedForm, Terms};
 use crate::id::{ConsentId, MemberId};
 
-fn firm(id: &str) -> FirmId {
+pub(super) fn firm(id: &str) -> FirmId {
     FirmId::new(id).unwrap()
 }
 
-fn by() -> Stamp {
+pub(super) fn by() -> Stamp {
     Stamp { actor: "command line".into(), now_us: 1_000 }
 }
 
-async fn with_firms() -> (tempfile::TempDir, SqliteControl) {
+pub(super) async fn with_firms() -> (tempfile::TempDir, SqliteControl) {
     let dir = tempfile::tempdir().unwrap();
     let control = SqliteControl::open(&dir.path().join("control.db")).unwrap();
     for id in ["hanbit", "saesol"] {
@@ -21,7 +21,7 @@ async fn with_firms() -> (tempfile::TempDir, SqliteControl) {
     (dir, control)
 }
 
-fn grant(id: ConsentId) -> Change {
+pub(super) fn grant(id: ConsentId) -> Change {
     Change::Grant {
         id,
         grantor: firm("hanbit"),
