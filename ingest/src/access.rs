@@ -130,7 +130,7 @@ pub struct Access {
     /// before. The data directory belongs to this process, so no other revokes any.
     revoked: Mutex<HashSet<MemberId>>,
     /// When the store was last asked how it is, µs since 1970, and what it said.
-    health: tokio::sync::Mutex<Option<(i64, bool)>>,
+    health: tokio::sync::Mutex<Option<(i64, Health)>>,
     /// Closing audit entries of reads that ended.
     closing: TaskTracker,
     metrics: Arc<Metrics>,
@@ -305,21 +305,30 @@ impl Access {
         Ok((views, firms, now_us))
     }
 
-    /// Whether control data and readings can be reached. Anyone may ask, so that the
-    /// store itself is asked once a second at most.
-    pub async fn is_healthy(&self) -> bool {
+    /// How control data and readings are. Anyone may ask, so that the store itself is
+    /// asked once a second at most.
+    pub async fn health(&self) -> Health {
         let mut health = self.health.lock().await;
         let now_us = (self.clock)();
-        match *health {
-            Some((asked_us, healthy)) if (asked_us..asked_us + HEALTH_US).contains(&now_us) => healthy,
+        let mut found = match *health {
+            Some((asked_us, found)) if (asked_us..asked_us + HEALTH_US).contains(&now_us) => found,
             _ => {
-                let asked =
-                    async { self.control.newest_audit_us().await.is_ok() && self.readings.check().await.is_ok() };
-                let healthy = tokio::time::timeout(HEALTH_DEADLINE, asked).await.unwrap_or(false);
-                *health = Some((now_us, healthy));
-                healthy
+                let asked = async {
+                    let suspended = self.control.suspended().await.ok()?;
+                    self.readings.check().await.ok().map(|()| suspended)
+                };
+                let suspended = tokio::time::timeout(HEALTH_DEADLINE, asked).await.ok().flatten();
+                let found = Health {
+                    answers: suspended.is_some(),
+                    suspended: suspended.is_some_and(|count| count > 0),
+                    witness_behind: false,
+                };
+                *health = Some((now_us, found));
+                found
             }
-        }
+        };
+        found.witness_behind = self.metrics.witness_behind.get() != 0;
+        found
     }
 
     /// Waits until the log holds the end of every read. New reads may not begin.
@@ -327,6 +336,17 @@ impl Access {
         self.closing.close();
         self.closing.wait().await;
     }
+}
+
+/// How the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Control data and readings can be reached.
+    pub answers: bool,
+    /// A restore suspended consents, and not all of them are confirmed.
+    pub suspended: bool,
+    /// The witness could not be written.
+    pub witness_behind: bool,
 }
 
 /// The reads that one firm has open.

@@ -8,6 +8,7 @@
 pub mod socket;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
@@ -15,20 +16,24 @@ use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
-use crate::audit::{Broken, Chain, Entry, Head, Kind, Verifier};
+use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{Readings, StoreError};
+use crate::store::{BackupError, BackupOrder, Manifest, Readings, StoreError};
 use crate::time::rfc3339;
+use crate::witness::{Witness, WitnessError};
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
 /// Entries read at once while a chain is checked or exported.
 const AUDIT_PAGE: usize = 1_000;
+/// Bytes that a backup copies in a second at most: half of what the slowest disk worth
+/// running on does (128 MB/s), so that commits and reads keep theirs.
+const BACKUP_RATE: u64 = 64 << 20;
 /// Longest name of a firm, member or operator, in characters.
 const MAX_NAME_CHARS: usize = 100;
 
@@ -57,6 +62,15 @@ pub enum Command {
     ConsentRevoke { id: ConsentId },
     AuditPage { chain: Chain, after: u64 },
     AuditVerify { chain: Chain },
+    Backup { to: PathBuf, with_keys: bool },
+}
+
+impl Command {
+    /// Whether it takes something back that must not return with a restore.
+    fn withdraws(&self) -> bool {
+        use Command::{ConsentRevoke, GatewayRevoke, MemberRevoke, OperatorRevoke};
+        matches!(self, ConsentRevoke { .. } | GatewayRevoke { .. } | MemberRevoke { .. } | OperatorRevoke { .. })
+    }
 }
 
 /// A consent to be granted.
@@ -106,6 +120,7 @@ pub enum Answer {
     /// Empty at the end of the log.
     Audit(Vec<Entry>),
     AuditHolds(Head),
+    BackedUp(Box<Manifest>),
 }
 
 /// Why a command was not carried out.
@@ -150,6 +165,22 @@ impl From<StoreError> for Refused {
     }
 }
 
+impl From<BackupError> for Refused {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Store(error) => error.into(),
+            other => Self::new(&other, ""),
+        }
+    }
+}
+
+/// After a withdrawal that is done.
+fn behind(error: &WitnessError) -> Refused {
+    let what = format!("it is withdrawn here, and {error}");
+    let hint = "until the witness is written, a restore would bring back what was withdrawn; the service tries it every 10 s";
+    Refused::new(&what, hint)
+}
+
 impl From<getrandom::Error> for Refused {
     fn from(error: getrandom::Error) -> Self {
         Self::new(&format!("the system gives no randomness: {error}"), "")
@@ -182,13 +213,27 @@ pub struct Admin {
     pub readings: Arc<dyn Readings>,
     /// Sessions of gateways; none of them while the service does not run.
     pub links: Arc<session::Sessions>,
+    /// Holds what is withdrawn, where one is configured.
+    pub witness: Option<Arc<Witness>>,
+    /// Name of the installation.
+    pub complex: String,
     /// None while the service does not run.
     pub running: Option<Running>,
 }
 
 impl Admin {
-    /// Carries one command out.
+    /// Carries one command out. A withdrawal is done, and fails all the same, when the
+    /// witness does not have it.
     pub async fn execute(&self, command: Command) -> Result<Answer, Refused> {
+        let withdraws = command.withdraws();
+        let answer = self.carry_out(command).await?;
+        match &self.witness {
+            Some(witness) if withdraws => witness.write().await.map_err(|error| behind(&error)).map(|()| answer),
+            _ => Ok(answer),
+        }
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Answer, Refused> {
         match command {
             Command::FirmAdd(firm) => {
                 named(&firm.name_ko)?;
@@ -274,6 +319,7 @@ impl Admin {
                 Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
+            Command::Backup { to, with_keys } => self.back_up(to, with_keys).await,
         }
     }
 
@@ -351,6 +397,18 @@ impl Admin {
         let metrics = terms.metrics.iter().filter(|metric| !series.iter().any(|it| it.key.metric == **metric));
         let note = |what, name: &dyn std::fmt::Display| format!("{grantor} has no series of {what} `{name}` yet");
         assets.map(|it| note("asset", it)).chain(metrics.map(|it| note("metric", it))).collect()
+    }
+
+    async fn back_up(&self, to: PathBuf, with_keys: bool) -> Result<Answer, Refused> {
+        let order = BackupOrder { to: to.clone(), complex: self.complex.clone(), with_keys, bytes_per_second: BACKUP_RATE };
+        let manifest = self.readings.back_up(order).await?;
+        let bytes = i64::try_from(manifest.bytes()).unwrap_or(i64::MAX);
+        let entry = Draft::new(Chain::Complex, Kind::BackedUp, ACTOR)
+            .with("to", to.display().to_string())
+            .with("bytes", bytes)
+            .with("keys", if with_keys { "with them" } else { "without them" });
+        self.control.append(entry, self.access.now_us()).await?;
+        Ok(Answer::BackedUp(Box::new(manifest)))
     }
 
     async fn verify(&self, chain: Chain) -> Result<Answer, Refused> {

@@ -95,11 +95,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 async fn healthz(State(api): State<Arc<Api>>) -> Response {
-    if api.access.is_healthy().await {
-        "ok".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").into_response()
+    let health = api.access.health().await;
+    if !health.answers {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").into_response();
     }
+    let mut text = "ok".to_owned();
+    if health.suspended {
+        text.push_str("\na restore suspended consents; `sandan-ingest consent list` shows those that are not confirmed");
+    }
+    if health.witness_behind {
+        text.push_str("\nthe witness cannot be written; the log says why");
+    }
+    text.into_response()
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> Response {

@@ -93,11 +93,18 @@ fn run(args: Args) -> Result<(), Failure> {
             let report = runtime.block_on(run::check(&config))?;
             Ok(print::report(&mut io::stdout().lock(), &report, json)?)
         }
+        Verb::Restore { dir } => {
+            let report = runtime.block_on(run::restore(&config, &dir))?;
+            Ok(print::restored(&mut io::stdout().lock(), &report, json)?)
+        }
         verb => {
             let now_us = crate::time::system_clock()();
             let command = verb.command(now_us).map_err(Failure::Usage)?;
             runtime.block_on(async {
                 let mut door = Door::open(&config).await?;
+                if let Some(notice) = door.notice() {
+                    eprintln!("warning: {notice}");
+                }
                 let done = carry_out(&mut door, command, json).await;
                 door.close().await;
                 done

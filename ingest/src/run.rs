@@ -5,6 +5,7 @@ mod check;
 mod data_dir;
 mod door;
 mod http;
+mod restore;
 mod uplink;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::check::{FileReport, Report, check};
 use self::data_dir::Stores;
 pub use self::door::Door;
+pub use self::restore::{RestoreReport, restore};
 use crate::access::Access;
 use crate::admin::{Admin, Running, socket};
 use crate::api::{self, Api};
@@ -32,8 +34,9 @@ use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
 use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
 use crate::store::control::{Control, ControlError};
-use crate::store::{Readings, StoreError};
+use crate::store::{BackupError, Readings, StoreError};
 use crate::time::system_clock;
+use crate::witness::WitnessError;
 
 /// From the signal until everything has ended. A longer one would be cut off by the
 /// service managers' usual 90 s, a shorter one would cut off a commit on a slow disk.
@@ -67,6 +70,18 @@ pub enum RunError {
         .0.display()
     )]
     Running(PathBuf),
+    /// A restore ended in its middle.
+    #[error(
+        "the data directory {} holds a part of a backup\n  hint: remove what is in it, and restore again",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
+    /// A restore needs an empty directory.
+    #[error(
+        "the data directory {} is not empty\n  hint: move what is in it away first; a restore replaces nothing",
+        .0.display()
+    )]
+    NotEmpty(PathBuf),
     /// A port is not to be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -93,6 +108,12 @@ pub enum RunError {
     /// The work did not end in time.
     #[error("not everything ended within {} s", SHUTDOWN_DEADLINE.as_secs())]
     Deadline,
+    /// A backup cannot be restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// Whether the store is the newest state is not known.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,7 +133,7 @@ struct Parts {
 impl Parts {
     async fn open(stores: Stores) -> Result<Self, RunError> {
         let clock = system_clock();
-        let metrics = Arc::new(Metrics::default());
+        let metrics = stores.metrics.clone();
         let gateways = stores.control.gateways().await?;
         let in_force = gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id);
         let fleet = Arc::new(Board::new(clock.clone(), in_force));
@@ -128,7 +149,17 @@ impl Parts {
             fleet: self.fleet.clone(),
             readings: self.stores.readings.clone(),
             links,
+            witness: self.stores.witness.clone(),
+            complex: self.stores.complex.clone(),
             running,
+        }
+    }
+
+    /// Brings the witness up to the end of what was done.
+    async fn bear_witness(&self) {
+        if let Some(witness) = &self.stores.witness {
+            // What failed was logged; the file stays behind until the next start.
+            let _ = witness.write().await;
         }
     }
 
@@ -197,7 +228,10 @@ async fn serve_until(
         let dir = config.data_dir.clone();
         if check::in_use(&dir) { RunError::Running(dir) } else { RunError::InUse(dir) }
     };
-    let stores = data_dir::open(config)?.ok_or_else(taken)?;
+    let stores = data_dir::open(config).await?.ok_or_else(taken)?;
+    if let Some(notice) = &stores.notice {
+        tracing::warn!("{notice}");
+    }
     let parts = Parts::open(stores).await?;
     parts.recall().await?;
     let mut registry = Registry::default();
@@ -242,6 +276,13 @@ async fn serve_until(
     let mut uplink = uplink::start(uplink, config.uplink.tls.as_ref(), routes, connections)?;
     let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
+    let witness = parts.stores.witness.clone();
+    let keeping = stop.clone();
+    let witness = tokio::spawn(async move {
+        if let Some(witness) = witness {
+            witness.keep(keeping).await;
+        }
+    });
 
     ready(Ready { uplink: uplink_at, http: http_at });
     tracing::info!(uplink = %uplink_at, http = %http_at, complex = config.complex, "serving");
@@ -258,11 +299,12 @@ async fn serve_until(
         stop.cancel();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
-        let _ = admin.await;
+        let _ = tokio::join!(admin, witness);
     };
     let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;
     // Whatever else did not end: what was read is in the owners' logs.
     let in_time = in_time.and(timeout(LOG_DEADLINE, parts.access.finish()).await);
+    parts.bear_witness().await;
     // The lock goes with `parts`; a socket without a service behind it would mislead.
     let _ = std::fs::remove_file(&socket_path);
     ended?;

@@ -78,6 +78,12 @@ async fn answer(stream: impl AsyncRead + AsyncWrite, admin: &Admin, stop: &Cance
             return Ok(());
         }
         let answer = match serde_json::from_str::<Command>(&line) {
+            // It takes long: who asked may go meanwhile, and the service may end.
+            Ok(command @ Command::Backup { .. }) => tokio::select! {
+                answer = admin.execute(command) => answer,
+                () = stop.cancelled() => Err(Refused::new("the service ends; the backup was given up", "")),
+                () = gone(&mut reader) => return Ok(()),
+            },
             Ok(command) => admin.execute(command).await,
             Err(error) => Err(Refused::new(&format!("not a command: {error}"), "use the same version on both sides")),
         };
@@ -87,6 +93,13 @@ async fn answer(stream: impl AsyncRead + AsyncWrite, admin: &Admin, stop: &Cance
             () = stop.cancelled() => return Ok(()),
             written = tokio::time::timeout(IDLE, writer.write_all(&line)) => written.map_err(io::Error::other)??,
         }
+    }
+}
+
+/// Waits until a caller has gone away. One that already asks for more has not.
+async fn gone(reader: &mut (impl AsyncBufReadExt + Unpin)) {
+    if reader.fill_buf().await.is_ok_and(|asked| !asked.is_empty()) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -129,6 +142,8 @@ mod tests {
             fleet: complex.fleet.clone(),
             readings: Arc::new(SqliteReadings::open(complex.dir.path(), crate::fixture::options()).unwrap()),
             links: Arc::default(),
+            witness: None,
+            complex: "c".into(),
             running: None,
         };
         let (mut caller, service) = tokio::io::duplex(32);

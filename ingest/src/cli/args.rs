@@ -50,6 +50,19 @@ pub(super) enum Verb {
     /// Who did what, per firm.
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Copy everything durable into a new directory while the service goes on.
+    Backup {
+        /// The directory to make; its parent has to be there.
+        dir: PathBuf,
+        /// The keys of the built-in certificate authority as well: whoever has them can be any gateway.
+        #[arg(long)]
+        with_keys: bool,
+    },
+    /// Put a backup into the empty data directory of a service that does not run.
+    Restore {
+        /// What `backup` made.
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -213,7 +226,7 @@ impl Verb {
     /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
     pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
         Ok(match self {
-            Verb::Serve | Verb::Check => return Err("this is not a command to a store".to_owned()),
+            Verb::Serve | Verb::Check | Verb::Restore { .. } => return Err("this is not a command to a store".to_owned()),
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),
             Verb::Firm(FirmVerb::List) => Command::FirmList,
             Verb::Gateway(GatewayVerb::Add { id }) => Command::GatewayAdd { id },
@@ -228,6 +241,11 @@ impl Verb {
             Verb::Operator(OperatorVerb::Revoke { id }) => Command::OperatorRevoke { id },
             Verb::Operator(OperatorVerb::Link) => Command::OperatorLink,
             Verb::Consent(verb) => verb.command(now_us)?,
+            Verb::Backup { dir, with_keys } => {
+                // The running service has a working directory of its own.
+                let to = std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+                Command::Backup { to, with_keys }
+            }
             Verb::Audit(AuditVerb::Export { chain }) => Command::AuditPage { chain, after: 0 },
             Verb::Audit(AuditVerb::Verify { chain }) => Command::AuditVerify { chain },
         })

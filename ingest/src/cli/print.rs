@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::admin::Answer;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
-use crate::run::Report;
+use crate::run::{Report, RestoreReport};
 use crate::store::control::GatewayEntry;
 use crate::time::{rfc3339, show_duration};
 
@@ -54,10 +54,29 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         }
         Answer::Consent(consent) if json => lines(out, std::slice::from_ref(consent.as_ref())),
         Answer::Consent(consent) => one(out, consent),
+        Answer::BackedUp(manifest) if json => lines(out, std::slice::from_ref(manifest.as_ref())),
+        Answer::BackedUp(manifest) => {
+            let keys = if manifest.keys { "with the keys of the authority" } else { "without the keys of the authority" };
+            let (files, bytes) = (manifest.files.len(), manifest.bytes());
+            writeln!(out, "{files} files, {bytes} bytes, {keys}; as of {}", rfc3339(manifest.began_us))
+        }
         Answer::Audit(entries) => lines(out, entries),
         Answer::AuditHolds(head) if json => writeln!(out, "{}", json!({ "holds": true, "head": head })),
         Answer::AuditHolds(head) => writeln!(out, "{} entries, none changed; head {}", head.number, head.hash),
     }
+}
+
+/// Prints what `restore` did.
+pub(super) fn restored(out: &mut impl Write, report: &RestoreReport, json: bool) -> io::Result<()> {
+    if json {
+        return lines(out, std::slice::from_ref(report));
+    }
+    let RestoreReport { began_us, files, bytes, timeline, keys, undone } = report;
+    writeln!(out, "restored   {files} files, {bytes} bytes, as of {}", rfc3339(*began_us))?;
+    writeln!(out, "timeline   {timeline}")?;
+    writeln!(out, "consents   {} suspended; see `consent list`, and `consent confirm ID`", undone.suspended)?;
+    writeln!(out, "withdrawn  {} again, from the witness", undone.revoked)?;
+    writeln!(out, "keys       {}", if *keys { "restored" } else { "not in the backup" })
 }
 
 /// Prints what `check` found.
@@ -70,6 +89,9 @@ pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::R
     writeln!(out, "http       {}", report.http)?;
     writeln!(out, "retention  {}", report.retention)?;
     writeln!(out, "data       {}{}", report.data_dir, if report.in_use { " (a service runs on it)" } else { "" })?;
+    if let Some(witness) = &report.witness {
+        writeln!(out, "witness    {witness}")?;
+    }
     for file in &report.files {
         writeln!(out, "           {:<24} {:>12} bytes  layout {}", file.name, file.bytes, file.version)?;
     }

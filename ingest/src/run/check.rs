@@ -12,6 +12,7 @@ use crate::store::control::Control;
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::sqlite::look;
 use crate::time::show_duration;
+use crate::witness::Record;
 
 /// What `check` prints.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,8 @@ pub struct Report {
     pub in_use: bool,
     /// Databases that are there.
     pub files: Vec<FileReport>,
+    /// The witness, and how the store stands to it; none where none is configured.
+    pub witness: Option<String>,
     /// How many of what there are.
     pub counts: Vec<(&'static str, usize)>,
 }
@@ -61,8 +64,10 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
         data_dir: dir.display().to_string(),
         in_use: in_use(dir),
         files: files(dir),
+        witness: None,
         counts: Vec::new(),
     };
+    let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
     // Before the first start there is nothing to count, and looking must not make it.
     if dir.join(data_dir::CONTROL).exists() {
         let control = SqliteControl::look(&dir.join(data_dir::CONTROL))?;
@@ -73,7 +78,19 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
             ("gateways", gateways.iter().filter(|it| it.revoked_us.is_none()).count()),
             ("members", members.iter().filter(|it| it.revoked_us.is_none()).count()),
             ("consents", control.consents().await?.len()),
+            ("suspended consents", usize::try_from(control.suspended().await?).unwrap_or(usize::MAX)),
         ];
+        if let Some(path) = &config.witness {
+            // The files of a running service are its own; it says by `/healthz` how they are.
+            let stands = match data_dir::behind(config, &control, known.as_ref()).await {
+                _ if report.in_use => "in use".to_owned(),
+                Ok(None) if known.is_none() => "not written yet".to_owned(),
+                Ok(None) => "up to the store".to_owned(),
+                Ok(Some(why)) => format!("{why}: the next start suspends every consent"),
+                Err(error) => return Err(error),
+            };
+            report.witness = Some(format!("{} ({stands})", path.display()));
+        }
     }
     Ok(report)
 }

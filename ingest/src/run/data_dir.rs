@@ -1,4 +1,5 @@
-//! The data directory: one process at a time, and the stores in it.
+//! The data directory: one process at a time, and the stores in it. Whether they are the
+//! newest state there was is settled before anybody sees them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -10,34 +11,135 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::RunError;
 use crate::config::Config;
-use crate::store::sqlite::control::SqliteControl;
+use crate::metrics::Metrics;
+use crate::store::control::{Restored, Stamp, Undone};
+use crate::store::sqlite::control::{self, SqliteControl};
+use crate::store::sqlite::restore::{begin_timeline, stand};
 use crate::store::{Options, SqliteReadings};
+use crate::time::system_clock;
+use crate::witness::{Record, Witness};
 
 /// What the directory allows to nobody but its owner.
 const OTHERS: u32 = 0o077;
 /// Held as long as the stores are open.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 /// Firms, members, consents and the audit log.
-pub(super) const CONTROL: &str = "control.db";
+pub(super) const CONTROL: &str = control::FILE;
+/// There while a backup is being restored: what lies beside it is not whole.
+pub(super) const RESTORING: &str = "restore-is-not-whole";
+/// Who suspends consents after a restore, in the audit log.
+const ACTOR: &str = "restore";
 
 /// The stores, and the lock on their directory.
 pub(super) struct Stores {
     pub(super) control: Arc<SqliteControl>,
     pub(super) readings: Arc<SqliteReadings>,
-    _lock: File,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) witness: Option<Arc<Witness>>,
+    pub(super) complex: String,
+    /// What whoever opened them has to be told: that the store is an older state.
+    pub(super) notice: Option<String>,
+    // Last, so that the stores are closed before another process may open them.
+    _lock: Option<File>,
+}
+
+impl Stores {
+    pub(super) fn timeline(&self) -> String {
+        crate::store::Readings::timeline(self.readings.as_ref()).to_string()
+    }
 }
 
 /// Opens the stores, and makes them where there are none; none when another process
 /// holds the lock.
-pub(super) fn open(config: &Config) -> Result<Option<Stores>, RunError> {
+pub(super) async fn open(config: &Config) -> Result<Option<Stores>, RunError> {
     let dir = &config.data_dir;
-    let refused = |source| RunError::DataDir { path: dir.clone(), source };
+    let Some(lock) = claim(dir)? else { return Ok(None) };
+    if dir.join(RESTORING).exists() {
+        return Err(RunError::HalfRestored(dir.clone()));
+    }
+    let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
+    let control = SqliteControl::open(&dir.join(CONTROL))?;
+    let why = behind(config, &control, known.as_ref()).await?;
+    let notice = match why {
+        None => None,
+        Some(why) => Some(told(&why, go_on(config, &control, known.as_ref(), &why).await?)),
+    };
+    let stores = open_settled(config, control, known).await?;
+    Ok(Some(Stores { notice, _lock: Some(lock), ..stores }))
+}
+
+/// Makes the directory, shuts it to others and takes its lock; none when another process
+/// has it.
+pub(super) fn claim(dir: &Path) -> Result<Option<File>, RunError> {
+    let refused = |source| RunError::DataDir { path: dir.into(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
     shut(dir).map_err(refused)?;
-    let Some(lock) = lock(dir).map_err(refused)? else { return Ok(None) };
-    let control = Arc::new(SqliteControl::open(&dir.join(CONTROL))?);
-    let readings = Arc::new(SqliteReadings::open(dir, Options::default())?);
-    Ok(Some(Stores { control, readings, _lock: lock }))
+    lock(dir).map_err(refused)
+}
+
+/// Opens stores of which it is settled which state they are. The caller holds the lock.
+pub(super) async fn open_settled(
+    config: &Config,
+    control: SqliteControl,
+    known: Option<Record>,
+) -> Result<Stores, RunError> {
+    let control = Arc::new(control);
+    let readings = Arc::new(SqliteReadings::open(&config.data_dir, Options::default())?);
+    let metrics = Arc::new(Metrics::default());
+    let mut witness = None;
+    if let Some(path) = &config.witness {
+        let (path, complex) = (path.clone(), config.complex.clone());
+        let it = Witness::new(path, complex, known, control.clone(), readings.clone(), metrics.clone());
+        match it.write().await {
+            Ok(()) => control.set_witnessed(system_clock()()).await?,
+            // One that could be written before is mended while the service goes on.
+            Err(error) if !control.is_witnessed().await? => return Err(error.into()),
+            Err(_) => {}
+        }
+        witness = Some(Arc::new(it));
+    }
+    let complex = config.complex.clone();
+    Ok(Stores { control, readings, metrics, witness, complex, notice: None, _lock: None })
+}
+
+/// In what the stores are older than their witness; none when they are not.
+pub(super) async fn behind(
+    config: &Config,
+    control: &SqliteControl,
+    known: Option<&Record>,
+) -> Result<Option<String>, RunError> {
+    let Some(path) = &config.witness else { return Ok(None) };
+    let Some(record) = known else {
+        let gone = control.is_witnessed().await?;
+        return Ok(gone.then(|| format!("its witness {} is gone", path.display())));
+    };
+    let stand = stand(&config.data_dir)?;
+    let timeline = stand.map(|it| it.timeline.to_string());
+    Ok(record.behind(control, timeline, stand.map_or(0, |it| it.commits)).await?)
+}
+
+/// Makes an older state safe to go on from: consents wait for their grantors, what was
+/// withdrawn stays so, and gateways send again what they still have. A crash in between
+/// leaves it older than its witness, and the next start does it all again.
+pub(super) async fn go_on(
+    config: &Config,
+    control: &SqliteControl,
+    known: Option<&Record>,
+    why: &str,
+) -> Result<Undone, RunError> {
+    let timeline = begin_timeline(&config.data_dir)?.to_string();
+    let revocations = known.map(|it| it.revocations().clone()).unwrap_or_default();
+    let restored = Restored { why: why.to_owned(), timeline, revocations };
+    let stamp = Stamp { actor: ACTOR.to_owned(), now_us: system_clock()() };
+    Ok(control.after_restore(restored, stamp).await?)
+}
+
+/// For people, on one line.
+fn told(why: &str, Undone { suspended, revoked }: Undone) -> String {
+    format!(
+        "the store is an older state: {why}; it goes on with a new timeline, {suspended} consents are suspended until \
+         their grantors confirm them, and {revoked} revocations were done again"
+    )
 }
 
 /// Shuts a directory that was made with another mode to other users, by whom `control.db`

@@ -20,7 +20,7 @@ impl Door {
     /// By itself when the lock on the data directory is free, else through the socket
     /// of the process that holds it.
     pub async fn open(config: &Config) -> Result<Self, RunError> {
-        if let Some(stores) = data_dir::open(config)? {
+        if let Some(stores) = data_dir::open(config).await? {
             let parts = Parts::open(stores).await?;
             return Ok(Self(Way::Own(Box::new(parts.admin(Arc::default(), None)), Box::new(parts))));
         }
@@ -30,6 +30,14 @@ impl Door {
                 tracing::debug!(%error, "the admin socket does not answer");
                 Err(RunError::InUse(config.data_dir.clone()))
             }
+        }
+    }
+
+    /// What whoever opened it has to be told of the store.
+    pub fn notice(&self) -> Option<&str> {
+        match &self.0 {
+            Way::Running(_) => None,
+            Way::Own(_, parts) => parts.stores.notice.as_deref(),
         }
     }
 
@@ -45,6 +53,7 @@ impl Door {
     pub async fn close(self) {
         if let Way::Own(_, parts) = self.0 {
             parts.access.finish().await;
+            parts.bear_witness().await;
         }
     }
 }

@@ -129,7 +129,7 @@ async fn every_command_works_without_a_service() {
 #[tokio::test]
 async fn a_link_that_no_browser_could_call_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
-    let parts = Parts::open(data_dir::open(&config(dir.path())).unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(data_dir::open(&config(dir.path())).await.unwrap().unwrap()).await.unwrap();
     let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }));
     let refused = admin.execute(Command::OperatorLink).await.unwrap_err();
     assert!(refused.hint.contains("`public_url`"), "{refused}");
@@ -139,7 +139,7 @@ async fn a_link_that_no_browser_could_call_is_not_made() {
 async fn every_command_works_through_the_socket_of_a_running_service() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     let running = Running { sessions: Arc::default(), console_url: Some("http://127.0.0.1:1".into()) };
     let admin = Arc::new(parts.admin(Arc::default(), Some(running)));
     let path = config.data_dir.join(socket::NAME);
@@ -182,7 +182,7 @@ async fn looking_before_the_first_start_makes_nothing() {
 async fn after_a_start_the_console_knows_what_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     let admin = parts.admin(Arc::default(), None);
     admin.execute(add("hanbit")).await.unwrap();
@@ -191,7 +191,7 @@ async fn after_a_start_the_console_knows_what_is_stored() {
     plant.deliver(&parts.stores.readings, &[pressure(SECOND_US, 1.0)]).await;
     plant.deliver(&parts.stores.readings, &[pressure(0, 1.0)]).await;
     drop((admin, parts));
-    let parts = Parts::open(data_dir::open(&config).unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     parts.recall().await.unwrap();
     assert_eq!(parts.fleet.views().0[0].newest_us, Some(BOOTED_US + SECOND_US));
 }

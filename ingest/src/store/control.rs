@@ -262,6 +262,8 @@ pub trait Control: Send + Sync {
     async fn audit_head(&self, chain: &Chain) -> Result<Head, ControlError>;
     /// The newest audit time of all chains, µs since 1970.
     async fn newest_audit_us(&self) -> Result<i64, ControlError>;
+    /// Consents that wait for their grantors since a restore.
+    async fn suspended(&self) -> Result<u64, ControlError>;
     /// What a witness outside the store has to know, of one moment.
     async fn testimony(&self) -> Result<Testimony, ControlError>;
 }

@@ -17,8 +17,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::file::{self, failed};
-use super::{Shared, control, firm_file, inbox_path, look};
+use super::file::failed;
+use super::{Shared, control, firm_file, look, restore};
 use crate::audit::{Chain, Hash, Head};
 use crate::store::StoreError;
 use crate::store::backup::{BackupError, BackupFile, BackupOrder, FORMAT, KEYS, MANIFEST, Manifest};
@@ -72,7 +72,7 @@ pub(super) fn back_up(
         timeline: shared.timeline.to_string(),
         began_us,
         ended_us: (shared.options.now)(),
-        commits: commits(&begun.dir)?.unwrap_or(0),
+        commits: restore::stand(&begun.dir)?.map_or(0, |stand| stand.commits),
         audit: audit_heads(&begun.dir)?,
         keys: order.with_keys,
         files,
@@ -86,12 +86,7 @@ pub(super) fn back_up(
 /// The inbox's name in the data directory and in a backup.
 pub(super) const INBOX: &str = "inbox.db";
 
-/// Group commits of all firms that an inbox holds; none where there is no inbox.
-pub(crate) fn commits(dir: &Path) -> Result<Option<u64>, StoreError> {
-    let Some(conn) = file::open_to_read(&inbox_path(dir), &file::INBOX)? else { return Ok(None) };
-    count_commits(&conn).map(Some)
-}
-
+/// Group commits of all firms.
 pub(super) fn count_commits(conn: &Connection) -> Result<u64, StoreError> {
     conn.query_row("SELECT coalesce(sum(commits), 0) FROM firm", [], |row| row.get::<_, i64>(0))
         .map(i64::cast_unsigned)

@@ -477,6 +477,10 @@ impl Control for SqliteControl {
         .await
     }
 
+    async fn suspended(&self) -> Result<u64, ControlError> {
+        self.read(|tx| Ok(unsigned(tx.prepare_cached(sql!("count_suspended"))?.query_row([], |row| row.get(0))?))).await
+    }
+
     async fn testimony(&self) -> Result<Testimony, ControlError> {
         self.read(restored::testimony).await
     }

@@ -92,7 +92,7 @@ pub(super) fn open_to_read(path: &Path, format: &Format) -> Result<Option<Connec
 }
 
 /// Whether the file has content, which then is of a known format.
-fn check(conn: &Connection, path: &Path, format: &Format) -> Result<bool, StoreError> {
+pub(super) fn check(conn: &Connection, path: &Path, format: &Format) -> Result<bool, StoreError> {
     let header = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let read = || {
         let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

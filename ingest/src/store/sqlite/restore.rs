@@ -136,9 +136,16 @@ pub struct Stand {
     pub commits: u64,
 }
 
-/// Looks at the store in a directory that nobody has open; none where there is none.
+/// Looks at the store in a directory without leaving a trace; none where there is none.
 pub fn stand(dir: &Path) -> Result<Option<Stand>, StoreError> {
-    let Some(conn) = file::open_to_read(&inbox_path(dir), &file::INBOX)? else { return Ok(None) };
+    let path = inbox_path(dir);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let conn = super::look(&path).map_err(file::failed("looking at the inbox"))?;
+    if !file::check(&conn, &path, &file::INBOX)? {
+        return Ok(None);
+    }
     Ok(Some(Stand { timeline: super::timeline(&conn)?, commits: super::backup::count_commits(&conn)? }))
 }
 

@@ -8,6 +8,7 @@ use crate::consent::Form;
 use crate::fixture::{BOOTED_US, Plant, Reading, births, options, pressure, read_all, values, whole_day};
 use crate::store::{Bucket, Placement, Rows};
 
+mod backups;
 mod births;
 mod model;
 mod pulls;

@@ -93,3 +93,5 @@ UPDATE firm SET epoch = epoch + 1;
 SELECT 1 FROM witnessed;
 -- name: set_witnessed
 INSERT INTO witnessed (one, since_us) VALUES (1, ?1) ON CONFLICT DO NOTHING;
+-- name: count_suspended
+SELECT count(*) FROM consent WHERE suspended_us IS NOT NULL AND revoked_us IS NULL;
