@@ -13,6 +13,7 @@ use super::*;
 use crate::access::fixture::{BEGIN, Complex, firm};
 use crate::consent::{EventWindow, SharedForm};
 use crate::metrics::Metrics;
+use crate::store::control::{Change, Restored, Revocations, Stamp};
 use crate::time::{SECOND_US, rfc3339};
 
 fn pages(complex: &Complex) -> Router {
@@ -377,4 +378,30 @@ async fn a_dead_store_of_readings_is_not_well() {
     assert_eq!(get(&pages, "/healthz", "").await.status(), 503, "asked once a second");
     complex.now_us.fetch_add(SECOND_US, Ordering::Relaxed);
     assert_eq!(get(&pages, "/healthz", "").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_restore_and_a_witness_that_is_behind_are_told() {
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    let id = complex.grant_raw().await;
+    let told = async || {
+        complex.now_us.fetch_add(SECOND_US, Ordering::Relaxed);
+        let answer = get(&pages, "/healthz", "").await;
+        assert_eq!(answer.status(), 200);
+        text(answer).await
+    };
+    assert_eq!(told().await, "ok");
+    let restored = Restored { why: "a test".into(), timeline: "t".into(), revocations: Revocations::default() };
+    let by = Stamp { actor: "restore".into(), now_us: complex.access.now_us() };
+    complex.control.after_restore(restored, by).await.unwrap();
+    assert!(told().await.starts_with("ok\na restore suspended consents;"));
+    let pull = "/v1/readings?firm=hanbit&asset=press-1&metric=press_force&from=now-1h";
+    let denied = get(&pages, pull, &complex.partner.1).await;
+    assert_eq!(denied.status(), 403);
+    assert!(text(denied).await.contains("until its grantor confirms it"));
+    let confirm = Change::Confirm { id, grantor: firm("hanbit"), grantee: firm("saesol") };
+    complex.access.apply(confirm, "command line").await.unwrap();
+    assert_eq!(get(&pages, pull, &complex.partner.1).await.status(), 200);
+    assert_eq!(told().await, "ok");
 }

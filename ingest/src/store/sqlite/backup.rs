@@ -136,11 +136,16 @@ fn copy_database(from: &Path, to: &Path, pace: &Pace<'_>) -> Result<(), BackupEr
     copy.pragma_update_and_check(None, "journal_mode", "off", |_| Ok(())).map_err(&failed)?;
     copy.pragma_update(None, "synchronous", "off").map_err(&failed)?;
     let backup = Backup::new(&source, &mut copy).map_err(&failed)?;
+    let mut left = None;
     loop {
         let began = Instant::now();
-        match backup.step(PAGES).map_err(&failed)? {
+        let step = backup.step(PAGES).map_err(&failed)?;
+        let progress = backup.progress();
+        let before = left.replace(progress.remaining).unwrap_or(progress.pagecount);
+        pace.rest(began, i64::from(before.saturating_sub(progress.remaining)).saturating_mul(page_bytes))?;
+        match step {
             StepResult::Done => break,
-            StepResult::More => pace.rest(began, i64::from(PAGES).saturating_mul(page_bytes))?,
+            StepResult::More => {}
             // Busy or locked; the enum may grow.
             _ => {
                 pace.check()?;
