@@ -60,19 +60,33 @@ fn commands(block: &str) -> Vec<&str> {
 
 #[test]
 fn both_languages_have_the_same_sections_and_commands() {
-    let (english, korean) = (read("README.md"), read("README.ko.md"));
-    assert_eq!(headings(&english), headings(&korean), "the sections differ");
-    let (ours, theirs) = (blocks(&english, "", "sh"), blocks(&korean, "", "sh"));
-    assert!(ours.len() > 4, "the blocks were not found");
-    assert_eq!(ours.len(), theirs.len());
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert_eq!(commands(ours), commands(theirs));
+    for (english, korean, least) in
+        [("README.md", "README.ko.md", 5), ("docs/operations.md", "docs/operations.ko.md", 2)]
+    {
+        let name = english;
+        let (english, korean) = (read(english), read(korean));
+        assert_eq!(headings(&english), headings(&korean), "{name}: the sections differ");
+        for language in ["sh", "toml"] {
+            let (ours, theirs) = (blocks(&english, "", language), blocks(&korean, "", language));
+            assert!(language != "sh" || ours.len() >= least, "{name}: the blocks were not found");
+            assert_eq!(ours.len(), theirs.len(), "{name}");
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert_eq!(commands(ours), commands(theirs), "{name}");
+            }
+        }
     }
 }
 
 #[test]
 fn the_files_that_the_readme_names_are_there() {
-    for name in ["README.md", "README.ko.md", "docs/architecture.md", "docs/known-gaps.md"] {
+    for name in [
+        "README.md",
+        "README.ko.md",
+        "docs/architecture.md",
+        "docs/known-gaps.md",
+        "docs/operations.md",
+        "docs/operations.ko.md",
+    ] {
         let text = read(name);
         let beside = root().join(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -157,7 +157,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
                 "run",
                 &[
                     "access", "admin", "api", "auth", "config", "console", "fleet", "metrics", "session", "store",
-                    "time",
+                    "time", "witness",
                 ],
             ),
             // The path. Who answers questions never sees the store: `access` is the only door.
@@ -171,7 +171,8 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("audit", &[]),
             ("fleet", &["time"]),
             // Beside the path.
-            ("admin", &["access", "audit", "auth", "consent", "fleet", "id", "session", "store", "time"]),
+            ("admin", &["access", "audit", "auth", "consent", "fleet", "id", "session", "store", "time", "witness"]),
+            ("witness", &["audit", "metrics", "store"]),
             ("auth", &["id", "store", "time"]),
             ("config", &["time"]),
             ("id", &[]),
