@@ -137,8 +137,8 @@ pub(super) async fn go_on(
 /// For people, on one line.
 fn told(why: &str, Undone { suspended, revoked }: Undone) -> String {
     format!(
-        "the store is an older state: {why}; it goes on with a new timeline, {suspended} consents are suspended until \
-         their grantors confirm them, and {revoked} revocations were done again"
+        "the store is an older state: {why}; it goes on with a new timeline; consents suspended until \
+         their grantors confirm them: {suspended}, revocations done again: {revoked}"
     )
 }
 

@@ -200,7 +200,7 @@ async fn a_data_directory_that_was_put_back_is_found_by_the_witness() {
     assert_eq!(site.timeline(), old, "looking changes nothing");
     let notice = site.notice().await.unwrap();
     assert!(notice.starts_with("the store is an older state: the log of hanbit does not hold the entry 3"), "{notice}");
-    assert!(notice.ends_with("0 consents are suspended until their grantors confirm them, and 1 revocations were done again"));
+    assert!(notice.ends_with("consents suspended until their grantors confirm them: 0, revocations done again: 1"));
     assert!(matches!(site.consents().await[0].status, Status::Revoked { .. }));
     assert_ne!(site.timeline(), old);
     assert_eq!(site.notice().await, None, "once");
@@ -220,7 +220,7 @@ async fn a_witness_that_is_gone_suspends_and_one_that_never_was_does_not() {
     std::fs::remove_file(site.witness()).unwrap();
     let told = check(&site.config).await.unwrap().witness.unwrap();
     assert!(told.contains("is gone: the next start suspends every consent"), "{told}");
-    assert!(site.notice().await.unwrap().contains("1 consents are suspended"));
+    assert!(site.notice().await.unwrap().contains("until their grantors confirm them: 1,"));
     assert!(is_suspended(&site.consents().await[0]));
     assert!(site.witness().exists(), "there is one again");
     // A disk that is not mounted is not a witness that is gone.
