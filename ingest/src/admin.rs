@@ -177,7 +177,8 @@ impl From<BackupError> for Refused {
 /// After a withdrawal that is done.
 fn behind(error: &WitnessError) -> Refused {
     let what = format!("it is withdrawn here, and {error}");
-    let hint = "until the witness is written, a restore would bring back what was withdrawn; the service tries it every 10 s";
+    let hint =
+        "until the witness is written, a restore would bring back what was withdrawn; the service tries it every 10 s";
     Refused::new(&what, hint)
 }
 
@@ -400,7 +401,8 @@ impl Admin {
     }
 
     async fn back_up(&self, to: PathBuf, with_keys: bool) -> Result<Answer, Refused> {
-        let order = BackupOrder { to: to.clone(), complex: self.complex.clone(), with_keys, bytes_per_second: BACKUP_RATE };
+        let order =
+            BackupOrder { to: to.clone(), complex: self.complex.clone(), with_keys, bytes_per_second: BACKUP_RATE };
         let manifest = self.readings.back_up(order).await?;
         let bytes = i64::try_from(manifest.bytes()).unwrap_or(i64::MAX);
         let entry = Draft::new(Chain::Complex, Kind::BackedUp, ACTOR)

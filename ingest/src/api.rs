@@ -101,7 +101,9 @@ async fn healthz(State(api): State<Arc<Api>>) -> Response {
     }
     let mut text = "ok".to_owned();
     if health.suspended {
-        text.push_str("\na restore suspended consents; `sandan-ingest consent list` shows those that are not confirmed");
+        text.push_str(
+            "\na restore suspended consents; `sandan-ingest consent list` shows those that are not confirmed",
+        );
     }
     if health.witness_behind {
         text.push_str("\nthe witness cannot be written; the log says why");

@@ -200,7 +200,9 @@ impl Witness {
             Err(error) if !was_behind => {
                 tracing::error!(%error, "the witness is behind: what is withdrawn now would come back with a restore");
             }
-            Ok(()) if was_behind => tracing::info!(witness = %self.path.display(), "the witness is up to the store again"),
+            Ok(()) if was_behind => {
+                tracing::info!(witness = %self.path.display(), "the witness is up to the store again");
+            }
             _ => {}
         }
         result

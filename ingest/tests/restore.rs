@@ -120,7 +120,10 @@ fn a_backup_of_a_running_service_is_restored_and_an_image_put_back_is_found() {
     let log = end(serving, Signal::TERM);
     let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("the store is an older state: "), "{log}");
-    assert!(log.contains("consents suspended until their grantors confirm them: 1, revocations done again: 1"), "{log}");
+    assert!(
+        log.contains("consents suspended until their grantors confirm them: 1, revocations done again: 1"),
+        "{log}"
+    );
     let log = end(site.serve(), Signal::TERM);
     assert!(!log.contains("WARN"), "told once: {log}");
 }

@@ -226,7 +226,9 @@ impl Verb {
     /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
     pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
         Ok(match self {
-            Verb::Serve | Verb::Check | Verb::Restore { .. } => return Err("this is not a command to a store".to_owned()),
+            Verb::Serve | Verb::Check | Verb::Restore { .. } => {
+                return Err("this is not a command to a store".to_owned());
+            }
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),
             Verb::Firm(FirmVerb::List) => Command::FirmList,
             Verb::Gateway(GatewayVerb::Add { id }) => Command::GatewayAdd { id },

@@ -56,7 +56,8 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         Answer::Consent(consent) => one(out, consent),
         Answer::BackedUp(manifest) if json => lines(out, std::slice::from_ref(manifest.as_ref())),
         Answer::BackedUp(manifest) => {
-            let keys = if manifest.keys { "with the keys of the authority" } else { "without the keys of the authority" };
+            let keys =
+                if manifest.keys { "with the keys of the authority" } else { "without the keys of the authority" };
             let (files, bytes) = (manifest.files.len(), manifest.bytes());
             writeln!(out, "{files} files, {bytes} bytes, {keys}; as of {}", rfc3339(manifest.began_us))
         }

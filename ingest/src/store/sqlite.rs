@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use super::delivery::Content;
 use super::{
-    BackupError, BackupOrder, Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Receipt,
-    RefusedSeries, Registered, Released, SeriesInfo, SeriesNo, StoreError, Stored,
+    BackupError, BackupOrder, Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Manifest, Metrics, Opening,
+    ReadCursor, Readings, Receipt, RefusedSeries, Registered, Released, SeriesInfo, SeriesNo, StoreError, Stored,
 };
 use crate::consent::Permit;
 use compact::Compactor;
@@ -145,9 +145,8 @@ impl SqliteReadings {
             .and_then(|()| std::fs::File::open(dir)?.sync_all())
             .map_err(|source| StoreError::Io { path: firms, source })?;
         let conn = open_inbox(dir)?;
-        let uuid: Vec<u8> = conn
-            .query_row("SELECT uuid FROM store", [], |row| row.get(0))
-            .map_err(failed("reading the inbox"))?;
+        let uuid: Vec<u8> =
+            conn.query_row("SELECT uuid FROM store", [], |row| row.get(0)).map_err(failed("reading the inbox"))?;
         let uuid = Uuid::from_slice(&uuid).map_err(|error| StoreError::Damaged(error.to_string()))?;
         let timeline = timeline(&conn)?;
         let heads = compact::recover(dir, uuid, &conn)?;
@@ -223,9 +222,8 @@ fn open_inbox(dir: &Path) -> Result<Connection, StoreError> {
 }
 
 fn timeline(inbox: &Connection) -> Result<TimelineId, StoreError> {
-    let bytes: Vec<u8> = inbox
-        .query_row("SELECT timeline FROM store", [], |row| row.get(0))
-        .map_err(failed("reading the inbox"))?;
+    let bytes: Vec<u8> =
+        inbox.query_row("SELECT timeline FROM store", [], |row| row.get(0)).map_err(failed("reading the inbox"))?;
     TimelineId::from_bytes(&bytes).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 

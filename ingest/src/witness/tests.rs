@@ -3,7 +3,7 @@ use crate::access::fixture::Complex;
 use crate::store::SqliteReadings;
 use crate::store::control::{Change, Stamp};
 
-async fn witness(complex: &Complex, path: PathBuf, known: Option<Record>) -> (Witness, Arc<Metrics>) {
+fn witness(complex: &Complex, path: PathBuf, known: Option<Record>) -> (Witness, Arc<Metrics>) {
     let readings = Arc::new(SqliteReadings::open(complex.dir.path(), crate::fixture::options()).unwrap());
     let metrics = Arc::new(Metrics::default());
     let it = Witness::new(path, "c".into(), known, complex.control.clone(), readings, metrics.clone());
@@ -15,7 +15,7 @@ async fn the_file_holds_every_revocation_and_forgets_none() {
     let complex = Complex::new().await;
     let disk = tempfile::tempdir().unwrap();
     let path = disk.path().join("witness.json");
-    let (it, _) = witness(&complex, path.clone(), None).await;
+    let (it, _) = witness(&complex, path.clone(), None);
     let id = complex.grant_raw().await;
     complex.revoke(id).await;
     it.write().await.unwrap();
@@ -27,7 +27,7 @@ async fn the_file_holds_every_revocation_and_forgets_none() {
     // Of another state of the store, in which none of it is.
     drop(it);
     let other = Complex::new().await;
-    let (it, _) = witness(&other, path.clone(), Some(record.clone())).await;
+    let (it, _) = witness(&other, path.clone(), Some(record.clone()));
     it.write().await.unwrap();
     let next = Record::load(&path, "c").unwrap().unwrap();
     assert_eq!(next.revocations(), record.revocations());
@@ -70,7 +70,7 @@ async fn a_disk_that_fails_is_told_once_and_the_file_is_mended_when_it_is_back()
     let folder = disk.path().join("mounted");
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("witness.json");
-    let (it, metrics) = witness(&complex, path.clone(), None).await;
+    let (it, metrics) = witness(&complex, path.clone(), None);
     it.write().await.unwrap();
     let id = complex.grant_raw().await;
     std::fs::rename(&folder, disk.path().join("away")).unwrap();
@@ -92,7 +92,7 @@ async fn the_file_follows_the_log_while_the_service_runs() {
     let complex = Complex::new().await;
     let disk = tempfile::tempdir().unwrap();
     let path = disk.path().join("witness.json");
-    let (it, _) = witness(&complex, path.clone(), None).await;
+    let (it, _) = witness(&complex, path.clone(), None);
     let it = Arc::new(it);
     it.write().await.unwrap();
     let stop = CancellationToken::new();

@@ -6,6 +6,7 @@
 //! series that a firm's file names is in the inbox's catalogue. Each file is copied from
 //! one snapshot of it.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -93,12 +94,13 @@ pub(super) fn count_commits(conn: &Connection) -> Result<u64, StoreError> {
         .map_err(failed("reading the inbox"))
 }
 
-fn audit_heads(dir: &Path) -> Result<std::collections::BTreeMap<Chain, Head>, BackupError> {
+fn audit_heads(dir: &Path) -> Result<BTreeMap<Chain, Head>, BackupError> {
     let path = dir.join(control::FILE);
     if !path.exists() {
-        return Ok(Default::default());
+        return Ok(BTreeMap::new());
     }
-    let damaged = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Engine { what: "looking at a copy", source };
+    let damaged =
+        |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Engine { what: "looking at a copy", source };
     let heads = control::SqliteControl::look(&path).and_then(|it| it.testimony_now());
     Ok(heads.map_err(|error| damaged(Box::new(error)))?.heads)
 }

@@ -98,7 +98,8 @@ pub fn copy(from: &Path, to: &Path, manifest: &Manifest) -> Result<(), BackupErr
 fn copy_file(from: &Path, to: &Path, file: &BackupFile) -> Result<(), BackupError> {
     let (source, target) = (from.join(&file.name), to.join(&file.name));
     let read = File::open(&source).map_err(io_at(&source))?;
-    let mut write = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).map_err(io_at(&target))?;
+    let mut write =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).map_err(io_at(&target))?;
     let (sha256, bytes) = digest(read, &mut write).map_err(io_at(&target))?;
     if (sha256, bytes) != (file.sha256, file.bytes) {
         return Err(BackupError::Damaged {
