@@ -176,4 +176,28 @@ mod tests {
         stop.cancel();
         answering.await.unwrap();
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backup_ends_when_its_caller_goes() {
+        let complex = Complex::new().await;
+        let (caller, service, admin) = deaf(&complex).await;
+        drop((caller, service));
+        // A file that cannot be read while this holds it: the backup does not end before.
+        let firm = rusqlite::Connection::open(complex.dir.path().join("firms/1.db")).unwrap();
+        firm.execute_batch("CREATE TABLE it (one); BEGIN EXCLUSIVE").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (to, unfinished) = (elsewhere.path().join("b"), elsewhere.path().join(".unfinished-b"));
+        let (mut caller, service) = tokio::io::duplex(1 << 10);
+        let command = serde_json::to_string(&Command::Backup { to: to.clone(), with_keys: false }).unwrap();
+        caller.write_all(format!("{command}\n").as_bytes()).await.unwrap();
+        let answering = tokio::spawn(async move { answer(service, &admin, &CancellationToken::new()).await });
+        while !unfinished.join("firms").exists() {
+            tokio::task::yield_now().await;
+        }
+        drop(caller);
+        // The admin goes with it, and the store: its end waits for the backup's.
+        firm.execute_batch("ROLLBACK").unwrap();
+        answering.await.unwrap().unwrap();
+        assert!(!unfinished.exists() && !to.exists());
+    }
 }
