@@ -25,6 +25,8 @@ pub const FILE: &str = "control.db";
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 const SCHEMA: &str = include_str!("control/schema.sql");
+/// From the layout of its index, counted from 1, to the next one.
+const STEPS: [&str; 1] = [include_str!("control/suspension.sql")];
 const STATEMENTS: &str = include_str!("control/statements.sql");
 
 /// One statement of the file, found when the program is compiled.
@@ -102,9 +104,13 @@ impl SqliteControl {
         };
         let mut writer = connect()?;
         let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
-        if version(&writer)? == 0_i64 {
+        let found: i64 = version(&writer)?;
+        if (0..SCHEMA_VERSION).contains(&found) {
             let transaction = writer.transaction()?;
-            transaction.execute_batch(SCHEMA)?;
+            match usize::try_from(found) {
+                Ok(from @ 1..) => STEPS.iter().skip(from - 1).try_for_each(|step| transaction.execute_batch(step))?,
+                _ => transaction.execute_batch(SCHEMA)?,
+            }
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()?;
         }

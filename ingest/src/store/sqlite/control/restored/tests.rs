@@ -94,3 +94,20 @@ fn of_two_times_of_a_revocation_the_later_stays_and_nothing_is_forgotten() {
     known.join(&Revocations::default());
     assert_eq!(known.gateways.len(), 3);
 }
+
+#[tokio::test]
+async fn a_store_of_the_layout_before_is_brought_up_and_its_consents_stay_in_force() {
+    let (dir, control) = with_firms().await;
+    control.apply(grant(ConsentId::random()), by()).await.unwrap();
+    drop(control);
+    let path = dir.path().join("control.db");
+    let behind = rusqlite::Connection::open(&path).unwrap();
+    let before = "DROP TABLE witnessed; ALTER TABLE consent DROP COLUMN suspended_us; PRAGMA user_version = 1;";
+    behind.execute_batch(before).unwrap();
+    drop(behind);
+    let control = SqliteControl::open(&path).unwrap();
+    assert_eq!(control.consents().await.unwrap()[0].status, Status::Active);
+    assert!(!control.is_witnessed().await.unwrap());
+    let undone = control.after_restore(restored(Revocations::default()), by()).await.unwrap();
+    assert_eq!(undone, Undone { suspended: 1, revoked: 0 });
+}
