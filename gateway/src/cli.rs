@@ -2,15 +2,18 @@
 //! usage or configuration.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::dictionary::Process;
 use crate::config::{Config, Faults, notation};
 
 pub mod check;
+pub mod metrics;
 mod read;
 mod status;
 mod table;
@@ -66,6 +69,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the metric dictionary: what a signal can be about, and in which unit
+    Metrics {
+        /// Only what is met in this process
+        #[arg(long, value_name = "PROCESS", value_parser = process)]
+        process: Option<Process>,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// A gateway waits far more than it works; the second thread carries the polls on while
@@ -81,6 +93,12 @@ struct ConfigFile {
 
 fn duration(text: &str) -> Result<Duration, String> {
     notation::duration(text).ok_or_else(|| "write an integer and ms, s or m: 500ms, 5s".into())
+}
+
+fn process(text: &str) -> Result<Process, String> {
+    let found = Process::ALL.iter().find(|(word, _)| *word == text).map(|(_, process)| *process);
+    let words = || Process::ALL.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    found.ok_or_else(|| format!("known are {}", words()))
 }
 
 /// Does what the arguments say; the first is the program's name.
@@ -130,6 +148,15 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             // Who may look need not be who may read the token.
             let (config, _) = Config::survey(&config.file)?;
             block_on(status::status(&config, json))
+        }
+        Command::Metrics { process, json } => {
+            let listed = if json { metrics::json(process)? } else { metrics::text(process) };
+            // A list this long is looked at through `head` and `less`, which end when they will.
+            match std::io::stdout().lock().write_all(listed.as_bytes()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
+                _ => {}
+            }
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -18,12 +18,14 @@ use sha2::Digest;
 use toml::de::DeTable;
 
 mod base;
+pub mod dictionary;
 mod fault;
 mod modbus;
 mod mqtt;
 pub(crate) mod notation;
 mod section;
 mod signal;
+mod units;
 
 pub use fault::{Fault, Faults, Position};
 pub use modbus::{Modbus, ModbusDevice, Point, RequestLimits};

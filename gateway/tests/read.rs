@@ -100,7 +100,7 @@ signals = [ {{ name = "on", metric = "x_on", at = "coil:3" }} ]
         stdout,
         "DEVICE  ASSET    METRIC        VALUE   UNIT  QUALITY         WIRE         RAW
 good    press-1  press_force   12.3    kN    good            holding 123  007b
-good    press-1  stroke_count  131073        good            holding 1–2  0001 0002
+good    press-1  stroke_count  131073  1     good            holding 1–2  0001 0002
 partly  press-1  x_oil         7       Cel   good            input 7      0007
 partly  press-1  x_air         -             bad(exception)  input 500
 absent  press-1  x_on          -             bad(no_answer)  coil 3

@@ -241,6 +241,10 @@ fn every_example_configuration_is_accepted() {
             continue;
         }
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // The metric dictionary is no example: the gateway holds it and tests it.
+        if name == "metrics.toml" {
+            continue;
+        }
         // An example names files that an installation has: a token, certificates.
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join(&name);

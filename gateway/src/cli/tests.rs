@@ -1,6 +1,7 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::config::dictionary::Dictionary;
 use crate::config::tests::example;
 
 #[test]
@@ -27,4 +28,42 @@ press-plc  10s    FC4       input 7          1      oil@7
     let json: serde_json::Value = serde_json::from_str(&check::json(&example(str::to_owned)).unwrap()).unwrap();
     assert_eq!(json["requests"][1]["address"], 100);
     assert_eq!(json["devices"][0]["signals"], 5);
+}
+
+#[test]
+fn metrics_lists_the_dictionary_by_process() {
+    let welding = metrics::text(Some(Process::Welding));
+    let row = |id: &str| welding.lines().find(|line| line.starts_with(&format!("{id} ")));
+    let columns: Vec<_> = row("welding_current").unwrap().split("  ").filter(|cell| !cell.is_empty()).collect();
+    let columns: Vec<_> = columns.iter().map(|cell| cell.trim()).collect();
+    assert_eq!(
+        columns,
+        ["welding_current", "A", "gauge", "measured", "0 … 100000", "process", "Welding current", "용접 전류"]
+    );
+    assert!(row("machine_running").is_some(), "what is met at any machine is met at a welder");
+    assert!(row("press_force").is_none());
+    let all = metrics::text(None);
+    assert_eq!(all.lines().count(), Dictionary::embedded().metrics().len() + 1);
+
+    let json: serde_json::Value = serde_json::from_str(&metrics::json(Some(Process::Forming)).unwrap()).unwrap();
+    assert_eq!(json["version"], Dictionary::embedded().version());
+    let force = json["metrics"].as_array().unwrap().iter().find(|metric| metric["id"] == "press_force").unwrap();
+    assert_eq!(
+        force,
+        &serde_json::json!({
+            "id": "press_force",
+            "name": { "ko": "프레스 하중", "en": "Press force" },
+            "unit": "kN",
+            "kind": "gauge",
+            "role": "measured",
+            "range": [0.0, 200_000.0],
+            "process": ["forming"],
+            "class": "process",
+            "about": { "ko": "한 스트로크의 최대 하중", "en": "the peak of a stroke" },
+        })
+    );
+
+    let error = Cli::try_parse_from(["sandan-gateway", "metrics", "--process", "forging"]).unwrap_err();
+    assert_eq!(error.exit_code(), i32::from(WRONG_CONFIG));
+    assert!(error.to_string().contains("known are any, heat-treatment, forming"), "{error}");
 }

@@ -229,7 +229,7 @@ pub(super) fn suggest(given: &str, known: &[&str]) -> String {
 }
 
 /// How many letters must be added, dropped, replaced or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     const LONGEST: usize = 64;
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(LONGEST).collect(), b.chars().take(LONGEST).collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

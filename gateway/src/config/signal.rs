@@ -5,9 +5,9 @@ use std::time::Duration;
 use sandan_proto::id::MetricId;
 use sandan_proto::reading::ValueType;
 
-use super::Plant;
-use super::notation;
 use super::section::{At, Section};
+use super::units::{Conversion, plain};
+use super::{Plant, dictionary, notation};
 
 /// Longest signal or device name, so that tables stay readable.
 pub(super) const MAX_NAME_BYTES: usize = 80;
@@ -31,7 +31,7 @@ pub struct Signal {
     pub asset: usize,
     /// What is measured.
     pub metric: MetricId,
-    /// UCUM unit; may be empty.
+    /// UCUM unit, the dictionary's where the metric is in it; may be empty where it is not.
     pub unit: String,
     /// How often it is polled, or expected.
     pub interval: Duration,
@@ -111,6 +111,16 @@ impl Decode {
             }
             Self::Json(JsonType::I64, None) => ValueType::I64,
             Self::Json(JsonType::Text, _) => ValueType::Text,
+        }
+    }
+    /// The same with its numbers in another unit.
+    fn converted(self, conversion: Conversion) -> Self {
+        let whole = Scale::new(1.0, 0.0);
+        let then = |scale: Option<Scale>| Some(scale.unwrap_or(whole).then(conversion));
+        match self {
+            Self::Number(format, order, scale) => Self::Number(format, order, then(scale)),
+            Self::Json(kind @ (JsonType::F64 | JsonType::I64), scale) => Self::Json(kind, then(scale)),
+            Self::Bit | Self::WordBit(_) | Self::Json(JsonType::Bool | JsonType::Text, _) => self,
         }
     }
 }
@@ -198,6 +208,11 @@ impl Scale {
     pub fn apply(self, raw: f64) -> f64 {
         self.divisor.map_or_else(|| raw * self.factor, |divisor| raw / divisor) + self.offset
     }
+    /// This one and then a change of unit, as one step.
+    fn then(self, conversion: Conversion) -> Self {
+        let Conversion { factor, offset } = conversion;
+        Self::new(plain(self.factor * factor), plain(self.offset * factor + offset))
+    }
 }
 
 /// What a JSON value must be.
@@ -268,6 +283,15 @@ impl Publish {
         match self {
             Self::Always => None,
             Self::OnChange { heartbeat } | Self::Deadband { heartbeat, .. } => Some(heartbeat),
+        }
+    }
+    /// The same with its width in another unit.
+    fn converted(self, conversion: Conversion) -> Self {
+        match self {
+            Self::Deadband { width, heartbeat } => {
+                Self::Deadband { width: plain(width * conversion.factor.abs()), heartbeat }
+            }
+            Self::Always | Self::OnChange { .. } => self,
         }
     }
 }
@@ -352,7 +376,7 @@ pub(super) fn scale(section: &Section<'_>, takes_scale: bool) -> Option<Scale> {
 /// when its own reading had faults; the rest is still checked. Gives the signal's index.
 pub(super) fn common(
     section: &Section<'_>,
-    decode: Option<Decode>,
+    mut decode: Option<Decode>,
     defaults: &Defaults,
     own_interval: bool,
     plant: &mut Plant,
@@ -367,8 +391,9 @@ pub(super) fn common(
             None
         }
     };
-    let metric =
-        section.required("metric", "an id of the metric dictionary, or x_… for one of your own").and_then(|text| {
+    let metric = section
+        .required("metric", "an id that `sandan-gateway metrics` lists, or x_… for one of your own")
+        .and_then(|text| {
             MetricId::new(text.value)
                 .inspect_err(|error| {
                     section.log.fault(text.at, error.to_string(), "write metric = \"press_force\" or \"x_…\"");
@@ -376,9 +401,15 @@ pub(super) fn common(
                 .ok()
                 .map(|metric| At { value: metric, at: text.at })
         });
-    let unit = section.label("unit", MAX_UNIT_BYTES).map_or("", |unit| unit.value);
+    let unit = section.label("unit", MAX_UNIT_BYTES);
     let interval = if own_interval { interval(section) } else { None }.unwrap_or(defaults.interval);
-    let publish = publish(section, decode.map(Decode::value_type), interval);
+    let value_type = decode.map(Decode::value_type);
+    let mut publish = publish(section, value_type, interval);
+    let fit = metric.as_ref().map(|metric| dictionary::fit(section, metric, unit, value_type)).unwrap_or_default();
+    if let Some(conversion) = fit.conversion {
+        decode = decode.map(|decode| decode.converted(conversion));
+        publish = publish.converted(conversion);
+    }
     section.finish();
     if let Some(name) = name
         && !plant.names.insert(format!("{}\0{}", defaults.device, name.value))
@@ -404,7 +435,7 @@ pub(super) fn common(
         device: defaults.device,
         asset: asset?,
         metric: metric?.value,
-        unit: unit.into(),
+        unit: fit.unit,
         interval,
         decode: decode?,
         publish,
