@@ -8,13 +8,14 @@ use crate::config::dictionary::{Dictionary, Metric, Process};
 /// The metrics met in a process, or all.
 pub fn text(process: Option<Process>) -> String {
     let rows: Vec<_> = of(process)
+        .into_iter()
         .map(|metric| {
             [
                 metric.id.to_string(),
                 metric.unit.to_owned(),
                 metric.kind.to_string(),
                 metric.role.to_string(),
-                metric.range.map_or_else(|| "-".into(), |[low, high]| format!("{low} … {high}")),
+                metric.shown_range(),
                 metric.class.to_string(),
                 metric.name.en.clone(),
                 // Last: a terminal gives Hangul two columns, which the padding does not know.
@@ -29,12 +30,15 @@ pub fn text(process: Option<Process>) -> String {
 pub fn json(process: Option<Process>) -> serde_json::Result<String> {
     let listed = json!({
         "version": Dictionary::embedded().version(),
-        "metrics": of(process).collect::<Vec<_>>(),
+        "metrics": of(process),
     });
     Ok(format!("{}\n", serde_json::to_string_pretty(&listed)?))
 }
 
-fn of(process: Option<Process>) -> impl Iterator<Item = &'static Metric> {
+/// The process's own first, then what is met at any machine; each in the order of the file.
+fn of(process: Option<Process>) -> Vec<&'static Metric> {
     let metrics = Dictionary::embedded().metrics().iter();
-    metrics.filter(move |metric| process.is_none_or(|process| metric.is_of(process)))
+    let mut found: Vec<_> = metrics.filter(|metric| process.is_none_or(|process| metric.is_of(process))).collect();
+    found.sort_by_key(|metric| process.is_some_and(|process| !metric.processes.contains(&process)));
+    found
 }

@@ -40,6 +40,7 @@ fn metrics_lists_the_dictionary_by_process() {
         columns,
         ["welding_current", "A", "gauge", "measured", "0 … 100000", "process", "Welding current", "용접 전류"]
     );
+    assert!(welding.lines().nth(1).unwrap().starts_with("exhaust_flow "), "its own come first");
     assert!(row("machine_running").is_some(), "what is met at any machine is met at a welder");
     assert!(row("press_force").is_none());
     let all = metrics::text(None);

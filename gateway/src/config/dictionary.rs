@@ -246,6 +246,14 @@ impl Metric {
     pub fn is_of(&self, process: Process) -> bool {
         self.processes.iter().any(|it| [process, Process::Any].contains(it))
     }
+
+    /// The range for people, `-` where there is none.
+    pub fn shown_range(&self) -> String {
+        /// From here on zeros are counted wrongly.
+        const LONG: f64 = 1e9;
+        let shown = |end: f64| if end.abs() < LONG { end.to_string() } else { format!("{end:e}") };
+        self.range.map_or_else(|| "-".into(), |[low, high]| format!("{} … {}", shown(low), shown(high)))
+    }
 }
 
 const SETPOINT: &str = "_setpoint";

@@ -12,8 +12,8 @@ pub(super) struct Unit {
     /// How else instruments and register maps write it.
     pub(super) also: &'static [&'static str],
     /// value in the quantity's first unit = value × factor + offset.
-    factor: f64,
-    offset: f64,
+    pub(super) factor: f64,
+    pub(super) offset: f64,
 }
 
 impl Unit {

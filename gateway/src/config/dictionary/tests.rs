@@ -165,8 +165,9 @@ fn a_unit_that_is_only_spelt_otherwise_changes_no_value() {
     assert_eq!(left_out, strokes);
 }
 
-/// A table of the page, with the cells' bars escaped.
+/// A row of a table.
 fn row(cells: &[String]) -> String {
+    assert!(cells.iter().all(|cell| !cell.contains('|')), "a bar would end the cell: {cells:?}");
     format!("| {} |\n", cells.join(" | "))
 }
 
@@ -201,23 +202,25 @@ fn page() -> String {
                 format!("`{}`", metric.unit),
                 metric.kind.to_string(),
                 metric.role.to_string(),
-                metric.range.map_or_else(|| "–".into(), |[low, high]| format!("{low} … {high}")),
+                metric.shown_range(),
                 metric.class.to_string(),
             ]));
         }
     }
     page.push_str("\n## 단위 · Units\n\n");
-    page.push_str(
-        "| UCUM | 달리 쓰는 법 · also written | 바뀌는 단위 · converted to and from |\n| --- | --- | --- |\n",
-    );
+    page.push_str("| UCUM | 달리 쓰는 법 · also written | 같은 양 · the same quantity |\n| --- | --- | --- |\n");
     for units in units::QUANTITIES {
         for unit in *units {
             let code = |text: &&str| format!("`{text}`");
-            let others = units.iter().filter(|other| other.code != unit.code).map(|other| code(&other.code));
+            let same = if unit.offset == 0.0 {
+                unit.factor.to_string()
+            } else {
+                format!("× {} − {} =", unit.factor, -unit.offset)
+            };
             page.push_str(&row(&[
                 code(&unit.code),
                 unit.also.iter().map(code).collect::<Vec<_>>().join(" "),
-                others.collect::<Vec<_>>().join(" "),
+                format!("{same} `{}`", units[0].code),
             ]));
         }
     }

@@ -63,15 +63,14 @@ fn component(text: &str) -> Option<(f64, Dimension)> {
     let symbol = text.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
     let exponent: i32 = if symbol.len() == text.len() { 1 } else { text[symbol.len()..].parse().ok()? };
     let find = |symbol: &str| ATOMS.iter().find(|(atom, ..)| *atom == symbol);
-    let (size, dimension) = match find(symbol) {
-        Some((_, _, size, dimension)) => (*size, *dimension),
-        None => {
-            let (by, (_, _, size, dimension)) = PREFIXES.iter().find_map(|(prefix, by)| {
-                let atom = find(symbol.strip_prefix(prefix)?).filter(|(_, metric, ..)| *metric)?;
-                Some((by, atom))
-            })?;
-            (by * size, *dimension)
-        }
+    let (size, dimension) = if let Some((_, _, size, dimension)) = find(symbol) {
+        (*size, *dimension)
+    } else {
+        let (by, (_, _, size, dimension)) = PREFIXES.iter().find_map(|(prefix, by)| {
+            let atom = find(symbol.strip_prefix(prefix)?).filter(|(_, metric, ..)| *metric)?;
+            Some((by, atom))
+        })?;
+        (by * size, *dimension)
     };
     Some((size.powi(exponent), dimension.map(|power| power * exponent)))
 }
