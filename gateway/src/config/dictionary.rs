@@ -227,9 +227,13 @@ impl Dictionary {
         let words: Vec<_> = given.split('_').filter(|word| !word.is_empty()).collect();
         let rank = |(place, metric): (usize, &'_ Metric)| {
             let id = metric.id.as_str();
-            let distance = notation::distance(given, id);
-            if distance <= 1 + given.len().min(id.len()) / 4 {
-                return Some((distance, 0, place));
+            let typo = 1 + given.len().min(id.len()) / 4;
+            // At least as many letters are missing as one is shorter than the other.
+            if given.len().abs_diff(id.len()) <= typo {
+                let distance = notation::distance(given, id);
+                if distance <= typo {
+                    return Some((distance, 0, place));
+                }
             }
             // `oil_temp` for `oil_temperature`, `energy` for `active_energy`: those that add least first.
             let is_short = words.iter().all(|word| id.split('_').any(|long| long.starts_with(word)));
