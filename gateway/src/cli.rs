@@ -13,6 +13,7 @@ use crate::config::dictionary::Process;
 use crate::config::{Config, Faults, notation};
 
 pub mod check;
+mod enroll;
 pub mod metrics;
 mod read;
 mod status;
@@ -44,6 +45,17 @@ enum Command {
         #[arg(long)]
         plan: bool,
         /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Become a gateway of an ingest: make a key on this box and have it certified
+    Enroll {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The file with the invitation; without it $SANDAN_INVITATION, or else standard input
+        #[arg(long, value_name = "FILE")]
+        invitation_file: Option<PathBuf>,
+        /// Print JSON instead of a sentence
         #[arg(long)]
         json: bool,
     },
@@ -137,6 +149,11 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             let Some(faults) = on_this_machine else { return Ok(ExitCode::SUCCESS) };
             eprint!("{faults}");
             Ok(WRONG_CONFIG.into())
+        }
+        Command::Enroll { config, invitation_file, json } => {
+            log("warn");
+            let (config, _) = Config::survey(&config.file)?;
+            block_on(enroll::enroll(&config, invitation_file.as_deref(), json))
         }
         Command::Read { config, device, wait, json } => {
             log("error");

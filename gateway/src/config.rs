@@ -66,14 +66,21 @@ pub struct Config {
 }
 
 /// `[uplink]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uplink {
-    /// `http://host:port` on loopback, else `https://host:port`.
-    pub url: String,
-    /// Holds the token; closed to others when the configuration was loaded, and not only surveyed.
-    pub token_file: PathBuf,
-    /// The authorities to trust, in PEM; always there with https.
-    pub ca_file: Option<PathBuf>,
+    /// Where the ingest is; none: where the invitation said.
+    pub ingest: Option<Address>,
+    /// An HTTP proxy on the way to it.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy that gives tunnels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where.
+    pub address: Address,
+    /// User and password file; closed to others when the configuration was loaded.
+    pub login: Option<(String, PathBuf)>,
 }
 
 /// `[spool]`

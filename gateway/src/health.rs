@@ -51,6 +51,21 @@ pub struct UplinkState {
     pub acked_total: u64,
     /// Readings that the ingest dead-lettered since the process started.
     pub dead_lettered_total: u64,
+    /// What the gateway shows of itself.
+    pub certificate: CertificateState,
+}
+
+/// How the gateway's certificate stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateState {
+    /// It ends, µs since 1970; none before the enrolment.
+    pub not_after_us: Option<i64>,
+    /// Why it could not be renewed, in one sentence; never a secret.
+    pub fault: Option<String>,
+    /// Renewals since the process started.
+    pub renewed_total: u64,
+    /// Failed ones since the process started.
+    pub failed_total: u64,
 }
 
 impl fmt::Debug for Inner {

@@ -30,8 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Endpoint};
 use crate::driver::{self, Outlet};
-use crate::health::{Health, UplinkState};
-use crate::identity::Identity;
+use crate::health::{CertificateState, Health, UplinkState};
+use crate::identity::{self, Identity, Renewal, WallClock};
 use crate::spool::{Options, Spool};
 use crate::tag::Tags;
 use crate::uplink::{self, Status};
@@ -84,7 +84,7 @@ impl Signals {
 /// Runs the gateway until SIGTERM, SIGINT or SIGHUP. A second signal ends it at once.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let identity = Identity::load(&config.uplink.token_file)?;
+    let identity = Identity::new(&config.state_dir, config.gateway.clone());
     let boot = clock::boot_id().context("cannot learn the boot id of this machine")?;
     let clock_offset = v1::ClockOffset {
         boot_id: boot.to_vec(),
@@ -134,17 +134,20 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));
 
     let (status_in, status) = watch::channel(Status::default());
+    let (renewal_in, renewal) = watch::channel(Renewal::default());
+    let now: WallClock = Arc::new(clock::wall_us);
     let leaving = CancellationToken::new();
     let settings = uplink::Settings {
-        url: config.uplink.url.clone(),
-        ca_file: config.uplink.ca_file.clone(),
+        ingest: ingest(&config),
+        proxy: proxy(&config),
+        now: now.clone(),
         gateway: config.gateway.clone(),
         boot,
         config_hash: config.hash(),
     };
     let report = {
         let (health, spool) = (health.clone(), spool.clone());
-        move || report(&health, &spool, boot, &status.borrow())
+        move || report(&health, &spool, boot, &status.borrow(), &renewal.borrow())
     };
     let heartbeat = {
         let (health, report) = (health.clone(), report.clone());
@@ -153,6 +156,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             health.snapshot(clock::monotonic_us())
         })
     };
+    let dial = {
+        let (ingest, proxy) = (ingest(&config), proxy(&config));
+        async move |invited: &str, tls| uplink::connect(ingest.as_deref().unwrap_or(invited), proxy.as_ref(), tls).await
+    };
+    let renewing =
+        identity::keep_renewed(identity.clone(), identity::Pace::default(), now, dial, renewal_in, leaving.clone());
+    let renewer = tokio::spawn(renewing);
     let mut uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
     let reporter = tokio::spawn(report_often(report));
     let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
@@ -183,6 +193,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         _ = signals.next() => Err(anyhow::anyhow!("a second signal came: ended at once")),
     };
     reporter.abort();
+    renewer.abort();
     pages.abort();
     stopped
 }
@@ -242,7 +253,18 @@ async fn report_often(report: impl Fn()) {
     }
 }
 
-fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status) {
+/// Where the ingest is, when the configuration says it.
+fn ingest(config: &Config) -> Option<String> {
+    config.uplink.ingest.as_ref().map(ToString::to_string)
+}
+
+/// The proxy on the way to it.
+pub(crate) fn proxy(config: &Config) -> Option<uplink::Proxy> {
+    let proxy = config.uplink.proxy.as_ref()?;
+    Some(uplink::Proxy { address: proxy.address.to_string(), login: proxy.login.clone() })
+}
+
+fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status, renewal: &Renewal) {
     let depth = spool.depth();
     let age_us = depth.oldest.map(|oldest| {
         if oldest.boot == boot {
@@ -266,6 +288,12 @@ fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status) {
         fault: status.fault.clone(),
         acked_total: status.stored_total,
         dead_lettered_total: status.dead_lettered_total,
+        certificate: CertificateState {
+            not_after_us: renewal.not_after_us,
+            fault: renewal.fault.clone(),
+            renewed_total: renewal.renewed_total,
+            failed_total: renewal.failed_total,
+        },
     });
 }
 

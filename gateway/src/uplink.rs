@@ -8,11 +8,11 @@
 //! `window` and `cursor` are state machines without I/O of their own; `session` is the
 //! loop around them; this file connects and tries again.
 
+mod connect;
 mod cursor;
 mod session;
 mod window;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,32 +20,28 @@ use sandan_proto::id::{BootId, GatewayId};
 use sandan_proto::v1;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::clock;
-use crate::identity::Identity;
+use crate::identity::{Identity, IdentityError, WallClock};
 use crate::spool::{Spool, SpoolError};
 
+pub use connect::{ConnectError, Proxy, connect};
 use session::Session;
 
 /// First pause after a lost session.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause: a returned ingest is found within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// A TCP and TLS handshake over a bad LTE link takes seconds, not minutes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// HTTP/2 pings find a half-open connection while nothing is sent.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// No answer to a ping for so long is a dead connection.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the uplink needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
-    /// Where the ingest is, `https://host:port` or `http://` on loopback.
-    pub url: String,
-    /// PEM of the CAs to trust, for `https://`.
-    pub ca_file: Option<PathBuf>,
+    /// Where the ingest is, `host:port`; none: where the invitation said.
+    pub ingest: Option<String>,
+    /// On the way to it.
+    pub proxy: Option<Proxy>,
+    /// The time by which certificates are judged.
+    pub now: WallClock,
     /// Who this gateway is.
     pub gateway: GatewayId,
     /// This boot of the machine.
@@ -82,18 +78,10 @@ pub type HealthReport = Arc<dyn Fn() -> v1::Health + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
-    #[error("cannot read the CA file {path}")]
-    Ca {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("cannot reach the ingest at {url}")]
-    Connect {
-        url: String,
-        #[source]
-        source: tonic::transport::Error,
-    },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("the ingest refused: {}", .0.message())]
     Refused(Box<tonic::Status>),
     #[error("the connection to the ingest was lost")]
@@ -196,28 +184,14 @@ async fn connect_and_run(
     status: &watch::Sender<Status>,
     stop: &CancellationToken,
 ) -> Result<(), SessionError> {
+    let credentials = identity.credentials()?;
+    let tls = credentials.client_config(settings.now.clone())?;
+    let ingest = settings.ingest.as_ref().unwrap_or(&credentials.ingest);
     let channel = tokio::select! {
-        channel = connect(settings) => channel?,
+        channel = connect(ingest, settings.proxy.as_ref(), tls) => channel?,
         () = stop.cancelled() => return Ok(()),
     };
-    Session::new(settings, spool, health, status).run(channel, identity, stop).await
-}
-
-async fn connect(settings: &Settings) -> Result<Channel, SessionError> {
-    let failed = |source| SessionError::Connect { url: settings.url.clone(), source };
-    let mut endpoint = Endpoint::from_shared(settings.url.clone())
-        .map_err(failed)?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    if let Some(path) = &settings.ca_file {
-        let pem = std::fs::read(path).map_err(|source| SessionError::Ca { path: path.clone(), source })?;
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-        endpoint = endpoint.tls_config(tls).map_err(failed)?;
-    }
-    endpoint.connect().await.map_err(failed)
+    Session::new(settings, spool, health, status).run(channel, stop).await
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! those that only a running one can answer. Whoever may open the socket (mode 0600) or
 //! the data directory is the operator of the host.
 
+mod gateways;
 pub mod socket;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Access;
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
+use crate::ca::{Authority, AuthorityEntry, CaError};
 use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
@@ -44,7 +46,7 @@ const MAX_NAME_CHARS: usize = 100;
 pub enum Command {
     FirmAdd(Firm),
     FirmList,
-    GatewayAdd { id: GatewayId },
+    GatewayInvite { id: GatewayId, life_us: i64, replace: bool },
     GatewayList,
     GatewayRelease { id: GatewayId },
     GatewayRevoke { id: GatewayId },
@@ -55,6 +57,9 @@ pub enum Command {
     OperatorList,
     OperatorRevoke { id: OperatorId },
     OperatorLink,
+    CaList,
+    CaRotate,
+    CaRetire { number: u32, force: bool },
     ConsentGrant(Grant),
     ConsentList,
     ConsentShow { id: ConsentId },
@@ -88,12 +93,23 @@ pub struct Grant {
     pub until_us: i64,
 }
 
+/// An invitation that was just made. Its line holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Invited {
+    pub gateway: GatewayId,
+    pub invitation: String,
+    pub expires_us: i64,
+}
+
 /// A gateway in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayLine {
-    /// What was added.
+    /// What is known of it.
     #[serde(flatten)]
     pub entry: GatewayEntry,
+    /// `revoked`, `fenced`, `enrolled`, `expired`, `invited` or `to be invited`.
+    pub state: String,
     /// Whether a spool of it is being refused; none while the service does not run.
     pub fenced: Option<bool>,
 }
@@ -115,6 +131,8 @@ pub enum Answer {
     Gateways(Vec<GatewayLine>),
     Members(Vec<MemberEntry>),
     Operators(Vec<OperatorEntry>),
+    Invited(Invited),
+    Authorities(Vec<AuthorityEntry>),
     Consents(Vec<Consent>),
     Consent(Box<Consent>),
     /// Empty at the end of the log.
@@ -145,11 +163,10 @@ impl From<ControlError> for Refused {
         let hint = match &error {
             ControlError::Missing { .. } => "`list` shows what there is",
             ControlError::Exists { kind: "gateway", .. } => {
-                "to give it a new token, revoke it and add it again; if its state directory is new as well, \
-                 `gateway release` lets it in once it was refused"
+                "a box that is enrolled renews by itself; --replace invites a new box in its place"
             }
             ControlError::NotSuspended { .. } => "there is nothing to confirm; `consent show` says how it stands",
-            ControlError::Exists { .. } | ControlError::Revoked { .. } => "",
+            ControlError::Exists { .. } | ControlError::Revoked { .. } | ControlError::Spent => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
             }
@@ -182,6 +199,18 @@ fn behind(error: &WitnessError) -> Refused {
     Refused::new(&what, hint)
 }
 
+impl From<CaError> for Refused {
+    fn from(error: CaError) -> Self {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        let hint = match error {
+            CaError::NotOlder(_) => "`ca list` shows them; the newest one signs and stays",
+            CaError::Outside => "put the new one first into its file and keep the old one behind it, then restart",
+            _ => "",
+        };
+        Self::new(&format!("{error}{source}"), hint)
+    }
+}
+
 impl From<getrandom::Error> for Refused {
     fn from(error: getrandom::Error) -> Self {
         Self::new(&format!("the system gives no randomness: {error}"), "")
@@ -202,10 +231,20 @@ pub struct Running {
     pub console_url: Option<String>,
 }
 
+/// What invitations are made of.
+pub struct Inviting {
+    /// Signs, and is named in each.
+    pub ca: Arc<Authority>,
+    /// Host and port that a gateway has to call; none where that is not known.
+    pub address: Option<(String, u16)>,
+}
+
 /// Carries commands out.
 pub struct Admin {
     /// Consents change through it, under its lock.
     pub access: Arc<Access>,
+    /// Lets gateways in.
+    pub inviting: Inviting,
     /// Everything else of the control data.
     pub control: Arc<dyn Control>,
     /// What the console shows.
@@ -242,20 +281,18 @@ impl Admin {
                 self.apply(Change::AddFirm(firm)).await
             }
             Command::FirmList => Ok(Answer::Firms(self.control.firms().await?)),
-            Command::GatewayAdd { id } => {
-                let token = Secret::mint(TokenKind::Gateway)?;
-                self.apply(Change::AddGateway { id: id.clone(), token: token.hash() }).await?;
-                self.fleet.enrol(id);
-                Ok(Answer::Line(token.reveal()))
-            }
+            Command::GatewayInvite { id, life_us, replace } => self.invite(id, life_us, replace).await,
             Command::GatewayList => {
-                let running = self.running.is_some();
-                let line = |entry: GatewayEntry| GatewayLine {
-                    fenced: running.then(|| self.fleet.is_fenced(&entry.id)),
-                    entry,
+                let (running, now_us) = (self.running.is_some(), self.access.now_us());
+                let line = |entry: GatewayEntry| {
+                    let fenced = running.then(|| self.fleet.is_fenced(&entry.id));
+                    GatewayLine { state: gateways::state(&entry, fenced, now_us).to_owned(), fenced, entry }
                 };
                 Ok(Answer::Gateways(self.control.gateways().await?.into_iter().map(line).collect()))
             }
+            Command::CaList => Ok(Answer::Authorities(self.inviting.ca.list())),
+            Command::CaRotate => self.rotate().await,
+            Command::CaRetire { number, force } => self.retire(number, force).await,
             Command::GatewayRelease { id } => self.release(id).await,
             Command::GatewayRevoke { id } => {
                 self.apply(Change::RevokeGateway(id.clone())).await?;
@@ -322,28 +359,6 @@ impl Admin {
             Command::AuditVerify { chain } => self.verify(chain).await,
             Command::Backup { to, with_keys } => self.back_up(to, with_keys).await,
         }
-    }
-
-    /// Only of a gateway that was refused: a release that waits for nobody would let in
-    /// the next copy of the spool, whoever has it.
-    async fn release(&self, id: GatewayId) -> Result<Answer, Refused> {
-        let gateways = self.control.gateways().await?;
-        let known = gateways.into_iter().find(|it| it.id == id).ok_or_else(|| missing("gateway", &id))?;
-        if known.revoked_us.is_some() {
-            return Err(ControlError::Revoked { kind: "gateway", id: id.to_string() }.into());
-        }
-        if self.running.is_none() {
-            let what = "nothing to release: a gateway is refused by a running service, and none runs";
-            return Err(Refused::new(what, "start `sandan-ingest serve` first; the gateway tries again by itself"));
-        }
-        if !self.fleet.is_fenced(&id) {
-            let what = format!("nothing to release: `{id}` was not refused since the service started");
-            return Err(Refused::new(&what, "wait until it has tried to connect; its own log says what it was told"));
-        }
-        self.apply(Change::ReleaseGateway(id.clone())).await?;
-        self.readings.release(&id).await?;
-        self.fleet.released(&id);
-        Ok(Answer::Done)
     }
 
     async fn apply(&self, change: Change) -> Result<Answer, Refused> {

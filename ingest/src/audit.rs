@@ -62,8 +62,14 @@ impl From<Chain> for String {
 pub enum Kind {
     FirmAdded,
     GatewayAdded,
+    GatewayInvited,
+    GatewayEnrolled,
+    GatewayRenewed,
+    GatewayRefused,
     GatewayRevoked,
     GatewayReleased,
+    CaRotated,
+    CaRetired,
     MemberAdded,
     MemberRevoked,
     OperatorAdded,
@@ -84,11 +90,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 21] = [
+    const ALL: [Kind; 27] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
+        Kind::GatewayInvited,
+        Kind::GatewayEnrolled,
+        Kind::GatewayRenewed,
+        Kind::GatewayRefused,
         Kind::GatewayRevoked,
         Kind::GatewayReleased,
+        Kind::CaRotated,
+        Kind::CaRetired,
         Kind::MemberAdded,
         Kind::MemberRevoked,
         Kind::OperatorAdded,
@@ -113,8 +125,14 @@ impl Kind {
         match self {
             Kind::FirmAdded => "firm_added",
             Kind::GatewayAdded => "gateway_added",
+            Kind::GatewayInvited => "gateway_invited",
+            Kind::GatewayEnrolled => "gateway_enrolled",
+            Kind::GatewayRenewed => "gateway_renewed",
+            Kind::GatewayRefused => "gateway_refused",
             Kind::GatewayRevoked => "gateway_revoked",
             Kind::GatewayReleased => "gateway_released",
+            Kind::CaRotated => "ca_rotated",
+            Kind::CaRetired => "ca_retired",
             Kind::MemberAdded => "member_added",
             Kind::MemberRevoked => "member_revoked",
             Kind::OperatorAdded => "operator_added",

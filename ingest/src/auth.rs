@@ -4,14 +4,16 @@
 //! each kind of token opens only its own door. It must not know what the caller may
 //! then do; that is consent's.
 
+mod key;
 pub mod route;
 mod session;
 mod token;
 
 use std::sync::Arc;
 
-use sandan_proto::id::{FirmId, GatewayId};
+use sandan_proto::id::FirmId;
 
+pub use self::key::KeyHash;
 pub use self::session::{LINK_LIFE_US, Sessions};
 pub use self::token::{Secret, TokenHash, TokenKind};
 use crate::id::{MemberId, OperatorId};
@@ -22,8 +24,6 @@ pub use crate::store::control::ControlError as LookupError;
 /// Whom a token belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// A gateway of a firm.
-    Gateway(GatewayId),
     /// A person or program that reads for a firm.
     Member(Member),
     /// A person at the console.
@@ -68,14 +68,6 @@ impl Auth {
         let found = self.control.principal(&hash).await?;
         // The index found it by equality already; the comparison that counts takes the same time wherever it differs.
         Ok(found.filter(|(stored, _)| stored.matches(&hash)).map(|(_, principal)| principal))
-    }
-
-    /// The gateway that `bearer` belongs to.
-    pub async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, LookupError> {
-        Ok(match self.principal(TokenKind::Gateway, bearer).await? {
-            Some(Principal::Gateway(id)) => Some(id),
-            _ => None,
-        })
     }
 
     /// The member that `bearer` belongs to.

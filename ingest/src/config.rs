@@ -8,16 +8,17 @@
 mod fault;
 mod table;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sandan_proto::id::FirmId;
+use sandan_proto::invitation::host_and_port;
 use toml::de::DeTable;
 
 use self::fault::Log;
 pub use self::fault::{Fault, Faults};
-use self::table::Table;
+use self::table::{Table, Text};
 use crate::time::{DAY_US, parse_duration, show_duration};
 
 /// The shortest retention: a gateway that was offline over a long weekend still gets its backlog in.
@@ -39,13 +40,58 @@ pub struct Config {
     /// Everything durable lives here.
     pub data_dir: PathBuf,
     /// Where gateways connect.
-    pub uplink: Listen,
+    pub uplink: Uplink,
     /// API, console, `/metrics`, `/healthz`.
     pub http: Http,
     /// Readings older than now less this are dead-lettered, µs.
     pub retention_us: i64,
     /// A file outside of `data_dir` that tells an older store from the newest.
     pub witness: Option<PathBuf>,
+}
+
+/// The port of gateways. It always speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// A certificate of the server's own; none: the certificate authority issues one.
+    pub tls: Option<Tls>,
+    /// An outside certificate authority; none: the built-in one.
+    pub ca: Option<Tls>,
+    /// Names and addresses that gateways call, for the issued certificate; none: what is
+    /// known of this machine.
+    pub names: Option<Vec<String>>,
+    /// Host and port that an invitation names; none: what is known of `address`.
+    pub public_address: Option<(String, u16)>,
+}
+
+impl Uplink {
+    fn on(address: SocketAddr) -> Self {
+        Self { address, tls: None, ca: None, names: None, public_address: None }
+    }
+
+    /// The names for the server's certificate when the port is open at `address`.
+    pub fn names(&self, address: SocketAddr) -> Vec<String> {
+        let mut names = self.names.clone().unwrap_or_else(|| names_of_this_host(address.ip()));
+        if let Some((host, _)) = &self.public_address
+            && !names.contains(host)
+        {
+            names.push(host.clone());
+        }
+        names
+    }
+
+    /// Host and port that an invitation names when the port is open at `address`; none
+    /// where only `public_address` could say it.
+    pub fn public_at(&self, address: SocketAddr) -> Option<(String, u16)> {
+        if let Some(public) = &self.public_address {
+            return Some(public.clone());
+        }
+        let named = self.names.as_ref().and_then(|names| names.first()).cloned();
+        let bound = (!address.ip().is_unspecified()).then(|| address.ip().to_string());
+        let host = named.or(bound)?;
+        (address.port() != 0).then_some((host, address.port()))
+    }
 }
 
 /// An address, and how it is protected.
@@ -131,11 +177,11 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         root.required("data_dir", "say where everything durable lives, such as data_dir = \"/var/lib/sandan-ingest\"");
     let data_dir = data_dir.map(|it| home.join(it.value));
     let uplink = root.table("uplink").map_or_else(
-        || Some(Listen { address: loopback(UPLINK_PORT), tls: None }),
+        || Some(Uplink::on(loopback(UPLINK_PORT))),
         |table| {
-            let listen = listen(&table, UPLINK_PORT, home, None);
+            let uplink = uplink(&table, home);
             table.finish();
-            listen
+            uplink
         },
     );
     let http = root.table("http").map_or_else(
@@ -184,6 +230,21 @@ fn witness(table: &Table<'_>, home: &Path, data_dir: Option<&Path>) -> Option<Pa
     Some(file)
 }
 
+/// What gateways may call this machine where the configuration does not say it.
+fn names_of_this_host(listen: IpAddr) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if !listen.is_unspecified() {
+        names.push(listen.to_string());
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) {
+        names.push(host);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
@@ -198,7 +259,7 @@ fn http(table: &Table<'_>, home: &Path) -> Option<Http> {
         };
         (it.at, url)
     });
-    let listen = listen(table, HTTP_PORT, home, Some(behind_proxy));
+    let listen = listen(table, HTTP_PORT, home, behind_proxy);
     let (at, public_url) = match public_url {
         None => (0, None),
         Some((at, url)) => (at, Some(url?)),
@@ -213,9 +274,40 @@ fn http(table: &Table<'_>, home: &Path) -> Option<Http> {
     Some(http)
 }
 
-/// `behind_proxy` is none where a proxy is no way out.
-fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>) -> Option<Listen> {
-    let tls = table.table("tls").map(|tls| {
+/// Most names of the uplink's server: each is in every handshake.
+const MAX_NAMES: usize = 32;
+
+fn uplink(table: &Table<'_>, home: &Path) -> Option<Uplink> {
+    let tls = identity(table, "tls", home);
+    let ca = identity(table, "ca", home);
+    let names = table.texts("names").map(|names| {
+        let is_host = |name: &str| name.parse::<IpAddr>().is_ok() || host_and_port(&format!("{name}:1")).is_some();
+        let hint = "write a host name or an address without a port, like names = [\"sandan.example\"]";
+        let check = |name: &Text<'_>| match is_host(name.value) {
+            true => Some(name.value.to_owned()),
+            false => name.refuse(table, "a host name or an IP address", hint),
+        };
+        // All of them, so that each fault is noted.
+        let checked: Vec<_> = names.iter().take(MAX_NAMES).map(check).collect();
+        checked.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let public_address = table.text("public_address").map(|it| match host_and_port(it.value) {
+        Some((host, port)) => Some((host.to_owned(), port)),
+        None => it.refuse(table, "host:port", "write what gateways call, like \"sandan.example:443\""),
+    });
+    let address = address(table, UPLINK_PORT).map(|(address, _)| address);
+    Some(Uplink {
+        address: address?,
+        tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
+        ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
+        names: names.map_or(Some(None), |names| names.map(Some))?,
+        public_address: public_address.map_or(Some(None), |public| public.map(Some))?,
+    })
+}
+
+/// A certificate and its key; none inside where something is wrong with them.
+fn identity(table: &Table<'_>, key: &'static str, home: &Path) -> Option<Option<Tls>> {
+    table.table(key).map(|tls| {
         let file = |key, hint| {
             let given = tls.required(key, hint)?;
             let path = home.join(given.value);
@@ -240,34 +332,31 @@ fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: Option<bool>)
         let key_file = file("key_file", "name the private key, PEM");
         tls.finish();
         Some(Tls { cert_file: cert_file?, key_file: key_file? })
-    });
-    let given = table.text("listen");
-    let address = match &given {
-        None => Some(loopback(port)),
-        Some(it) => match it.value.parse::<SocketAddr>() {
-            Ok(address) => Some(address),
-            Err(_) => it.refuse(table, "an IP address and a port", &format!("write it like \"127.0.0.1:{port}\"")),
-        },
-    };
-    if let (Some(it), Some(address)) = (&given, address)
-        && !address.ip().is_loopback()
-        && tls.is_none()
-        && behind_proxy != Some(true)
-    {
-        let hint = match behind_proxy {
-            None => "add tls = { cert_file = …, key_file = … }, or listen on 127.0.0.1",
-            Some(_) => {
-                "add tls = { cert_file = …, key_file = … }, or set behind_proxy = true where a proxy speaks TLS, or listen on 127.0.0.1"
-            }
-        };
-        table.fault(it.at, format!("`listen` is {address}: plain text leaves this machine"), hint);
+    })
+}
+
+/// `listen`, and where it stands; 0 where it does not.
+fn address(table: &Table<'_>, port: u16) -> Option<(SocketAddr, usize)> {
+    let Some(it) = table.text("listen") else { return Some((loopback(port), 0)) };
+    match it.value.parse::<SocketAddr>() {
+        Ok(address) => Some((address, it.at)),
+        Err(_) => it.refuse(table, "an IP address and a port", &format!("write it like \"127.0.0.1:{port}\"")),
+    }
+}
+
+fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: bool) -> Option<Listen> {
+    let tls = identity(table, "tls", home);
+    let (address, at) = address(table, port)?;
+    if !address.ip().is_loopback() && tls.is_none() && !behind_proxy {
+        let hint = "add tls = { cert_file = …, key_file = … }, or set behind_proxy = true where a proxy speaks TLS, or listen on 127.0.0.1";
+        table.fault(at, format!("`listen` is {address}: plain text leaves this machine"), hint);
         return None;
     }
     let tls = match tls {
         None => None,
         Some(tls) => Some(tls?),
     };
-    Some(Listen { address: address?, tls })
+    Some(Listen { address, tls })
 }
 
 fn retention(table: &Table<'_>) -> Option<i64> {

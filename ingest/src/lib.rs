@@ -5,6 +5,7 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure;
 //! `run` is the one file that opens ports and spawns tasks.
 
+pub mod enrollment;
 pub mod session;
 pub mod store;
 
@@ -18,6 +19,7 @@ pub mod console;
 
 pub mod admin;
 pub mod auth;
+pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod run;

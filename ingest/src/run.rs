@@ -25,11 +25,13 @@ use self::data_dir::Stores;
 pub use self::door::Door;
 pub use self::restore::{RestoreReport, restore};
 use crate::access::Access;
-use crate::admin::{Admin, Running, socket};
+use crate::admin::{Admin, Inviting, Running, socket};
 use crate::api::{self, Api};
 use crate::auth::{Auth, Sessions};
-use crate::config::{Config, Listen};
+use crate::ca::{Authority, CaError};
+use crate::config::Config;
 use crate::console::{self, Console};
+use crate::enrollment::{self, Refusals};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
 use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
@@ -45,6 +47,9 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 /// Sessions may say goodbye and open pulls go on for this long after the signal.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// The certificate authority's files, in the data directory.
+const CA_DIR: &str = "ca";
 
 /// Why the service did not run, or a command did not reach the store.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +104,9 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// There is no certificate authority.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// A part of the service ended by itself.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -128,22 +136,27 @@ struct Parts {
     fleet: Arc<Board>,
     access: Arc<Access>,
     metrics: Arc<Metrics>,
+    ca: Arc<Authority>,
 }
 
 impl Parts {
-    async fn open(stores: Stores) -> Result<Self, RunError> {
+    async fn open(config: &Config, stores: Stores) -> Result<Self, RunError> {
         let clock = system_clock();
         let metrics = stores.metrics.clone();
+        let (dir, uplink) = (config.data_dir.join(CA_DIR), &config.uplink);
+        let ca = Authority::open(&config.complex, &dir, uplink.ca.as_ref(), uplink.tls.as_ref(), clock.clone())?;
         let gateways = stores.control.gateways().await?;
         let in_force = gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id);
         let fleet = Arc::new(Board::new(clock.clone(), in_force));
         let access =
             Access::new(stores.control.clone(), stores.readings.clone(), fleet.clone(), clock, metrics.clone()).await?;
-        Ok(Self { stores, fleet, access, metrics })
+        Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca) })
     }
 
-    fn admin(&self, links: Arc<session::Sessions>, running: Option<Running>) -> Admin {
+    /// `address` is where gateways call.
+    fn admin(&self, links: Arc<session::Sessions>, running: Option<Running>, address: Option<(String, u16)>) -> Admin {
         Admin {
+            inviting: Inviting { ca: self.ca.clone(), address },
             access: self.access.clone(),
             control: self.stores.control.clone(),
             fleet: self.fleet.clone(),
@@ -232,15 +245,15 @@ async fn serve_until(
     if let Some(notice) = &stores.notice {
         tracing::warn!("{notice}");
     }
-    let parts = Parts::open(stores).await?;
+    let parts = Parts::open(config, stores).await?;
     parts.recall().await?;
     let mut registry = Registry::default();
     parts.metrics.register(&mut registry);
     registry.register_collector(Box::new(StoreCollector(parts.stores.readings.clone())));
 
-    let uplink = listen(&config.uplink).await?;
-    let http = listen(&config.http.listen).await?;
-    let (uplink_at, http_at) = (local(&uplink, &config.uplink)?, local(&http, &config.http.listen)?);
+    let uplink = listen(config.uplink.address).await?;
+    let http = listen(config.http.listen.address).await?;
+    let (uplink_at, http_at) = (local(&uplink, config.uplink.address)?, local(&http, config.http.listen.address)?);
     let socket_path = config.data_dir.join(socket::NAME);
     let socket =
         socket::bind(&socket_path).map_err(|source| RunError::DataDir { path: socket_path.clone(), source })?;
@@ -259,7 +272,8 @@ async fn serve_until(
     let pages = api::limited(pages, parts.metrics.clone());
     let console_url = config.http.console_url(http_at);
     let links = Arc::<session::Sessions>::default();
-    let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url })));
+    let called = config.uplink.public_at(uplink_at);
+    let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url }), called));
 
     let stop = CancellationToken::new();
     let connections = session::Ending { stop: stop.clone(), ..Default::default() };
@@ -270,10 +284,26 @@ async fn serve_until(
         hello_deadline: HELLO_DEADLINE,
         shutdown: stop.clone(),
     };
-    let tokens = Arc::new(uplink::Tokens(auth));
+    let refusals = Arc::new(Refusals::new(parts.stores.control.clone(), system_clock()));
+    let certificates =
+        Arc::new(uplink::Certificates::new(parts.stores.control.clone(), refusals.clone(), system_clock()));
     let reports = Arc::new(uplink::Reports(parts.fleet.clone()));
-    let routes = session::service(parts.stores.readings.clone(), tokens, reports, links, settings);
-    let mut uplink = uplink::start(uplink, config.uplink.tls.as_ref(), routes, connections)?;
+    let guard = Arc::<session::Guard>::default();
+    let enrolments = enrollment::service(enrollment::Parts {
+        control: parts.stores.control.clone(),
+        ca: parts.ca.clone(),
+        readings: parts.stores.readings.clone(),
+        sessions: links.clone(),
+        fleet: parts.fleet.clone(),
+        refusals: refusals.clone(),
+        now: system_clock(),
+    });
+    let readings = parts.stores.readings.clone();
+    let routes = session::service(readings, certificates.clone(), reports, links.clone(), guard.clone(), settings);
+    let tls = Arc::new(uplink::UplinkTls::new(config, uplink_at, parts.ca.clone(), system_clock())?);
+    let gate = uplink::gate(&tls, refusals);
+    let mut uplink = uplink::start(uplink, gate, routes.add_service(enrolments), connections);
+    let kept = [tokio::spawn(guard.run(certificates, links)), tokio::spawn(tls.keep_fresh())];
     let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
     let witness = parts.stores.witness.clone();
@@ -300,6 +330,7 @@ async fn serve_until(
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
         let _ = tokio::join!(admin, witness);
+        kept.iter().for_each(tokio::task::JoinHandle::abort);
     };
     let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;
     // Whatever else did not end: what was read is in the owners' logs.
@@ -311,13 +342,12 @@ async fn serve_until(
     in_time.map_err(|_| RunError::Deadline)
 }
 
-async fn listen(listen: &Listen) -> Result<TcpListener, RunError> {
-    let address = listen.address;
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
 
-fn local(listener: &TcpListener, listen: &Listen) -> Result<SocketAddr, RunError> {
-    listener.local_addr().map_err(|source| RunError::Listen { address: listen.address, source })
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, RunError> {
+    listener.local_addr().map_err(|source| RunError::Listen { address, source })
 }
 
 #[cfg(test)]

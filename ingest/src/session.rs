@@ -5,6 +5,7 @@
 //! synced. Nothing is acknowledged before it is durable, and nothing that a gateway
 //! sends stops its lane for good. Knows nothing of consent, firms' names or pages.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use async_trait::async_trait;
 use sandan_proto::id::GatewayId;
 use sandan_proto::limits::MAX_MESSAGE_BYTES;
 use sandan_proto::v1;
-use sandan_proto::v1::enrollment_server::{Enrollment, EnrollmentServer};
 use sandan_proto::v1::uplink_server::{Uplink, UplinkServer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,16 +20,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::KeyHash;
+use crate::ca::Leaf;
 use crate::store::{Readings, StoreError};
 
 pub mod admission;
 mod connection;
+mod guard;
 mod records;
 mod registry;
 pub mod sequence;
 mod stream;
 
-pub use connection::{Connection, Ending, Standing, incoming};
+pub use connection::{Connection, Ending, Gate, Standing, incoming};
+pub use guard::Guard;
 pub use registry::Sessions;
 
 /// Frames that wait for a gateway that is slow to read: an acknowledgement of each
@@ -44,11 +48,67 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAM_WINDOW: u32 = 8 << 20;
 const _: () = assert!(STREAM_WINDOW as usize == 2 * MAX_MESSAGE_BYTES);
 
-/// Who holds a token.
+/// Whose a certificate is.
 #[async_trait]
 pub trait GatewayAuth: Send + Sync + 'static {
-    /// The gateway that a bearer token belongs to; none when it belongs to nobody.
-    async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, StoreError>;
+    /// The gateway that a certificate belongs to, or why it opens no session.
+    async fn admit(&self, leaf: Option<&Leaf>) -> Result<Result<GatewayId, Denied>, StoreError>;
+    /// The keys that open a session now.
+    async fn in_force(&self) -> Result<HashMap<GatewayId, KeyHash>, StoreError>;
+    /// A session was refused; to be written down, within bounds.
+    async fn refused(&self, denied: &Denied);
+}
+
+/// Why a certificate opens no session. The text goes to the gateway: a code, then a
+/// sentence with what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is none.
+    #[error("no_certificate: a session needs a certificate; `sandan-gateway enroll` gets one for an invitation")]
+    NoCertificate,
+    /// Its key is nobody's.
+    #[error("unknown_certificate: no gateway of this complex has this key; invite it again")]
+    Unknown,
+    /// A new box took the gateway's place.
+    #[error("replaced_certificate: another box was enrolled as {0}")]
+    Replaced(GatewayId),
+    /// The gateway was revoked.
+    #[error(
+        "revoked: {0} was revoked; only `sandan-ingest gateway invite --replace` and a new enrolment bring it back"
+    )]
+    Revoked(GatewayId),
+    /// It may be renewed.
+    #[error("certificate_expired: the certificate of {0} has expired; it may be renewed")]
+    Expired(GatewayId),
+    /// It may not even be renewed.
+    #[error(
+        "certificate_expired: the certificate of {0} expired more than {RENEWAL_DAYS} days ago; \
+         invite it again with `sandan-ingest gateway invite --replace`"
+    )]
+    LongExpired(GatewayId),
+    /// It said Hello for another one.
+    #[error("wrong_gateway: the certificate belongs to {own}, not to the gateway that said Hello")]
+    WrongGateway {
+        /// Whose certificate it is.
+        own: GatewayId,
+        /// What the Hello said, when it is an id.
+        named: Option<GatewayId>,
+    },
+}
+
+/// For so many days after its end a certificate still opens `Renew`: a summer shutdown,
+/// and the winter's behind it, are no site visit.
+pub const RENEWAL_DAYS: i64 = 180;
+
+impl From<&Denied> for Status {
+    fn from(denied: &Denied) -> Self {
+        match denied {
+            Denied::WrongGateway { .. } | Denied::Revoked(_) | Denied::Replaced(_) => {
+                Status::permission_denied(denied.to_string())
+            }
+            _ => Status::unauthenticated(denied.to_string()),
+        }
+    }
 }
 
 /// Who wants to know how gateways are. Called under a lock and on the way of
@@ -79,7 +139,7 @@ pub enum Closed {
     /// Nothing came for three heartbeats.
     #[error("the gateway was silent for {0:?}")]
     Idle(Duration),
-    /// The ingest ended it: shut down, token revoked.
+    /// The ingest ended it: shut down, gateway revoked.
     #[error("the ingest ended the session: {0}")]
     Ended(&'static str),
     /// The gateway did something that the protocol has no answer to.
@@ -119,22 +179,23 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// do not pile up.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Both gRPC services, to be served with or without TLS on [`server`].
+/// The service of sessions, to be served on [`server`].
 pub fn service(
     store: Arc<dyn Readings>,
     auth: Arc<dyn GatewayAuth>,
     fleet: Arc<dyn FleetEvents>,
     sessions: Arc<Sessions>,
+    guard: Arc<Guard>,
     settings: Settings,
 ) -> Routes {
-    routes(Service { store, auth, fleet, sessions, settings })
+    routes(Service { store, auth, fleet, sessions, guard, settings })
 }
 
 fn routes(service: Service) -> Routes {
     let uplink = UplinkServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    Routes::new(uplink).add_service(EnrollmentServer::new(NoEnrollment))
+    Routes::new(uplink)
 }
 
 /// A server that finds dead connections and holds one gateway's frames in bounds.
@@ -154,6 +215,7 @@ struct Service {
     auth: Arc<dyn GatewayAuth>,
     fleet: Arc<dyn FleetEvents>,
     sessions: Arc<Sessions>,
+    guard: Arc<Guard>,
     settings: Settings,
 }
 
@@ -165,59 +227,34 @@ impl Uplink for Service {
         &self,
         request: Request<Streaming<v1::GatewayFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let (gateway, token) = self.authenticate(request.metadata()).await?;
-        if let Some(standing) = request.extensions().get::<Standing>() {
+        let standing = request.extensions().get::<Standing>().cloned();
+        let leaf = standing.as_ref().and_then(Standing::leaf).cloned();
+        let (gateway, leaf) = self.authenticate(leaf).await?;
+        if let Some(standing) = standing {
             standing.becomes_known();
         }
         let (out, frames) = mpsc::channel(QUEUED_FRAMES);
         // Answered before the Hello came, so that a gateway that waits for the answer's
         // head before it speaks is not waited for in turn.
-        tokio::spawn(stream::run(self.clone(), gateway, token, request.into_inner(), out));
+        tokio::spawn(stream::run(self.clone(), gateway, leaf, request.into_inner(), out));
         Ok(Response::new(ReceiverStream::new(frames)))
     }
 }
 
 impl Service {
-    async fn authenticate(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(GatewayId, Token), Status> {
-        let refused = || Status::unauthenticated(UNAUTHENTICATED);
-        let header = metadata.get("authorization").and_then(|value| value.to_str().ok()).ok_or_else(refused)?;
-        let (scheme, token) = header.split_once(' ').ok_or_else(refused)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(refused());
-        }
-        let token = Token(token.trim().to_owned());
-        match self.auth.gateway(&token.0).await {
-            Ok(gateway) => Ok((gateway.ok_or_else(refused)?, token)),
-            Err(error) => {
-                tracing::error!(%error, "cannot look up a gateway's token");
-                Err(Status::unavailable("store: the token cannot be looked up now; try again"))
+    async fn authenticate(&self, leaf: Option<Leaf>) -> Result<(GatewayId, Leaf), Status> {
+        let denied = match (self.auth.admit(leaf.as_ref()).await, leaf) {
+            (Ok(Ok(gateway)), Some(leaf)) => return Ok((gateway, leaf)),
+            (Ok(Ok(_)), None) => Denied::NoCertificate,
+            (Ok(Err(denied)), _) => denied,
+            (Err(error), _) => {
+                tracing::error!(%error, "cannot look up a gateway's certificate");
+                return Err(Status::unavailable("store: the certificate cannot be looked up now; try again"));
             }
-        }
+        };
+        self.auth.refused(&denied).await;
+        Err(Status::from(&denied))
     }
-}
-
-/// A bearer token, kept until its session has begun. Not to be shown.
-struct Token(String);
-
-const UNAUTHENTICATED: &str = "unauthenticated: no gateway has this token";
-
-struct NoEnrollment;
-
-#[async_trait]
-impl Enrollment for NoEnrollment {
-    async fn enroll(&self, _: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
-        Err(no_enrollment())
-    }
-    async fn renew(&self, _: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
-        Err(no_enrollment())
-    }
-}
-
-fn no_enrollment() -> Status {
-    Status::unimplemented(
-        "enrollment: this ingest gives out tokens, not certificates; put the token that `sandan-ingest gateway add` \
-         prints into the gateway's token file",
-    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod births;
 pub mod id;
+pub mod invitation;
 pub mod limits;
 pub mod reading;
 pub mod record;

@@ -44,7 +44,6 @@ listen = "127.0.0.1:0"
 TOML
 ingest_command() { "$target/release/sandan-ingest" --config "$dir/ingest.toml" "$@"; }
 ingest_command firm add bench --name-ko 시험 --name-en Bench
-(umask 077 && ingest_command gateway add bench/gateway >"$dir/gateway.token")
 "$target/release/sandan-ingest" --config "$dir/ingest.toml" serve >"$dir/ingest.json" 2>"$dir/ingest.log" &
 ingest=$!
 pids+=("$ingest")
@@ -56,12 +55,10 @@ done
 python3 - "$dir" <<'PYTHON'
 import json, sys
 dir = sys.argv[1]
-uplink = json.load(open(f"{dir}/ingest.json"))["uplink"]
 plant = json.load(open(f"{dir}/plant.json"))
 out = open(f"{dir}/gateway.toml", "w")
-print('gateway = "bench/gateway"\nstate_dir = "state"\n[uplink]\n'
-      f'url = "http://{uplink}"\n'
-      'token_file = "gateway.token"\n[spool]\nmax_bytes = "64MiB"\n[http]\nlisten = "127.0.0.1:0"\n', file=out)
+print('gateway = "bench/gateway"\nstate_dir = "state"\n'
+      '[spool]\nmax_bytes = "64MiB"\n[http]\nlisten = "127.0.0.1:0"\n', file=out)
 for device in plant["devices"]:
     name = device["name"]
     print(f'[[asset]]\nid = "{name}"\npath = "plant-1/{name}"\nname = {{ ko = "시험대", en = "Rack" }}\n'
@@ -73,6 +70,7 @@ for device in plant["devices"]:
           f'interval = "1s"\nsignals = [\n{signals}\n]', file=out)
 PYTHON
 
+ingest_command gateway invite bench/gateway | "$target/release/sandan-gateway" enroll "$dir/gateway.toml"
 "$target/release/sandan-gateway" run "$dir/gateway.toml" >"$dir/ready.json" 2>"$dir/gateway.log" &
 gateway=$!
 pids+=("$gateway")

@@ -38,7 +38,7 @@ fn signals(unit: &Json) -> impl Iterator<Item = (&Json, String)> {
 
 fn config(server: &Json, url: &str) -> String {
     let mut text = format!(
-        "gateway = \"{FIRM}/interop\"\nstate_dir = \"state\"\n[uplink]\nurl = \"{url}\"\ntoken_file = \"gateway.token\"\n\
+        "gateway = \"{FIRM}/interop\"\nstate_dir = \"state\"\n[uplink]\nurl = \"{url}\"\n\
          [spool]\nmax_bytes = \"64MiB\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[asset]]\nid = \"rig\"\npath = \"plant-1/rig\"\n\
          name = {{ ko = \"시험대\", en = \"Rig\" }}\ntime_zone = \"Asia/Seoul\"\n[[modbus]]\naddress = \"tcp://{}\"\n",
         server["address"].as_str().unwrap()
@@ -89,7 +89,7 @@ fn every_type_in_every_byte_order_reads_as_it_was_given() {
     let server = server();
     let dir = tempfile::tempdir().unwrap();
     let gateway =
-        Gateway::with_config(&programs(), dir.path(), "interop", &config(server.ready(), "http://127.0.0.1:9"), "x")
+        Gateway::with_config(&programs(), dir.path(), "interop", &config(server.ready(), "https://127.0.0.1:9"))
             .unwrap();
     let config = gateway.config().to_str().unwrap();
     let read = programs().run("sandan-gateway", &["read", config, "--json"]).unwrap().success().unwrap();
@@ -114,10 +114,10 @@ fn every_type_in_every_byte_order_reads_as_it_was_given() {
 fn the_same_values_arrive_in_the_store() {
     let server = server();
     let world = World::new();
-    let token = world.ingest.add_gateway(&format!("{FIRM}/interop")).unwrap();
+    let invitation = world.ingest.add_gateway(&format!("{FIRM}/interop")).unwrap();
     let config = config(server.ready(), &world.ingest.url());
-    let mut gateway =
-        Gateway::with_config(&programs(), &world.dir().join("interop"), "interop", &config, &token).unwrap();
+    let mut gateway = Gateway::with_config(&programs(), &world.dir().join("interop"), "interop", &config).unwrap();
+    gateway.enroll(&invitation).unwrap().success().unwrap();
     gateway.start().unwrap();
     let owner = world.member(FIRM);
     for unit in server.ready()["units"].as_array().unwrap() {

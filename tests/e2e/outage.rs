@@ -14,9 +14,9 @@ use crate::world::{FIRM, World, plant, programs, used};
 fn a_gateway_alone_keeps_what_it_reads_over_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
-    let nobody = format!("http://{}", lasting_address().unwrap());
+    let nobody = format!("https://{}", lasting_address().unwrap());
     let plan = GatewayPlan::new(&format!("{FIRM}/press-hall"), &nobody, vec![used(&plant, "press", "press-1")]);
-    let mut gateway = Gateway::new(&programs(), dir.path(), &plan, "sgw_nobody-asks-for-it").unwrap();
+    let mut gateway = Gateway::alone(&programs(), dir.path(), &plan).unwrap();
     gateway.start().unwrap();
     let kept = |gateway: &Gateway| gateway.status().ok()?["spool"]["unacked_readings"].as_u64();
     let before = wait_for("the spool to fill", PATIENCE, || kept(&gateway).filter(|kept| *kept > 50)).unwrap();

@@ -113,6 +113,7 @@ fn proto_modules_use_only_what_the_table_lets_them() {
         "proto",
         &[
             ("id", &[]),
+            ("invitation", &["id"]),
             ("limits", &["v1"]),
             ("reading", &["v1"]),
             ("batch", &["limits", "reading", "v1"]),

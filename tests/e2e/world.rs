@@ -39,8 +39,8 @@ impl World {
     /// A gateway of [`FIRM`], known to the ingest and not yet started.
     pub(crate) fn gateway(&self, name: &str, uses: Vec<Use>) -> Gateway {
         let plan = GatewayPlan::new(&format!("{FIRM}/{name}"), &self.ingest.url(), uses);
-        let token = self.ingest.add_gateway(&plan.gateway).unwrap();
-        Gateway::new(&programs(), &self.dir().join(name), &plan, &token).unwrap()
+        let invitation = self.ingest.add_gateway(&plan.gateway).unwrap();
+        Gateway::new(&programs(), &self.dir().join(name), &plan, &invitation).unwrap()
     }
 }
 

@@ -236,8 +236,8 @@ fn firms(plant: &Plant, ingest: &Ingest, dir: &Path) -> anyhow::Result<Vec<Firm>
         .map(|(id, gateway, name_ko, name_en, member, uses)| {
             ingest.add_firm(id, name_ko, name_en)?;
             let plan = GatewayPlan::new(&format!("{id}/{gateway}"), &ingest.url(), uses);
-            let secret = ingest.add_gateway(&plan.gateway)?;
-            let gateway = Gateway::new(&Programs::own()?, &dir.join(id), &plan, &secret)?;
+            let invitation = ingest.add_gateway(&plan.gateway)?;
+            let gateway = Gateway::new(&Programs::own()?, &dir.join(id), &plan, &invitation)?;
             let token = ingest.add_member(id, member)?;
             Ok(Firm { id, name_ko, name_en, uses: plan.uses, gateway, owner: ingest.asker(&token), token })
         })

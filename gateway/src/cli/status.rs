@@ -11,6 +11,7 @@ use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::clock;
 use crate::config::Config;
 use crate::health::{LinkStatus, Status};
 
@@ -95,6 +96,18 @@ fn sentences(status: &Status) -> String {
         let _ = write!(out, ", {} refused by the store", uplink.dead_lettered_total);
     }
     out.push('\n');
+    if let Some(expires_us) = uplink.certificate_expires_us {
+        let left = expires_us - clock::wall_us();
+        let span = span(left.unsigned_abs() / 1_000);
+        let _ = match left {
+            0.. => write!(out, "certificate: expires in {span}"),
+            _ => write!(out, "certificate: expired {span} ago"),
+        };
+        if let Some(fault) = &uplink.certificate_fault {
+            let _ = write!(out, ", and cannot be renewed: {fault}");
+        }
+        out.push('\n');
+    }
     out
 }
 

@@ -11,8 +11,7 @@ use sandan_proto::limits::MAX_TEXT_BYTES;
 
 use super::notation::{self, AddressFault};
 use super::section::{At, Section};
-use super::{Asset, Http, Plant, Spool, Uplink};
-use crate::identity::Identity;
+use super::{Asset, Http, Plant, Proxy, Spool, Uplink};
 
 /// Less would not hold a minute of a large plant.
 const MIN_SPOOL_BYTES: u64 = 16 << 20;
@@ -54,67 +53,78 @@ pub(super) fn state_dir(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
 }
 
 pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
-    let Some(section) = root.section("uplink", "{ url = \"…\", token_file = \"…\" }") else {
-        root.missing_table("uplink", "[uplink]", "say where readings go: [uplink] with url and token_file");
-        return None;
+    // Without it all is as the invitation said.
+    let Some(section) = root.section("uplink", "{ url = \"https://host:7443\" }") else {
+        return (!root.is_there("uplink")).then(Uplink::default);
     };
-    let url = section.required("url", "write url = \"https://ingest.example:7443\"");
-    let address = url.and_then(|url| match notation::address(url.value, &[("http", 80), ("https", 443)]) {
-        Ok((scheme, address)) => Some((scheme, address, url.at)),
-        Err(fault) => {
-            let (what, hint) = match fault {
-                AddressFault::Scheme => {
-                    ("`url` begins with neither https:// nor http://", "write url = \"https://host:7443\"")
-                }
-                AddressFault::Credentials => {
-                    ("`url` holds credentials", "leave them out; the token stands in token_file")
-                }
-                AddressFault::Form => {
-                    ("`url` is not scheme://host:port", "write url = \"https://host:7443\", without a path")
-                }
-            };
-            section.log.fault(url.at, what, hint);
+    let url = section.text("url");
+    let ingest = url.map(|url| place(&section, "url", url, &[("https", 443)]));
+    let proxy = section.text("proxy");
+    let address = proxy.map(|proxy| place(&section, "proxy", proxy, &[("http", 8080)]));
+    let user = section.label("proxy_user", MAX_TEXT_BYTES);
+    if let Some(user) = user
+        && user.value.contains(':')
+    {
+        section.log.fault(user.at, "`proxy_user` holds a colon", "the password stands in proxy_password_file");
+    }
+    let password = section.text("proxy_password_file");
+    let password_file = password.map(|file| secret_file(&section, "proxy_password_file", file, folder));
+    section.finish();
+    let login = match (user, password_file) {
+        (Some(user), Some(file)) => Some((user.value.to_owned(), file)),
+        (None, None) => None,
+        (user, _) => {
+            let at = user.map_or_else(|| password.map_or(section.at, |file| file.at), |user| user.at);
+            section.log.fault(
+                at,
+                "`proxy_user` and `proxy_password_file` go together",
+                "write both, or neither for a proxy that asks for none",
+            );
             None
         }
-    });
-    let token_file = section
-        .required(
-            "token_file",
-            "the file with what `sandan-ingest gateway add` printed: token_file = \"gateway.token\"",
-        )
-        .map(|file| token_file(&section, file, folder));
-    let ca = section.text("ca_file");
-    let ca_file = ca.map(|file| readable_file(&section, "ca_file", file, folder));
-    section.finish();
-    let (scheme, address, at) = address?;
-    let secure = scheme == "https";
-    if !secure && !address.is_loopback() {
+    };
+    if login.is_some() && proxy.is_none() {
         section.log.fault(
-            at,
-            "`url` would send the token and every reading in plain text",
-            "write https:// and ca_file; plain http:// is for loopback alone",
-        );
-    } else if secure && ca.is_none() {
-        section.log.fault(
-            at,
-            "`url` is https, but there is no `ca_file`",
-            "add ca_file = \"ca.pem\"; no authority is trusted by default",
+            section.at,
+            "[uplink] has a login for a proxy, and no `proxy`",
+            "write proxy = \"http://host:8080\"",
         );
     }
-    Some(Uplink { url: format!("{scheme}://{address}"), token_file: token_file?, ca_file })
+    let proxy = match address {
+        None => None,
+        Some(address) => Some(Proxy { address: address?, login }),
+    };
+    let ingest = match ingest {
+        None => None,
+        Some(ingest) => Some(ingest?),
+    };
+    Some(Uplink { ingest, proxy })
 }
 
-/// The token file, which must hold what the uplink will read from it.
-fn token_file(section: &Section<'_>, file: At<&str>, folder: &Path) -> PathBuf {
-    let path = folder.join(file.value);
-    if is_closed_secret(section, "token_file", file, &path) && Identity::load(&path).is_err() {
-        section.log.fault_on_this_machine(
-            file.at,
-            format!("`token_file` does not hold a gateway token: {}", path.display()),
-            "it is one line that begins with sgw_, as `sandan-ingest gateway add` prints it",
-        );
-    }
-    path
+fn place(
+    section: &Section<'_>,
+    key: &'static str,
+    text: At<&str>,
+    schemes: &[(&'static str, u16); 1],
+) -> Option<notation::Address> {
+    let scheme = schemes[0].0;
+    let example = format!("write {key} = \"{scheme}://host:port\"");
+    let (what, hint) = match notation::address(text.value, schemes) {
+        Ok((_, address)) => return Some(address),
+        Err(AddressFault::Scheme) => (format!("`{key}` does not begin with {scheme}://"), example),
+        Err(AddressFault::Credentials) => {
+            let hint = match key {
+                "proxy" => "leave them out; write proxy_user and proxy_password_file",
+                _ => "leave them out; `sandan-gateway enroll` gets what the gateway shows",
+            };
+            (format!("`{key}` holds credentials"), hint.to_owned())
+        }
+        Err(AddressFault::Form) => {
+            (format!("`{key}` is not {scheme}://host:port"), format!("{example}, without a path"))
+        }
+    };
+    section.log.fault(text.at, what, hint);
+    None
 }
 
 /// The path of a file that holds a secret; it must be there, small, and closed to others.

@@ -63,6 +63,11 @@ impl<'t> Section<'t> {
         );
     }
 
+    /// Whether something stands there, be it right or wrong.
+    pub(super) fn is_there(&self, key: &'static str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Notes that a key which must be there is not.
     pub(super) fn missing(&self, key: &str, hint: &str) {
         self.log.fault(self.at, format!("{} has no `{key}`", self.name), hint);

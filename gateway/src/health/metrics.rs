@@ -34,6 +34,13 @@ impl Collector for Scrape {
         out.counter("readings_dead_lettered", "Readings that the ingest could not store", uplink.dead_lettered_total)?;
         out.gauge("uptime", "Since the process started", Some(&Unit::Seconds), seconds(status.uptime_ms))?;
         out.gauge("uplink_connected", "1 while a session with the ingest is open", None, flag(uplink.connected))?;
+        if let Some(expires_us) = uplink.certificate_expires_us {
+            let (name, help) = ("certificate_expiry_timestamp", "When the certificate expires, since 1970");
+            out.gauge(name, help, Some(&Unit::Seconds), expires_us as f64 / 1e6)?;
+        }
+        let (renewals, failures) = (uplink.certificate_renewals_total, uplink.certificate_failures_total);
+        out.counter("certificate_renewals", "Renewals of the certificate", renewals)?;
+        out.counter("certificate_renewal_failures", "Renewals that failed", failures)?;
         out.gauge("spool_unacked_records", "Records not acknowledged yet", None, spool.unacked_records as f64)?;
         out.gauge("spool_unacked_readings", "Readings not acknowledged yet", None, spool.unacked_readings as f64)?;
         let oldest = seconds(spool.oldest_unacked_ms);

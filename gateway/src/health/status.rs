@@ -80,6 +80,14 @@ pub struct UplinkStatus {
     pub acked_total: u64,
     /// Readings dead-lettered since the process started.
     pub dead_lettered_total: u64,
+    /// When the certificate expires, µs since 1970; absent before the enrolment.
+    pub certificate_expires_us: Option<i64>,
+    /// Why it could not be renewed, in one sentence.
+    pub certificate_fault: Option<String>,
+    /// Renewals since the process started.
+    pub certificate_renewals_total: u64,
+    /// Failed ones since the process started.
+    pub certificate_failures_total: u64,
 }
 
 impl Status {
@@ -112,6 +120,10 @@ impl Status {
                 fault: uplink.fault.clone(),
                 acked_total: uplink.acked_total,
                 dead_lettered_total: uplink.dead_lettered_total,
+                certificate_expires_us: uplink.certificate.not_after_us,
+                certificate_fault: uplink.certificate.fault.clone(),
+                certificate_renewals_total: uplink.certificate.renewed_total,
+                certificate_failures_total: uplink.certificate.failed_total,
             },
         }
     }

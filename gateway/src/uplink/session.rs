@@ -16,7 +16,6 @@ use super::cursor::Cursor;
 use super::window::Window;
 use super::{HealthReport, SessionError, Settings, Status};
 use crate::clock;
-use crate::identity::Identity;
 use crate::spool::Spool;
 
 /// Frames between the session and the HTTP/2 stream. The credits bound what is in
@@ -81,12 +80,7 @@ impl<'a> Session<'a> {
         Self { settings, spool, health, status, base, lanes: Vec::new(), noted: Instant::now(), said: HashSet::new() }
     }
 
-    pub(super) async fn run(
-        mut self,
-        channel: Channel,
-        identity: &Identity,
-        stop: &CancellationToken,
-    ) -> Result<(), SessionError> {
+    pub(super) async fn run(mut self, channel: Channel, stop: &CancellationToken) -> Result<(), SessionError> {
         let (outbound, frames) = mpsc::channel(OUTBOUND_FRAMES);
         let mut lanes = self.spool.lanes();
         if lanes.len() > MAX_LANES {
@@ -97,8 +91,7 @@ impl<'a> Session<'a> {
         let hello = self.hello(lanes.clone());
         // The channel is new and empty: this does not wait.
         let _ = outbound.send(v1::GatewayFrame { frame: Some(Frame::Hello(hello)) }).await;
-        let mut request = Request::new(ReceiverStream::new(frames));
-        request.metadata_mut().insert("authorization", identity.bearer());
+        let request = Request::new(ReceiverStream::new(frames));
         let mut client = UplinkClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let welcomed = async {
             let mut inbound = client.session(request).await.map_err(lost)?.into_inner();
@@ -125,7 +118,7 @@ impl<'a> Session<'a> {
             status.epoch = welcome.epoch;
             status.sessions_total = self.base.sessions_total;
         });
-        tracing::info!(epoch = welcome.epoch, url = self.settings.url, "uplink is up");
+        tracing::info!(epoch = welcome.epoch, "uplink is up");
         let traffic = Traffic {
             cursor: Cursor::new(self.spool.clone(), &lanes, &welcome.watermarks),
             window: Window::new(welcome.credits.unwrap_or_default()),

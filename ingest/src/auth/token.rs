@@ -11,8 +11,8 @@ const RANDOM_BYTES: usize = 32;
 /// Which door a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
-    /// The uplink.
-    Gateway,
+    /// The enrolment of one gateway, once.
+    Invitation,
     /// The API.
     Member,
     /// The console.
@@ -27,7 +27,7 @@ impl TokenKind {
     /// Tells people, and scanners for leaked secrets, what they have found.
     pub fn prefix(self) -> &'static str {
         match self {
-            TokenKind::Gateway => "sgw_",
+            TokenKind::Invitation => sandan_proto::invitation::TOKEN_PREFIX,
             TokenKind::Member => "smb_",
             TokenKind::Operator => "sop_",
             TokenKind::Link => "sln_",
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(format!("{secret:?} {:?}", secret.hash()), "Secret(…) TokenHash(…)");
         let hash = secret.hash();
         let text = secret.reveal();
-        assert!(TokenKind::Member.shapes(&text) && !TokenKind::Gateway.shapes(&text));
+        assert!(TokenKind::Member.shapes(&text) && !TokenKind::Invitation.shapes(&text));
         assert!(TokenHash::of(&text).matches(&hash));
         assert!(!TokenHash::of("smb_").matches(&hash));
         assert_ne!(text, Secret::mint(TokenKind::Member).unwrap().reveal());

@@ -38,6 +38,9 @@ pub(super) enum Verb {
     /// Edge installations of firms.
     #[command(subcommand)]
     Gateway(GatewayVerb),
+    /// The authority that signs gateways' certificates.
+    #[command(subcommand)]
+    Ca(CaVerb),
     /// People and programs that read for a firm.
     #[command(subcommand)]
     Member(MemberVerb),
@@ -84,22 +87,44 @@ pub(super) enum FirmVerb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GatewayVerb {
-    /// Add a gateway; its token is printed once and never again.
-    Add {
+    /// Invite a box to become a gateway; the invitation is printed once and never again.
+    Invite {
         /// FIRM/NAME
         id: GatewayId,
+        /// How long it can be used.
+        #[arg(long, value_name = "DURATION", default_value = "24h")]
+        expires: String,
+        /// A new box takes the place of one that was enrolled or revoked.
+        #[arg(long)]
+        replace: bool,
     },
-    /// All gateways.
+    /// All gateways, and how their certificates stand.
     List,
     /// Let a fenced gateway (restored or copied spool) begin a session again.
     Release {
         /// FIRM/NAME
         id: GatewayId,
     },
-    /// Refuse a gateway's token from now on.
+    /// Refuse a gateway's certificate from now on, and end its session.
     Revoke {
         /// FIRM/NAME
         id: GatewayId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CaVerb {
+    /// All authorities that are trusted.
+    List,
+    /// Make a new authority, which signs from now on; the older one stays trusted.
+    Rotate,
+    /// End the trust in an older authority, once every gateway has renewed.
+    Retire {
+        /// As `list` prints it.
+        number: u32,
+        /// Even though some gateways know no other: each of them has to be enrolled again.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -231,10 +256,16 @@ impl Verb {
             }
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),
             Verb::Firm(FirmVerb::List) => Command::FirmList,
-            Verb::Gateway(GatewayVerb::Add { id }) => Command::GatewayAdd { id },
+            Verb::Gateway(GatewayVerb::Invite { id, expires, replace }) => {
+                let life_us = parse_duration(&expires).map_err(|error| format!("--expires: {error}"))?;
+                Command::GatewayInvite { id, life_us, replace }
+            }
             Verb::Gateway(GatewayVerb::List) => Command::GatewayList,
             Verb::Gateway(GatewayVerb::Release { id }) => Command::GatewayRelease { id },
             Verb::Gateway(GatewayVerb::Revoke { id }) => Command::GatewayRevoke { id },
+            Verb::Ca(CaVerb::List) => Command::CaList,
+            Verb::Ca(CaVerb::Rotate) => Command::CaRotate,
+            Verb::Ca(CaVerb::Retire { number, force }) => Command::CaRetire { number, force },
             Verb::Member(MemberVerb::Add { firm, name }) => Command::MemberAdd { firm, name },
             Verb::Member(MemberVerb::List) => Command::MemberList,
             Verb::Member(MemberVerb::Revoke { id }) => Command::MemberRevoke { id },

@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::admin::Answer;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
 use crate::run::{Report, RestoreReport};
-use crate::store::control::GatewayEntry;
 use crate::time::{rfc3339, show_duration};
 
 /// Prints what came of a command.
@@ -27,11 +26,21 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         Answer::Gateways(gateways) if json => lines(out, gateways),
         Answer::Gateways(gateways) => {
             let rows = gateways.iter().map(|it| {
-                let state = if it.fenced == Some(true) { "fenced" } else { "" };
-                let GatewayEntry { id, added_us, revoked_us } = &it.entry;
-                vec![id.to_string(), rfc3339(*added_us), time(*revoked_us), state.to_owned()]
+                let entry = &it.entry;
+                let times = [Some(entry.added_us), entry.not_after_us, entry.revoked_us].map(time);
+                [entry.id.to_string(), it.state.clone()].into_iter().chain(times).collect()
             });
-            table(out, &["GATEWAY", "ADDED", "REVOKED", "STATE"], rows)
+            table(out, &["GATEWAY", "STATE", "ADDED", "CERTIFICATE EXPIRES", "REVOKED"], rows)
+        }
+        Answer::Invited(it) if json => lines(out, std::slice::from_ref(it)),
+        Answer::Invited(it) => writeln!(out, "{}", it.invitation),
+        Answer::Authorities(all) if json => lines(out, all),
+        Answer::Authorities(all) => {
+            let rows = all.iter().map(|it| {
+                let use_of = if it.signs { "signs" } else { "trusted" };
+                vec![it.number.to_string(), use_of.to_owned(), rfc3339(it.not_after_us), it.fingerprint.clone()]
+            });
+            table(out, &["CA", "USE", "EXPIRES", "SHA-256"], rows)
         }
         Answer::Members(members) if json => lines(out, members),
         Answer::Members(members) => {

@@ -80,6 +80,23 @@ impl<'t> Table<'t> {
         self.text(key)
     }
 
+    /// A list of texts, each with its place.
+    pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Text<'t>>> {
+        let value = self.get(key)?;
+        let list: &'t [_] = if let DeValue::Array(list) = value.get_ref() { list } else { &[] };
+        let text = |entry: &'t Spanned<DeValue<'t>>| match entry.get_ref() {
+            DeValue::String(text) => Some(Text { key, value: text.as_ref(), at: entry.span().start }),
+            _ => None,
+        };
+        match list.iter().map(text).collect::<Option<Vec<_>>>() {
+            Some(texts) if !texts.is_empty() => Some(texts),
+            _ => {
+                self.wrong(key, value, "a list of texts in quotes");
+                None
+            }
+        }
+    }
+
     pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?;
         if let DeValue::Boolean(flag) = value.get_ref() {

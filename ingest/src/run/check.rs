@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{RunError, data_dir};
 use crate::admin::socket;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Uplink};
 use crate::store::control::Control;
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::sqlite::look;
@@ -50,15 +50,17 @@ pub struct FileReport {
 
 /// Looks at the configuration and at what is there.
 pub async fn check(config: &Config) -> Result<Report, RunError> {
-    for (what, listen) in [("uplink", &config.uplink), ("http", &config.http.listen)] {
-        if let Some(tls) = &listen.tls {
+    for (what, tls) in
+        [("uplink", &config.uplink.tls), ("uplink.ca", &config.uplink.ca), ("http", &config.http.listen.tls)]
+    {
+        if let Some(tls) = tls {
             super::http::server_config(what, tls)?;
         }
     }
     let dir = &config.data_dir;
     let mut report = Report {
         complex: config.complex.clone(),
-        uplink: shown(&config.uplink, false),
+        uplink: format!("{} (TLS, {})", config.uplink.address, certificate(&config.uplink)),
         http: shown(&config.http.listen, config.http.behind_proxy),
         retention: show_duration(config.retention_us),
         data_dir: dir.display().to_string(),
@@ -99,6 +101,14 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
 /// a moment, makes a service that is just starting give up.
 pub(super) fn in_use(dir: &Path) -> bool {
     UnixStream::connect(dir.join(socket::NAME)).is_ok()
+}
+
+fn certificate(uplink: &Uplink) -> &'static str {
+    match (&uplink.tls, &uplink.ca) {
+        (Some(_), _) => "a certificate of its own",
+        (None, Some(_)) => "a certificate of the outside authority",
+        (None, None) => "a certificate of the built-in authority",
+    }
 }
 
 fn shown(listen: &Listen, behind_proxy: bool) -> String {

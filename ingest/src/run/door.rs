@@ -21,8 +21,11 @@ impl Door {
     /// of the process that holds it.
     pub async fn open(config: &Config) -> Result<Self, RunError> {
         if let Some(stores) = data_dir::open(config).await? {
-            let parts = Parts::open(stores).await?;
-            return Ok(Self(Way::Own(Box::new(parts.admin(Arc::default(), None)), Box::new(parts))));
+            let parts = Parts::open(config, stores).await?;
+            return Ok(Self(Way::Own(
+                Box::new(parts.admin(Arc::default(), None, config.uplink.public_at(config.uplink.address))),
+                Box::new(parts),
+            )));
         }
         match Client::connect(&config.data_dir.join(NAME)).await {
             Ok(client) => Ok(Self(Way::Running(client))),

@@ -1,32 +1,160 @@
-//! The gRPC port, plain or with TLS, and what sessions need of the rest.
+//! The gRPC port with its certificate, and what sessions need of the rest.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sandan_proto::id::GatewayId;
 use sandan_proto::v1;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tonic::transport::{Identity, ServerTlsConfig};
+use tokio::time::{sleep, timeout};
 
 use super::RunError;
-use crate::auth::Auth;
-use crate::config::Tls;
+use crate::audit::Chain;
+use crate::auth::KeyHash;
+use crate::ca::{self, Authority, Leaf, SERVER_LIFE_US, ServerIdentity};
+use crate::config::{Config, Tls, Uplink as UplinkConfig};
+use crate::enrollment::Refusals;
 use crate::fleet::Board;
-use crate::session::{Closed, Ending, FleetEvents, GatewayAuth, incoming, server};
+use crate::session::{Closed, Denied, Ending, FleetEvents, Gate, GatewayAuth, RENEWAL_DAYS, incoming, server};
 use crate::store::StoreError;
+use crate::store::control::{Control, ControlError};
+use crate::time::{Clock, DAY_US};
 
-/// Tokens of gateways.
-pub(super) struct Tokens(pub(super) Auth);
+/// Whose certificates are.
+pub(super) struct Certificates {
+    control: Arc<dyn Control>,
+    refusals: Arc<Refusals>,
+    now: Clock,
+}
+
+impl Certificates {
+    pub(super) fn new(control: Arc<dyn Control>, refusals: Arc<Refusals>, now: Clock) -> Self {
+        Self { control, refusals, now }
+    }
+}
+
+fn looking_up(error: ControlError) -> StoreError {
+    StoreError::Engine { what: "looking up a gateway's certificate", source: Box::new(error) }
+}
 
 #[async_trait]
-impl GatewayAuth for Tokens {
-    async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, StoreError> {
-        let failed = |error| StoreError::Engine { what: "looking up a gateway's token", source: Box::new(error) };
-        self.0.gateway(bearer).await.map_err(failed)
+impl GatewayAuth for Certificates {
+    async fn admit(&self, leaf: Option<&Leaf>) -> Result<Result<GatewayId, Denied>, StoreError> {
+        let Some(leaf) = leaf else { return Ok(Err(Denied::NoCertificate)) };
+        let Some(holder) = self.control.holder(&leaf.key).await.map_err(looking_up)? else {
+            return Ok(Err(Denied::Unknown));
+        };
+        let (id, now_us) = (holder.gateway, (self.now)());
+        Ok(if !holder.current {
+            Err(Denied::Replaced(id))
+        } else if holder.revoked_us.is_some() {
+            Err(Denied::Revoked(id))
+        } else if leaf.not_after_us > now_us {
+            Ok(id)
+        } else if leaf.not_after_us.saturating_add(RENEWAL_DAYS * DAY_US) > now_us {
+            Err(Denied::Expired(id))
+        } else {
+            Err(Denied::LongExpired(id))
+        })
     }
+
+    async fn in_force(&self) -> Result<HashMap<GatewayId, KeyHash>, StoreError> {
+        self.control.keys_in_force((self.now)()).await.map_err(looking_up)
+    }
+
+    async fn refused(&self, denied: &Denied) {
+        self.refusals.denied(denied).await;
+    }
+}
+
+/// What the port shows of itself, and whom it lets in; made anew before its certificate
+/// ends and when authorities come or go.
+pub(super) struct UplinkTls {
+    config: UplinkConfig,
+    address: SocketAddr,
+    ca: Arc<Authority>,
+    now: Clock,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+/// A failed renewal is tried again after so long.
+const RENEWAL_RETRY: Duration = Duration::from_mins(10);
+
+impl UplinkTls {
+    pub(super) fn new(config: &Config, address: SocketAddr, ca: Arc<Authority>, now: Clock) -> Result<Self, RunError> {
+        let config = config.uplink.clone();
+        let current = RwLock::new(Arc::new(made(&config, address, &ca, &now)?));
+        Ok(Self { config, address, ca, now, current })
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Never ends by itself.
+    pub(super) async fn keep_fresh(self: Arc<Self>) {
+        let mut changes = self.ca.changes();
+        // At two thirds of its life; files that the configuration names are read again then too.
+        let life = Duration::from_micros(SERVER_LIFE_US.unsigned_abs() * 2 / 3);
+        let mut pause = life;
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            pause = match made(&self.config, self.address, &self.ca, &self.now) {
+                Ok(config) => {
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                    life
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the uplink's certificate could not be made anew");
+                    RENEWAL_RETRY
+                }
+            };
+        }
+    }
+}
+
+fn made(config: &UplinkConfig, address: SocketAddr, ca: &Authority, now: &Clock) -> Result<ServerConfig, RunError> {
+    let identity = match &config.tls {
+        Some(tls) => read(tls)?,
+        None => ca.server(&config.names(address))?,
+    };
+    Ok(ca::server_config(&ca.trusted(), identity, now.clone())?)
+}
+
+fn read(tls: &Tls) -> Result<ServerIdentity, RunError> {
+    let refused = |file: &std::path::Path, error: rustls::pki_types::pem::Error| RunError::Tls {
+        what: "uplink",
+        reason: format!("{}: {error}", file.display()),
+    };
+    let chain = CertificateDer::pem_file_iter(&tls.cert_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refused(&tls.cert_file, error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| refused(&tls.key_file, error))?;
+    Ok(ServerIdentity { chain, key, not_after_us: i64::MAX })
+}
+
+/// What connections go through, and where failed handshakes are written down.
+pub(super) fn gate(tls: &Arc<UplinkTls>, refusals: Arc<Refusals>) -> Gate {
+    let tls = tls.clone();
+    let refused = move |from: IpAddr, error: &rustls::Error| {
+        let reason = match error {
+            rustls::Error::AlertReceived(_) => "server_not_trusted",
+            _ => "certificate_not_trusted",
+        };
+        let (refusals, detail) = (refusals.clone(), format!("from {from}: {error}"));
+        tokio::spawn(async move { refusals.note(Chain::Complex, None, reason, Some(detail)).await });
+    };
+    Gate { tls: Arc::new(move || tls.current()), refused: Arc::new(refused) }
 }
 
 /// What sessions report goes on the board.
@@ -76,37 +204,11 @@ impl Uplink {
 }
 
 /// Serves until [`Uplink::end`], or until `ending` says to stop.
-pub(super) fn start(
-    listener: TcpListener,
-    tls: Option<&Tls>,
-    routes: tonic::service::Routes,
-    ending: Ending,
-) -> Result<Uplink, RunError> {
-    let mut server = server();
-    if let Some(tls) = tls {
-        let refused = |reason: String| RunError::Tls { what: "uplink", reason };
-        let read = |file: &std::path::Path| {
-            std::fs::read(file).map_err(|error| refused(format!("{}: {error}", file.display())))
-        };
-        let identity = Identity::from_pem(read(&tls.cert_file)?, read(&tls.key_file)?);
-        let config = ServerTlsConfig::new().identity(identity);
-        server = server.tls_config(config).map_err(|error| refused(chain(&error)))?;
-    }
-    let connections = incoming(listener, ending.clone());
+pub(super) fn start(listener: TcpListener, gate: Gate, routes: tonic::service::Routes, ending: Ending) -> Uplink {
+    let connections = incoming(listener, gate, ending.clone());
     let stop = ending.stop.clone().cancelled_owned();
-    let serving = server.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
-    Ok(Uplink { task: tokio::spawn(serving), ending })
-}
-
-/// tonic says "transport error" and keeps what happened in the sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        parts.push(error.to_string());
-        source = error.source();
-    }
-    parts.join(": ")
+    let serving = server().add_routes(routes).serve_with_incoming_shutdown(connections, stop);
+    Uplink { task: tokio::spawn(serving), ending }
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use tonic::{Code, Status, Streaming};
 
 use super::registry::Entered;
 use super::sequence::Lane;
-use super::{Closed, Service, Token, UNAUTHENTICATED};
+use super::{Closed, Denied, Service};
+use crate::ca::Leaf;
 use crate::store::{Opening, Registered, StoreError, Stored};
 
 /// Records that a gateway may have in flight: some seconds of one batch a second, so
@@ -55,17 +56,18 @@ pub(super) fn protocol(detail: String) -> End {
 pub(super) async fn run(
     service: Service,
     gateway: GatewayId,
-    token: Token,
+    leaf: Leaf,
     mut frames: Streaming<v1::GatewayFrame>,
     out: Out,
 ) {
-    match open(&service, &gateway, token, &mut frames).await {
+    match open(&service, &gateway, &leaf, &mut frames).await {
         Ok((mut entered, welcome, lanes)) => {
             let metrics = service.store.metrics();
             metrics.sessions.add(1);
             metrics.sessions_open.add(1);
             tracing::info!(%gateway, epoch = entered.epoch, "session opened");
             let epoch = entered.epoch;
+            let _watched = service.guard.watch(&gateway, epoch, leaf.key);
             let mut session = Session::new(&service, gateway.clone(), epoch, lanes, out);
             let end = match session.send(ingest_frame::Frame::Welcome(welcome)).await {
                 Ok(()) => session.serve(&mut frames, &mut entered).await,
@@ -91,7 +93,7 @@ type Opened = (Entered, v1::Welcome, Vec<(LaneId, u64)>);
 async fn open(
     service: &Service,
     gateway: &GatewayId,
-    token: Token,
+    leaf: &Leaf,
     frames: &mut Streaming<v1::GatewayFrame>,
 ) -> Result<Opened, End> {
     let settings = &service.settings;
@@ -113,9 +115,10 @@ async fn open(
         return Err(protocol("the first frame is not a Hello".into()));
     };
     if hello.gateway != gateway.as_str() {
-        let detail = format!("the token belongs to {gateway}, not to the gateway that said Hello");
-        let status = Status::permission_denied(format!("wrong_gateway: {detail}"));
-        return Err(End::Status(status, Closed::Protocol(detail)));
+        let named = GatewayId::new(&hello.gateway).ok();
+        let denied = Denied::WrongGateway { own: gateway.clone(), named };
+        service.auth.refused(&denied).await;
+        return Err(End::Status(Status::from(&denied), Closed::Protocol(denied.to_string())));
     }
     if hello.protocol_version != PROTOCOL_VERSION {
         let detail = format!("the gateway speaks version {}, this ingest {PROTOCOL_VERSION}", hello.protocol_version);
@@ -163,11 +166,11 @@ async fn open(
                 )
             })?;
             // A revocation ends the sessions that have entered. One that came before this
-            // did, after the token was looked at, is seen only by looking again.
-            if service.auth.gateway(&token.0).await?.as_ref() != Some(gateway) {
+            // did, after the certificate was looked at, is seen only by looking again.
+            if let Err(denied) = service.auth.admit(Some(leaf)).await? {
                 let why = Closed::Ended(in_words(goodbye::Reason::Revoked));
                 entered.because(why.clone());
-                return Err(End::Status(Status::unauthenticated(UNAUTHENTICATED), why));
+                return Err(End::Status(Status::from(&denied), why));
             }
             Ok((entered, welcome, watermarks))
         }
@@ -180,7 +183,7 @@ pub(super) fn in_words(reason: goodbye::Reason) -> &'static str {
         goodbye::Reason::Shutdown => "shutting down",
         goodbye::Reason::Reload => "the configuration is read again",
         goodbye::Reason::Replaced => "a newer session of the gateway took over",
-        goodbye::Reason::Revoked => "the gateway's token was revoked",
+        goodbye::Reason::Revoked => "the gateway's certificate is not in force any more",
         goodbye::Reason::ProtocolError => "the protocol was broken",
         goodbye::Reason::Unspecified => "no reason was given",
     }

@@ -4,12 +4,15 @@
 //! It promises that a change and its audit entry are durable together or not at all,
 //! and that a grantor's epoch moves in the same transaction as the consent that moves it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use sandan_proto::id::{FirmId, GatewayId};
+use sandan_proto::invitation::to_hex;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Chain, Draft, Entry, Head, Kind};
-use crate::auth::{Principal, TokenHash};
+use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, SharedForm, Snapshot, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
 pub use crate::store::testimony::{Restored, Revocations, Testimony, Undone};
@@ -26,15 +29,70 @@ pub struct Firm {
     pub name_en: String,
 }
 
-/// A gateway that was added.
+/// A gateway that was invited once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayEntry {
     /// `firm/name`.
     pub id: GatewayId,
     /// µs since 1970.
     pub added_us: i64,
-    /// Its token is refused from this time on, µs since 1970.
+    /// Its certificate is refused from this time on, µs since 1970.
     pub revoked_us: Option<i64>,
+    /// When its box was enrolled; none before, µs since 1970.
+    pub enrolled_us: Option<i64>,
+    /// When its certificate expires, µs since 1970.
+    pub not_after_us: Option<i64>,
+    /// Fingerprint of the authority that signed it, hexadecimal.
+    pub issuer: Option<String>,
+    /// Until when an invitation that nobody has used opens its enrolment, µs since 1970.
+    pub invited_until_us: Option<i64>,
+}
+
+/// What a gateway's key got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified {
+    /// The gateway.
+    pub id: GatewayId,
+    /// Its public key.
+    pub key: KeyHash,
+    /// The certificate's serial number, hexadecimal.
+    pub serial: String,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// When it expires, µs since 1970.
+    pub not_after_us: i64,
+    /// Fingerprint of the authority that signed it.
+    pub issuer: [u8; 32],
+}
+
+/// An invitation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationEntry {
+    /// The token's hash.
+    pub token: TokenHash,
+    /// Whose enrolment it opens.
+    pub gateway: GatewayId,
+    /// µs since 1970.
+    pub expires_us: i64,
+    /// It may put a new box in the place of an enrolled or revoked one.
+    pub replace: bool,
+    /// What it was used for.
+    pub used: Option<Certified>,
+    /// Whether the fence was lifted for the new box's spool.
+    pub released: bool,
+}
+
+/// Whose a public key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// False when another box took its place.
+    pub current: bool,
+    /// Since when it is refused, µs since 1970.
+    pub revoked_us: Option<i64>,
+    /// When its newest certificate expires, µs since 1970.
+    pub not_after_us: i64,
 }
 
 /// A member that was added.
@@ -70,11 +128,30 @@ pub struct OperatorEntry {
 #[allow(missing_docs)]
 pub enum Change {
     AddFirm(Firm),
-    /// Adds a gateway, or gives one that was revoked a new token: its series are its own
-    /// for good, and a box that lost its token must come back to them.
-    AddGateway {
+    /// Opens the enrolment of a gateway, which is added when there was none of this name.
+    /// An earlier invitation of it opens nothing any more.
+    InviteGateway {
         id: GatewayId,
         token: TokenHash,
+        expires_us: i64,
+        /// There is none of this name yet.
+        added: bool,
+        /// A new box takes the place of one that was enrolled or revoked: its series are
+        /// the gateway's for good, and a box that was lost must not take them along.
+        replace: bool,
+    },
+    /// A box has shown the token and its key. An older key of the gateway is dead.
+    EnrolGateway {
+        token: TokenHash,
+        certified: Certified,
+        replaced: bool,
+    },
+    /// The same key got a new certificate.
+    RenewGateway(Certified),
+    /// The fence was lifted for the spool of a box that took another one's place.
+    ReleaseEnrolled {
+        token: TokenHash,
+        id: GatewayId,
     },
     RevokeGateway(GatewayId),
     /// The store of readings lets the gateway's next session begin; here it is only logged.
@@ -142,6 +219,9 @@ pub enum ControlError {
         /// Which.
         id: String,
     },
+    /// The invitation was used or ran out while it was being looked at.
+    #[error("the invitation is used or has expired")]
+    Spent,
     /// It was revoked before.
     #[error("{kind} `{id}` is revoked already")]
     Revoked {
@@ -161,6 +241,13 @@ pub enum ControlError {
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl Certified {
+    fn described(&self, draft: Draft) -> Draft {
+        let draft = draft.with("gateway", self.id.as_str()).with("serial", self.serial.as_str());
+        draft.with("key", to_hex(self.key.as_bytes())).with("expires", rfc3339(self.not_after_us))
+    }
+}
+
 impl Change {
     /// What the audit log says of it. `Missing` and the like were ruled out before.
     pub fn drafts(&self, actor: &str) -> Vec<Draft> {
@@ -169,10 +256,22 @@ impl Change {
             Change::AddFirm(it) => vec![
                 firm(&it.id, Kind::FirmAdded).with("name_ko", it.name_ko.as_str()).with("name_en", it.name_en.as_str()),
             ],
-            Change::AddGateway { id, .. } => vec![
-                firm(&id.firm(), Kind::GatewayAdded).with("gateway", id.as_str()),
-                firm(&id.firm(), Kind::TokenMinted).with("gateway", id.as_str()),
-            ],
+            Change::InviteGateway { id, expires_us, added, replace, .. } => {
+                let of = |kind| firm(&id.firm(), kind).with("gateway", id.as_str());
+                let invited = of(Kind::GatewayInvited).with("until", rfc3339(*expires_us));
+                let invited = if *replace { invited.with("replace", "yes") } else { invited };
+                added.then(|| of(Kind::GatewayAdded)).into_iter().chain([invited]).collect()
+            }
+            Change::EnrolGateway { certified, replaced, .. } => {
+                let enrolled = certified.described(firm(&certified.id.firm(), Kind::GatewayEnrolled));
+                vec![if *replaced { enrolled.with("replaced", "yes") } else { enrolled }]
+            }
+            Change::RenewGateway(certified) => {
+                vec![certified.described(firm(&certified.id.firm(), Kind::GatewayRenewed))]
+            }
+            Change::ReleaseEnrolled { id, .. } => {
+                vec![firm(&id.firm(), Kind::GatewayReleased).with("gateway", id.as_str())]
+            }
             Change::RevokeGateway(id) => vec![firm(&id.firm(), Kind::GatewayRevoked).with("gateway", id.as_str())],
             Change::ReleaseGateway(id) => vec![firm(&id.firm(), Kind::GatewayReleased).with("gateway", id.as_str())],
             Change::AddMember { id, firm: of, name, .. } => vec![
@@ -240,6 +339,12 @@ pub trait Control: Send + Sync {
     async fn firms(&self) -> Result<Vec<Firm>, ControlError>;
     /// All gateways, by id, also revoked ones.
     async fn gateways(&self) -> Result<Vec<GatewayEntry>, ControlError>;
+    /// The invitation of a token, also one that is used or has expired.
+    async fn invitation(&self, token: &TokenHash) -> Result<Option<InvitationEntry>, ControlError>;
+    /// Whose a gateway's key is, also of one that is refused.
+    async fn holder(&self, key: &KeyHash) -> Result<Option<Holder>, ControlError>;
+    /// The keys that open a session at a time, µs since 1970.
+    async fn keys_in_force(&self, now_us: i64) -> Result<HashMap<GatewayId, KeyHash>, ControlError>;
     /// All members, by firm and name, also revoked ones.
     async fn members(&self) -> Result<Vec<MemberEntry>, ControlError>;
     /// All operators, by name, also revoked ones.

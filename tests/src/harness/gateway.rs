@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::http::{Asker, Series};
 use super::process::{Log, Process};
-use super::{Programs, write_secret};
+use super::{Ended, Programs, write_secret};
 use crate::plcsim::Device;
 use crate::plcsim::machine::{Area, Kind, Point, serial_point};
 
@@ -93,7 +93,7 @@ impl GatewayPlan {
     /// The configuration file. Devices at one address share its connection.
     pub fn to_toml(&self) -> String {
         let mut text = format!(
-            "gateway = \"{}\"\nstate_dir = \"state\"\n\n[uplink]\nurl = \"{}\"\ntoken_file = \"gateway.token\"\n\n\
+            "gateway = \"{}\"\nstate_dir = \"state\"\n\n[uplink]\nurl = \"{}\"\n\n\
              [spool]\nmax_bytes = \"{}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n",
             self.gateway, self.url, self.spool
         );
@@ -203,22 +203,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Writes config and token into `dir`; it is not started.
-    pub fn new(programs: &Programs, dir: &Path, plan: &GatewayPlan, token: &str) -> anyhow::Result<Self> {
-        Self::with_config(programs, dir, &plan.gateway, &plan.to_toml(), token)
+    /// Writes the config into `dir` and enrols it with the invitation; it is not started.
+    pub fn new(programs: &Programs, dir: &Path, plan: &GatewayPlan, invitation: &str) -> anyhow::Result<Self> {
+        let gateway = Self::alone(programs, dir, plan)?;
+        gateway.enroll(invitation)?.success()?;
+        Ok(gateway)
+    }
+    /// One that nobody has enrolled.
+    pub fn alone(programs: &Programs, dir: &Path, plan: &GatewayPlan) -> anyhow::Result<Self> {
+        Self::with_config(programs, dir, &plan.gateway, &plan.to_toml())
     }
     /// The same with a configuration of the caller's.
-    pub fn with_config(
-        programs: &Programs,
-        dir: &Path,
-        label: &str,
-        config: &str,
-        token: &str,
-    ) -> anyhow::Result<Self> {
+    pub fn with_config(programs: &Programs, dir: &Path, label: &str, config: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let path = dir.join("gateway.toml");
         std::fs::write(&path, config)?;
-        write_secret(&dir.join("gateway.token"), token)?;
         Ok(Self {
             programs: programs.clone(),
             label: format!("gateway {label}"),
@@ -226,6 +225,17 @@ impl Gateway {
             log: Log::default(),
             process: None,
         })
+    }
+    /// Enrols it: how the command ended.
+    pub fn enroll(&self, invitation: &str) -> anyhow::Result<Ended> {
+        let (config, file) = (self.config.to_string_lossy(), self.config.with_file_name("invitation"));
+        write_secret(&file, invitation)?;
+        let file = file.to_string_lossy();
+        self.programs.run("sandan-gateway", &["enroll", &config, "--invitation-file", &file])
+    }
+    /// Where its key and certificate are.
+    pub fn identity(&self) -> PathBuf {
+        self.config.with_file_name("state").join("identity").join("identity.json")
     }
     /// Starts it and waits until it runs.
     pub fn start(&mut self) -> anyhow::Result<()> {

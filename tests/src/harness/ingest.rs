@@ -66,7 +66,7 @@ impl Ingest {
     }
     /// Where gateways reach it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.uplink)
+        format!("https://{}", self.uplink)
     }
     /// Where members reach it.
     pub fn http(&self) -> SocketAddr {
@@ -88,9 +88,9 @@ impl Ingest {
     pub fn add_firm(&self, id: &str, name_ko: &str, name_en: &str) -> anyhow::Result<()> {
         self.command(&["firm", "add", id, "--name-ko", name_ko, "--name-en", name_en]).map(drop)
     }
-    /// Adds a gateway: its token.
+    /// Adds a gateway: the invitation for its box.
     pub fn add_gateway(&self, gateway: &str) -> anyhow::Result<String> {
-        self.command(&["gateway", "add", gateway])
+        self.command(&["gateway", "invite", gateway])
     }
     /// Adds a member of a firm: their token.
     pub fn add_member(&self, firm: &str, name: &str) -> anyhow::Result<String> {

@@ -3,22 +3,25 @@
 //! One connection writes, one reads, so that a pull's epoch check does not wait for
 //! the sync of somebody's audit entry.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sandan_proto::id::{FirmId, GatewayId};
+use sandan_proto::invitation::to_hex;
 
 use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
-use crate::auth::{Member, Principal, TokenHash};
+use crate::auth::{KeyHash, Member, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot, Status, StoredTerms};
 use crate::store::control::{
-    Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, Stamp, Testimony,
+    Certified, Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
+    Stamp, Testimony,
 };
 
 /// The layout that this build writes, kept as `SQLite`'s `user_version`.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 /// The file's name in the data directory.
 pub const FILE: &str = "control.db";
 /// How long a statement waits for the other connection's commit before it fails.
@@ -26,7 +29,7 @@ const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 const SCHEMA: &str = include_str!("control/schema.sql");
 /// From the layout of its index, counted from 1, to the next one.
-const STEPS: [&str; 1] = [include_str!("control/suspension.sql")];
+const STEPS: [&str; 2] = [include_str!("control/suspension.sql"), include_str!("control/certificates.sql")];
 const STATEMENTS: &str = include_str!("control/statements.sql");
 
 /// One statement of the file, found when the program is compiled.
@@ -259,14 +262,47 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
             let args = params![firm.id.as_str(), firm.name_ko, firm.name_en, now_us];
             insert(tx, sql!("add_firm"), args, "firm", &firm.id)
         }
-        Change::AddGateway { id, token } => {
+        Change::InviteGateway { id, token, expires_us, added, replace } => {
             let firm = id.firm();
             firm_exists(tx, &firm)?;
-            let args = params![id.as_str(), firm.as_str(), token.as_bytes(), now_us];
-            insert(tx, sql!("add_gateway"), args, "gateway", id)
+            if *added {
+                insert(tx, sql!("add_gateway"), params![id.as_str(), firm.as_str(), now_us], "gateway", id)?;
+            }
+            execute(sql!("end_invitations"), &[&id.as_str(), &now_us])?;
+            execute(sql!("add_invitation"), &[&token.as_bytes(), &id.as_str(), &now_us, expires_us, replace])
+        }
+        Change::EnrolGateway { token, certified: it, .. } => {
+            let used = tx.prepare_cached(sql!("use_invitation"))?.execute(params![
+                token.as_bytes(),
+                now_us,
+                it.key.as_bytes(),
+                it.serial,
+                it.certificate,
+                it.not_after_us,
+                it.issuer
+            ])?;
+            if used != 1 {
+                return Err(ControlError::Spent);
+            }
+            execute(sql!("bury_key"), &[&it.id.as_str()])?;
+            let args: [&dyn rusqlite::ToSql; 6] =
+                [&it.id.as_str(), &now_us, &it.key.as_bytes(), &it.serial, &it.not_after_us, &it.issuer];
+            execute(sql!("enrol_gateway"), &args)
+        }
+        Change::RenewGateway(it) => {
+            let args = params![it.id.as_str(), it.key.as_bytes(), it.serial, it.not_after_us, it.issuer];
+            match tx.prepare_cached(sql!("renew_gateway"))?.execute(args)? {
+                1 => Ok(()),
+                _ => Err(ControlError::Revoked { kind: "gateway", id: it.id.to_string() }),
+            }
+        }
+        Change::ReleaseEnrolled { token, id } => {
+            execute(sql!("release_invitation"), &[&token.as_bytes(), &id.as_str()])
         }
         Change::RevokeGateway(id) => {
             in_force(tx, sql!("gateway_revoked"), [id.as_str()], "gateway", id)?;
+            // One that nobody has used yet must not bring it back.
+            execute(sql!("end_invitations"), &[&id.as_str(), &now_us])?;
             execute(sql!("revoke_gateway"), &[&id.as_str(), &now_us])
         }
         Change::ReleaseGateway(id) => in_force(tx, sql!("gateway_revoked"), [id.as_str()], "gateway", id),
@@ -367,6 +403,51 @@ fn epoch(tx: &Transaction<'_>, grantor: &FirmId) -> Result<u64, ControlError> {
     Ok(unsigned(found.unwrap_or(0)))
 }
 
+/// 32 bytes of a row.
+fn hash32(row: &Row<'_>, at: usize, kind: &'static str) -> Result<[u8; 32], ControlError> {
+    row.get::<_, Vec<u8>>(at)?.try_into().map_err(|_| engine(BadRow(kind)))
+}
+
+fn key_hash(row: &Row<'_>, at: usize) -> Result<KeyHash, ControlError> {
+    KeyHash::from_bytes(&hash32(row, at, "key")?).ok_or_else(|| engine(BadRow("key")))
+}
+
+fn gateway(row: &Row<'_>) -> Result<GatewayEntry, ControlError> {
+    let issuer = row.get::<_, Option<Vec<u8>>>(5)?.is_some().then(|| hash32(row, 5, "issuer")).transpose()?;
+    Ok(GatewayEntry {
+        id: parsed(row, 0, "gateway id")?,
+        added_us: row.get(1)?,
+        revoked_us: row.get(2)?,
+        enrolled_us: row.get(3)?,
+        not_after_us: row.get(4)?,
+        issuer: issuer.map(|it| to_hex(&it)),
+        invited_until_us: row.get(6)?,
+    })
+}
+
+fn invitation(row: &Row<'_>) -> Result<InvitationEntry, ControlError> {
+    let id: GatewayId = parsed(row, 1, "gateway id")?;
+    let is_used = row.get::<_, Option<Vec<u8>>>(5)?.is_some();
+    let used = || -> Result<Certified, ControlError> {
+        Ok(Certified {
+            id: id.clone(),
+            key: key_hash(row, 5)?,
+            serial: row.get(6)?,
+            certificate: row.get(7)?,
+            not_after_us: row.get(8)?,
+            issuer: hash32(row, 9, "issuer")?,
+        })
+    };
+    Ok(InvitationEntry {
+        token: TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))?,
+        expires_us: row.get(2)?,
+        replace: row.get(3)?,
+        released: row.get(4)?,
+        used: is_used.then(used).transpose()?,
+        gateway: id,
+    })
+}
+
 fn principal(tx: &Transaction<'_>, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {
     let stored = |row: &Row<'_>| -> Result<TokenHash, ControlError> {
         TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))
@@ -374,14 +455,12 @@ fn principal(tx: &Transaction<'_>, token: &TokenHash) -> Result<Option<(TokenHas
     let of = |sql: &str, principal: &dyn Fn(&Row<'_>) -> Result<Principal, ControlError>| {
         rows(tx, sql, [token.as_bytes()], |row| Ok((stored(row)?, principal(row)?)))
     };
-    let gateway = |row: &Row<'_>| Ok(Principal::Gateway(parsed::<GatewayId>(row, 1, "gateway id")?));
     let member = |row: &Row<'_>| {
         let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
         Ok(Principal::Member(Member { id, firm, name: row.get(3)? }))
     };
     let operator = |row: &Row<'_>| Ok(Principal::Operator(parsed(row, 1, "operator id")?));
-    let mut found = of(sql!("principal_gateway"), &gateway)?;
-    found.extend(of(sql!("principal_member"), &member)?);
+    let mut found = of(sql!("principal_member"), &member)?;
     found.extend(of(sql!("principal_operator"), &operator)?);
     Ok(found.pop())
 }
@@ -409,12 +488,26 @@ impl Control for SqliteControl {
     }
 
     async fn gateways(&self) -> Result<Vec<GatewayEntry>, ControlError> {
-        self.read(|tx| {
-            rows(tx, sql!("gateways"), [], |row| {
-                Ok(GatewayEntry { id: parsed(row, 0, "gateway id")?, added_us: row.get(1)?, revoked_us: row.get(2)? })
-            })
-        })
-        .await
+        self.read(|tx| rows(tx, sql!("gateways"), [], gateway)).await
+    }
+
+    async fn invitation(&self, token: &TokenHash) -> Result<Option<InvitationEntry>, ControlError> {
+        let token = token.clone();
+        self.read(move |tx| Ok(rows(tx, sql!("invitation"), [token.as_bytes()], invitation)?.pop())).await
+    }
+
+    async fn holder(&self, key: &KeyHash) -> Result<Option<Holder>, ControlError> {
+        let key = *key;
+        let holder = |row: &Row<'_>| {
+            let (current, revoked_us) = (row.get(1)?, row.get(2)?);
+            Ok(Holder { gateway: parsed(row, 0, "gateway id")?, current, revoked_us, not_after_us: row.get(3)? })
+        };
+        self.read(move |tx| Ok(rows(tx, sql!("holder"), [key.as_bytes()], holder)?.pop())).await
+    }
+
+    async fn keys_in_force(&self, now_us: i64) -> Result<HashMap<GatewayId, KeyHash>, ControlError> {
+        let key = |row: &Row<'_>| Ok((parsed(row, 0, "gateway id")?, key_hash(row, 1)?));
+        self.read(move |tx| Ok(rows(tx, sql!("keys_in_force"), [now_us], key)?.into_iter().collect())).await
     }
 
     async fn members(&self) -> Result<Vec<MemberEntry>, ControlError> {

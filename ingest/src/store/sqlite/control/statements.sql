@@ -1,9 +1,31 @@
 -- name: add_firm
 INSERT INTO firm (id, name_ko, name_en, added_us) VALUES (?1, ?2, ?3, ?4);
 -- name: add_gateway
-INSERT INTO gateway (id, firm, token_hash, added_us) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, added_us = excluded.added_us, revoked_us = NULL
-WHERE revoked_us IS NOT NULL;
+INSERT INTO gateway (id, firm, added_us) VALUES (?1, ?2, ?3);
+-- name: end_invitations
+UPDATE invitation SET expires_us = min(expires_us, ?2) WHERE gateway = ?1;
+-- name: add_invitation
+INSERT INTO invitation (token_hash, gateway, invited_us, expires_us, may_replace) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: invitation
+SELECT token_hash, gateway, expires_us, may_replace, released, key, serial, certificate, not_after_us, issuer
+FROM invitation WHERE token_hash = ?1;
+-- name: use_invitation
+UPDATE invitation SET used_us = ?2, key = ?3, serial = ?4, certificate = ?5, not_after_us = ?6, issuer = ?7
+WHERE token_hash = ?1 AND used_us IS NULL AND expires_us > ?2;
+-- name: release_invitation
+UPDATE invitation SET released = 1 WHERE token_hash = ?1 AND gateway = ?2 AND used_us IS NOT NULL;
+-- name: bury_key
+INSERT INTO dead_key (key, gateway, not_after_us) SELECT key, id, not_after_us FROM gateway WHERE id = ?1 AND key IS NOT NULL;
+-- name: enrol_gateway
+UPDATE gateway SET enrolled_us = ?2, key = ?3, serial = ?4, not_after_us = ?5, issuer = ?6, revoked_us = NULL WHERE id = ?1;
+-- name: renew_gateway
+UPDATE gateway SET serial = ?3, not_after_us = ?4, issuer = ?5 WHERE id = ?1 AND key = ?2 AND revoked_us IS NULL;
+-- name: holder
+SELECT id, 1, revoked_us, not_after_us FROM gateway WHERE key = ?1
+UNION ALL
+SELECT gateway, 0, NULL, not_after_us FROM dead_key WHERE key = ?1;
+-- name: keys_in_force
+SELECT id, key FROM gateway WHERE key IS NOT NULL AND revoked_us IS NULL AND not_after_us > ?1;
 -- name: add_member
 INSERT INTO member (id, firm, name, token_hash, added_us) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: add_operator
@@ -33,13 +55,13 @@ UPDATE firm SET epoch = epoch + 1 WHERE id = ?1;
 -- name: firms
 SELECT id, name_ko, name_en FROM firm ORDER BY id;
 -- name: gateways
-SELECT id, added_us, revoked_us FROM gateway ORDER BY id;
+SELECT id, added_us, revoked_us, enrolled_us, not_after_us, issuer,
+    (SELECT max(expires_us) FROM invitation WHERE invitation.gateway = gateway.id AND used_us IS NULL)
+FROM gateway ORDER BY id;
 -- name: members
 SELECT id, firm, name, added_us, revoked_us FROM member ORDER BY firm, name, id;
 -- name: operators
 SELECT id, name, added_us, revoked_us FROM operator ORDER BY name, id;
--- name: principal_gateway
-SELECT token_hash, id FROM gateway WHERE token_hash = ?1 AND revoked_us IS NULL;
 -- name: principal_member
 SELECT token_hash, id, firm, name FROM member WHERE token_hash = ?1 AND revoked_us IS NULL;
 -- name: principal_operator
