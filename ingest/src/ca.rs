@@ -12,6 +12,8 @@
 //! know who may have a certificate; that is enrolment's.
 
 mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod issue;
 mod trust;
 

@@ -187,7 +187,7 @@ impl Enrollment {
         Ok(self.parts.control.apply(Change::ReleaseEnrolled { token, id }, stamp).await?)
     }
 
-    async fn renew(&self, leaf: Option<&Leaf>, request: &v1::RenewRequest) -> Result<v1::RenewResponse, Refusal> {
+    async fn certify_again(&self, leaf: Option<&Leaf>, request: &v1::RenewRequest) -> Result<v1::RenewResponse, Refusal> {
         let leaf = leaf.ok_or(Refusal::Denied(Denied::NoCertificate))?;
         let now_us = (self.parts.now)();
         let holder = self.parts.control.holder(&leaf.key).await?.ok_or(Refusal::Denied(Denied::Unknown))?;
@@ -300,7 +300,7 @@ impl enrollment_server::Enrollment for Enrollment {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let leaf = request.extensions().get::<Standing>().and_then(Standing::leaf).cloned();
         let request = request.into_inner();
-        self.in_turn(async move { self.renew(leaf.as_ref(), &request).await }).await
+        self.in_turn(async move { self.certify_again(leaf.as_ref(), &request).await }).await
     }
 }
 

@@ -19,7 +19,7 @@ struct Done(i32, String, String);
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let text = "complex = \"saesol\"\ndata_dir = \"data\"\n[uplink]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+        let text = "complex = \"saesol\"\ndata_dir = \"data\"\n[uplink]\nlisten = \"127.0.0.1:0\"\npublic_address = \"ingest.example:443\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
         std::fs::write(dir.path().join("ingest.toml"), text).unwrap();
         Self { dir }
     }
@@ -85,13 +85,16 @@ fn every_command(it: &Bench) {
     let Done(code, out, talk) = it.run(&["firm", "add", "hanbit", "--name-ko", "x", "--name-en", "x"]);
     assert_eq!((code, out.as_str(), talk.as_str()), (1, "", "error: firm `hanbit` exists already\n"));
 
-    assert!(it.line(&["gateway", "add", "hanbit/press-hall"]).starts_with("sgw_"));
+    assert!(
+        it.line(&["gateway", "invite", "hanbit/press-hall"])
+            .starts_with("sandan://ingest.example:443/hanbit/press-hall?token=sgi_")
+    );
     let Done(code, out, talk) = it.run(&["gateway", "release", "hanbit/press-hall"]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(talk.contains("nothing to release"), "{talk}");
     assert_eq!(it.ok(&["gateway", "revoke", "hanbit/press-hall"]), "");
     assert!(it.json(&["gateway", "list"])[0]["revoked_us"].is_number());
-    let Done(code, _, talk) = it.run(&["gateway", "add", "nobody/gw"]);
+    let Done(code, _, talk) = it.run(&["gateway", "invite", "nobody/gw"]);
     assert_eq!((code, talk.as_str()), (1, "error: there is no firm `nobody`\n  hint: `list` shows what there is\n"));
 
     assert!(it.line(&["member", "add", "daeyang", "--name", "김하늘"]).starts_with("smb_"));
@@ -122,7 +125,7 @@ fn every_command(it: &Bench) {
     let wanted = [
         "firm_added",
         "gateway_added",
-        "token_minted",
+        "gateway_invited",
         "gateway_revoked",
         "consent_granted",
         "consent_revoked",
@@ -132,7 +135,7 @@ fn every_command(it: &Bench) {
     assert!(it.line(&["audit", "verify", "hanbit"]).starts_with("7 entries, none changed; head "));
     assert_eq!(it.json(&["audit", "export", "@complex"]).len(), 4);
     let everything: String = ["daeyang", "hanbit", "@complex"].map(|chain| it.ok(&["audit", "export", chain])).concat();
-    for prefix in ["sgw_", "smb_", "sop_"] {
+    for prefix in ["sgi_", "smb_", "sop_"] {
         assert!(!everything.contains(prefix), "a token stands in the log");
     }
     for verb in ["export", "verify"] {
@@ -146,7 +149,8 @@ fn every_command(it: &Bench) {
 fn every_command_without_a_service() {
     let it = Bench::new();
     assert!(
-        it.ok(&["check"]).starts_with("complex    saesol\nuplink     127.0.0.1:0 (plain text, this machine only)\n")
+        it.ok(&["check"])
+            .starts_with("complex    saesol\nuplink     127.0.0.1:0 (TLS, a certificate of the built-in authority)\n")
     );
     every_command(&it);
     let Done(code, _, talk) = it.run(&["operator", "link"]);
@@ -177,7 +181,7 @@ fn every_command_beside_a_running_service_which_ends_on_sigterm() {
     let log = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(0), "{log}");
     assert!(lines.next().is_none(), "one line on standard output is all");
-    for word in ["WARN", "ERROR", "sgw_", "smb_", "sop_", "sln_"] {
+    for word in ["WARN", "ERROR", "sgi_", "smb_", "sop_", "sln_"] {
         assert!(!log.contains(word), "{log}");
     }
 }

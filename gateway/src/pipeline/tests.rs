@@ -29,8 +29,6 @@ async fn a_start_that_fails_on_a_taken_port_leaves_nothing_behind() {
     let mut config = example(str::to_owned);
     config.state_dir = folder.path().join("state");
     config.http.listen = taken.local_addr().unwrap();
-    config.uplink.token_file = folder.path().join("gateway.token");
-    std::fs::write(&config.uplink.token_file, "sgw_example\n").unwrap();
     let error = run(config.clone()).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error:#}");
     assert!(!config.state_dir.exists());

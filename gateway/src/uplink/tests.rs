@@ -11,10 +11,11 @@ use sandan_proto::v1::ingest_frame::Frame as Answer;
 use sandan_proto::v1::uplink_server::{Uplink, UplinkServer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 
 use super::*;
+use crate::identity::fixture::{Authority, now};
 use crate::spool::{Options, Outgoing, Writer};
 
 /// What the fake ingest does with the nth session, frame by frame.
@@ -32,7 +33,8 @@ struct FakeIngest {
     seen: watch::Sender<usize>,
 }
 
-struct Service(Arc<FakeIngest>);
+/// And whether it knows who comes.
+struct Service(Arc<FakeIngest>, bool);
 
 #[tonic::async_trait]
 impl Uplink for Service {
@@ -42,8 +44,8 @@ impl Uplink for Service {
         &self,
         request: Request<Streaming<v1::GatewayFrame>>,
     ) -> Result<Response<Self::SessionStream>, tonic::Status> {
-        if request.metadata().get("authorization").unwrap() != "Bearer sgw_good" {
-            return Err(tonic::Status::unauthenticated("unknown_token: this token is of no gateway"));
+        if !self.1 {
+            return Err(tonic::Status::unauthenticated("unknown_certificate: no gateway has this key"));
         }
         let mut inbound = request.into_inner();
         let (answers, stream) = mpsc::channel(64);
@@ -89,15 +91,21 @@ fn ack(lane: &[u8], through: u64) -> Step {
     }))
 }
 
+/// The authority of all that meet in a test.
+static AUTHORITY: std::sync::LazyLock<Authority> = std::sync::LazyLock::new(Authority::new);
+
 async fn serve(script: Script) -> (Arc<FakeIngest>, String) {
+    serve_whom(script, true).await
+}
+
+async fn serve_whom(script: Script, known: bool) -> (Arc<FakeIngest>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap().to_string();
     let fake = Arc::new(FakeIngest { script, frames: Mutex::default(), seen: watch::Sender::new(0) });
-    let service = UplinkServer::new(Service(fake.clone()));
-    tokio::spawn(
-        tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
-    );
-    (fake, url)
+    let service = UplinkServer::new(Service(fake.clone(), known));
+    let incoming = AUTHORITY.incoming(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (fake, address)
 }
 
 fn births() -> Births {
@@ -134,19 +142,19 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn start(dir: &Path, url: String, spool: &Spool, token: &str) -> Running {
-    let file = dir.join("token");
-    std::fs::write(&file, token).unwrap();
+fn start(dir: &Path, ingest: String, spool: &Spool) -> Running {
+    let gateway = GatewayId::new("hanbit/gw-1").unwrap();
+    let identity = AUTHORITY.enrolled(dir, &gateway, &ingest);
     let settings = Settings {
-        url,
-        ca_file: None,
-        gateway: GatewayId::new("hanbit/gw-1").unwrap(),
+        ingest: None,
+        proxy: None,
+        now: now(),
+        gateway,
         boot: BootId::random(),
         config_hash: [3; 32],
     };
     let (sender, status) = watch::channel(Status::default());
     let stop = CancellationToken::new();
-    let identity = Identity::load(&file).unwrap();
     let health: HealthReport = Arc::new(v1::Health::default);
     let task = tokio::spawn(run(settings, identity, spool.clone(), health, sender, stop.clone()));
     Running { status, stop, task }
@@ -177,7 +185,7 @@ async fn a_spool_is_emptied_within_the_credits_and_the_goodbye_is_last() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool, "sgw_good");
+    let running = start(dir.path(), url, &spool);
     empty(&spool).await;
     append(&mut writer, 40..45);
     running.stop.cancel();
@@ -211,7 +219,7 @@ async fn a_broken_session_is_taken_up_behind_the_watermark_byte_for_byte() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool, "sgw_good");
+    let running = start(dir.path(), url, &spool);
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();
@@ -249,7 +257,7 @@ async fn what_the_ingest_asks_for_is_sent_again() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool, "sgw_good");
+    let running = start(dir.path(), url, &spool);
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();
@@ -267,7 +275,7 @@ async fn a_refusal_is_a_sentence_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let (_writer, spool) = spool(dir.path(), 1);
     let (_fake, url) = serve(Box::new(|_, _, _| vec![])).await;
-    let mut running = start(dir.path(), url, &spool, "sgw_bad");
+    let mut running = start(dir.path(), url, &spool);
     let status = running.status.wait_for(|status| status.fault.is_some()).await.unwrap().clone();
     assert_eq!(status.fault.unwrap(), "the ingest refused: unknown_token: this token is of no gateway");
     assert!(!status.connected);
@@ -296,7 +304,7 @@ async fn more_lanes_than_a_hello_may_name_drain_in_turns() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool, "sgw_good");
+    let running = start(dir.path(), url, &spool);
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();

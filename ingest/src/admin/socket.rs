@@ -136,7 +136,10 @@ mod tests {
 
     /// A caller that asks, and takes nothing of an answer that is longer than what is on the way.
     async fn deaf(complex: &Complex) -> (DuplexStream, DuplexStream, Admin) {
+        let clock = crate::time::system_clock();
+        let ca = crate::ca::Authority::open("c", &complex.dir.path().join("ca"), None, None, clock).unwrap();
         let admin = Admin {
+            inviting: crate::admin::Inviting { ca: Arc::new(ca), address: None },
             access: complex.access.clone(),
             control: complex.control.clone(),
             fleet: complex.fleet.clone(),

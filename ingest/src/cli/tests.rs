@@ -17,7 +17,7 @@ fn wrong_arguments_are_told_before_anything_is_opened() {
     let grant = "sandan-ingest consent grant --grantor a --grantee b --asset x --metric y";
     for (line, part) in [
         ("sandan-ingest firm add Han --name-ko a --name-en b".to_owned(), "is no firm id"),
-        ("sandan-ingest gateway add hanbit".to_owned(), "is no gateway id"),
+        ("sandan-ingest gateway invite hanbit".to_owned(), "is no gateway id"),
         ("sandan-ingest member revoke 1".to_owned(), "is not a member id"),
         (format!("{grant} --form raw"), "--until"),
         (format!("{grant} --form bucketed --until 2027-01-01T00:00:00Z"), "--floor"),

@@ -40,11 +40,33 @@ fn two_lines_are_enough_and_paths_start_at_the_file() {
 }
 
 #[test]
-fn a_proxy_lets_http_leave_loopback_and_the_uplink_not() {
+fn only_tls_or_a_proxy_lets_http_leave_loopback_and_the_uplink_always_has_tls() {
     let parse = |rest: &str| Config::parse(Path::new("c"), &format!("complex = \"c\"\ndata_dir = \"d\"\n{rest}"));
     assert!(parse("[http]\nlisten = \"0.0.0.0:80\"\nbehind_proxy = true\n").is_ok());
     assert!(parse("[http]\nlisten = \"0.0.0.0:80\"\n").is_err());
-    assert!(parse("[uplink]\nlisten = \"0.0.0.0:7443\"\n").is_err());
+    assert!(parse("[uplink]\nlisten = \"0.0.0.0:7443\"\n").is_ok());
+}
+
+#[test]
+fn an_invitation_names_an_address_that_a_gateway_can_call() {
+    let parse = |rest: &str| {
+        let text = format!("complex = \"c\"\ndata_dir = \"d\"\n[uplink]\n{rest}");
+        Config::parse(Path::new("c"), &text).map(|config| config.uplink)
+    };
+    let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+    let plain = parse("").unwrap();
+    assert_eq!(plain.public_at(at("10.0.0.5:7443")), Some(("10.0.0.5".into(), 7443)));
+    assert_eq!(plain.public_at(at("0.0.0.0:7443")), None);
+    assert_eq!(plain.public_at(at("127.0.0.1:0")), None, "the port is known to the running service alone");
+    assert!(plain.names(at("10.0.0.5:7443")).contains(&"10.0.0.5".to_owned()));
+    let named = parse("names = [\"sandan.example\", \"::1\"]\n").unwrap();
+    assert_eq!(named.public_at(at("0.0.0.0:7443")), Some(("sandan.example".into(), 7443)));
+    let public = parse("public_address = \"edge.example:443\"\n").unwrap();
+    assert_eq!(public.public_at(at("0.0.0.0:7443")), Some(("edge.example".into(), 443)));
+    assert!(public.names(at("0.0.0.0:7443")).contains(&"edge.example".to_owned()));
+    for wrong in ["names = []", "names = [1]", "names = [\"a b\"]", "public_address = \"edge.example\""] {
+        assert_eq!(parse(wrong).unwrap_err().list.len(), 1, "{wrong}");
+    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use sandan_proto::id::FirmId;
+use sandan_proto::invitation::Invitation;
 use sandan_proto::v1::{self, gateway_frame, ingest_frame, uplink_client::UplinkClient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::admin::{Answer, Command, Grant};
 use crate::audit::{Chain, Verifier};
+use crate::ca::fixture::Device;
 use crate::consent::{EventWindow, SharedForm, Status};
 use crate::fixture::{BOOTED_US, Plant, pressure};
 use crate::store::control::Firm;
@@ -41,8 +45,10 @@ async fn happy_path(door: &mut Door) {
 
     let gateway = "hanbit/press-hall".parse().unwrap();
     let id = || Clone::clone(&gateway);
-    let token = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
-    assert!(matches!(&token, Answer::Line(token) if token.starts_with("sgw_") && token.len() == 68));
+    let invite = |replace| Command::GatewayInvite { id: id(), life_us: 60 * 60 * SECOND_US, replace };
+    let first = door.execute(invite(false)).await.unwrap();
+    let Answer::Invited(invited) = &first else { panic!("{first:?}") };
+    assert_eq!(Invitation::parse(&invited.invitation).unwrap().gateway, gateway);
     let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
     assert_eq!(gateways[0].entry.id, gateway);
     let nothing = door.execute(Command::GatewayRelease { id: id() }).await.unwrap_err();
@@ -50,13 +56,19 @@ async fn happy_path(door: &mut Door) {
     assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
     let twice = door.execute(Command::GatewayRevoke { id: id() }).await.unwrap_err();
     assert_eq!(twice.message, "gateway `hanbit/press-hall` is revoked already");
-    // A box that lost its token comes back under its name.
-    let again = door.execute(Command::GatewayAdd { id: id() }).await.unwrap();
-    assert!(again != token && matches!(again, Answer::Line(token) if token.starts_with("sgw_")));
-    let twice = door.execute(Command::GatewayAdd { id: id() }).await.unwrap_err();
-    assert!(twice.hint.starts_with("to give it a new token, revoke it and add it again;"), "{twice}");
-    assert!(twice.hint.contains("`gateway release`"), "{twice}");
-    assert_eq!(door.execute(Command::GatewayRevoke { id: id() }).await.unwrap(), Answer::Done);
+    // A box that was lost is replaced under its name.
+    let again = door.execute(invite(false)).await.unwrap_err();
+    assert!(again.hint.starts_with("--replace invites a new box"), "{again}");
+    assert!(door.execute(invite(true)).await.unwrap() != first);
+    let Answer::Authorities(made) = door.execute(Command::CaRotate).await.unwrap() else { panic!() };
+    assert_eq!((made.len(), made[0].number), (1, 2));
+    let kept = door.execute(Command::CaRetire { number: 1, force: false }).await.unwrap_err();
+    assert!(kept.message.starts_with("an invitation names it until "), "{kept}");
+    let newest = door.execute(Command::CaRetire { number: 2, force: true }).await.unwrap_err();
+    assert_eq!(newest.message, "there is no older certificate authority 2 that could be retired");
+    assert_eq!(door.execute(Command::CaRetire { number: 1, force: true }).await.unwrap(), Answer::Done);
+    let Answer::Authorities(left) = door.execute(Command::CaList).await.unwrap() else { panic!() };
+    assert_eq!(left, made);
 
     let token = door.execute(Command::MemberAdd { firm: firm("saesol"), name: "김하늘".into() }).await.unwrap();
     assert!(matches!(token, Answer::Line(token) if token.starts_with("smb_")));
@@ -129,8 +141,8 @@ async fn every_command_works_without_a_service() {
 #[tokio::test]
 async fn a_link_that_no_browser_could_call_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
-    let parts = Parts::open(data_dir::open(&config(dir.path())).await.unwrap().unwrap()).await.unwrap();
-    let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }));
+    let parts = Parts::open(&config(dir.path()), data_dir::open(&config(dir.path())).await.unwrap().unwrap()).await.unwrap();
+    let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }), None);
     let refused = admin.execute(Command::OperatorLink).await.unwrap_err();
     assert!(refused.hint.contains("`public_url`"), "{refused}");
 }
@@ -139,9 +151,9 @@ async fn a_link_that_no_browser_could_call_is_not_made() {
 async fn every_command_works_through_the_socket_of_a_running_service() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let parts = Parts::open(data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(&config, data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     let running = Running { sessions: Arc::default(), console_url: Some("http://127.0.0.1:1".into()) };
-    let admin = Arc::new(parts.admin(Arc::default(), Some(running)));
+    let admin = Arc::new(parts.admin(Arc::default(), Some(running), config.uplink.public_at(config.uplink.address)));
     let path = config.data_dir.join(socket::NAME);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(socket::serve(socket::bind(&path).unwrap(), admin, stop.clone()));
@@ -182,16 +194,17 @@ async fn looking_before_the_first_start_makes_nothing() {
 async fn after_a_start_the_console_knows_what_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let parts = Parts::open(data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(&config, data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
-    let admin = parts.admin(Arc::default(), None);
+    let admin = parts.admin(Arc::default(), None, config.uplink.public_at(config.uplink.address));
     admin.execute(add("hanbit")).await.unwrap();
-    admin.execute(Command::GatewayAdd { id: plant.gateway.clone() }).await.unwrap();
+    let invite = Command::GatewayInvite { id: plant.gateway.clone(), life_us: 60 * SECOND_US, replace: false };
+    admin.execute(invite).await.unwrap();
     plant.connect(&parts.stores.readings).await;
     plant.deliver(&parts.stores.readings, &[pressure(SECOND_US, 1.0)]).await;
     plant.deliver(&parts.stores.readings, &[pressure(0, 1.0)]).await;
     drop((admin, parts));
-    let parts = Parts::open(data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
+    let parts = Parts::open(&config, data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     parts.recall().await.unwrap();
     assert_eq!(parts.fleet.views().0[0].newest_us, Some(BOOTED_US + SECOND_US));
 }
@@ -214,12 +227,10 @@ struct Wire {
 }
 
 impl Wire {
-    async fn open(uplink: SocketAddr, token: &str) -> Self {
-        let mut client = UplinkClient::connect(format!("http://{uplink}")).await.unwrap();
+    async fn open(uplink: SocketAddr, device: &Device) -> Self {
+        let mut client = UplinkClient::new(device.channel(uplink).await);
         let (frames, queue) = mpsc::channel(16);
-        let mut request = tonic::Request::new(ReceiverStream::new(queue));
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let answers = client.session(request).await.unwrap().into_inner();
+        let answers = client.session(ReceiverStream::new(queue)).await.unwrap().into_inner();
         Self { frames, answers }
     }
     async fn send(&self, frame: gateway_frame::Frame) {
@@ -256,11 +267,15 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     };
     door.execute(add("hanbit")).await.unwrap();
     let gateway = "hanbit/press-hall".parse().unwrap();
-    let token = said(&mut door, Command::GatewayAdd { id: Clone::clone(&gateway) }).await;
+    let invite = Command::GatewayInvite { id: Clone::clone(&gateway), life_us: 60 * SECOND_US, replace: false };
+    let Answer::Invited(invited) = door.execute(invite).await.unwrap() else { panic!() };
+    let authority = CertificateDer::from_pem_file(config.data_dir.join("ca/1.pem")).unwrap();
+    let mut device = Device::new(vec![authority]);
+    device.enroll(uplink, &invited.invitation).await.unwrap();
     let member = said(&mut door, Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into() }).await;
 
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
-    let mut wire = Wire::open(uplink, &token).await;
+    let mut wire = Wire::open(uplink, &device).await;
     let hello = v1::Hello {
         gateway: plant.gateway.to_string(),
         boot_id: plant.boot.to_vec(),
@@ -316,7 +331,7 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     assert!(refused.message.ends_with("was not refused since the service started"), "{refused}");
     let unknown = Command::GatewayRelease { id: "hanbit/none".parse().unwrap() };
     assert_eq!(door.execute(unknown).await.unwrap_err().message, "there is no gateway `hanbit/none`");
-    let mut copy = Wire::open(uplink, &token).await;
+    let mut copy = Wire::open(uplink, &device).await;
     copy.send(gateway_frame::Frame::Hello(hello.clone())).await;
     let told = copy.answers.message().await.unwrap_err();
     assert!(told.message().starts_with("fenced: "), "{told}");
@@ -329,12 +344,12 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     let chain = Chain::Firm(firm("hanbit"));
     let Answer::Audit(log) = door.execute(Command::AuditPage { chain, after: 0 }).await.unwrap() else { panic!() };
     assert_eq!(log.iter().filter(|it| it.kind == crate::audit::Kind::GatewayReleased).count(), 1);
-    let mut copy = Wire::open(uplink, &token).await;
+    let mut copy = Wire::open(uplink, &device).await;
     copy.send(gateway_frame::Frame::Hello(hello)).await;
     assert!(matches!(copy.answer().await, Some(ingest_frame::Frame::Welcome(_))));
     let mut wire = copy;
 
-    // A gateway whose token is revoked is told to go, and is gone from the page.
+    // A gateway that is revoked is told to go, and is gone from the page.
     door.execute(Command::GatewayRevoke { id: gateway }).await.unwrap();
     let goodbye = wire.answer().await;
     assert!(

@@ -19,18 +19,41 @@ mod records;
 
 const SECOND: i64 = 1_000_000;
 
-/// A token is the gateway's name behind `sgw_`, until all are revoked.
+/// A certificate's key is its gateway's name, until all are revoked.
 #[derive(Default)]
-struct Tokens {
+struct Certificates {
     revoked: AtomicBool,
+    refused: Mutex<Vec<Denied>>,
 }
 
 #[async_trait]
-impl GatewayAuth for Tokens {
-    async fn gateway(&self, bearer: &str) -> Result<Option<GatewayId>, StoreError> {
-        let known = bearer.strip_prefix("sgw_").and_then(|name| GatewayId::new(name).ok());
-        Ok(known.filter(|_| !self.revoked.load(Ordering::SeqCst)))
+impl GatewayAuth for Certificates {
+    async fn admit(&self, leaf: Option<&Leaf>) -> Result<Result<GatewayId, Denied>, StoreError> {
+        let Some(leaf) = leaf else { return Ok(Err(Denied::NoCertificate)) };
+        let known = std::str::from_utf8(&leaf.key_der).ok().and_then(|name| GatewayId::new(name).ok());
+        let Some(id) = known else { return Ok(Err(Denied::Unknown)) };
+        Ok(if self.revoked.load(Ordering::SeqCst) { Err(Denied::Revoked(id)) } else { Ok(id) })
     }
+    async fn in_force(&self) -> Result<HashMap<GatewayId, KeyHash>, StoreError> {
+        if self.revoked.load(Ordering::SeqCst) {
+            return Ok(HashMap::new());
+        }
+        let names = ["hanbit/press-hall", "daeil/line-1"];
+        Ok(names.map(|name| (GatewayId::new(name).unwrap(), KeyHash::of(name.as_bytes()))).into())
+    }
+    async fn refused(&self, denied: &Denied) {
+        self.refused.lock().unwrap().push(denied.clone());
+    }
+}
+
+/// What TLS does on the way: the certificate that was shown stands beside the request.
+async fn shown(mut request: axum::extract::Request) -> axum::extract::Request {
+    if let Some(name) = request.headers().get("x-certificate") {
+        let key_der = name.as_bytes().to_vec();
+        let leaf = Leaf { key: KeyHash::of(&key_der), key_der, not_after_us: i64::MAX };
+        request.extensions_mut().insert(Standing::of(Some(leaf)));
+    }
+    request
 }
 
 /// Writes down what the fleet is told.
@@ -73,7 +96,7 @@ struct Rig {
     store: Arc<SqliteReadings>,
     fleet: Arc<Recorder>,
     sessions: Arc<Sessions>,
-    tokens: Arc<Tokens>,
+    certificates: Arc<Certificates>,
     service: Service,
     shutdown: CancellationToken,
     address: SocketAddr,
@@ -98,35 +121,37 @@ impl Rig {
             shutdown: shutdown.clone(),
         };
         change(&mut settings);
-        let tokens = Arc::new(Tokens::default());
+        let certificates = Arc::new(Certificates::default());
         let service = Service {
             store: store.clone(),
-            auth: tokens.clone(),
+            auth: certificates.clone(),
             fleet: fleet.clone(),
             sessions: sessions.clone(),
+            guard: Arc::default(),
             settings,
         };
-        let routes = routes(service.clone());
+        let shown = axum::middleware::map_request(shown);
+        let routes = Routes::from(routes(service.clone()).into_axum_router().layer(shown));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(server().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { store, fleet, sessions, tokens, service, shutdown, address, dir }
+        Self { store, fleet, sessions, certificates, service, shutdown, address, dir }
     }
 
-    async fn dial(&self, token: &str) -> Result<Wire, Status> {
+    async fn dial(&self, certificate: &str) -> Result<Wire, Status> {
         let mut client = UplinkClient::connect(format!("http://{}", self.address)).await.unwrap();
-        self.dial_over(&mut client, token).await
+        self.dial_over(&mut client, certificate).await
     }
 
     async fn dial_over(
         &self,
         client: &mut UplinkClient<tonic::transport::Channel>,
-        token: &str,
+        certificate: &str,
     ) -> Result<Wire, Status> {
         let (frames, queue) = mpsc::channel(256);
         let mut request = Request::new(ReceiverStream::new(queue));
-        if !token.is_empty() {
-            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        if !certificate.is_empty() {
+            request.metadata_mut().insert("x-certificate", certificate.parse().unwrap());
         }
         let answers = client.session(request).await?.into_inner();
         Ok(Wire { frames, answers })
@@ -134,7 +159,7 @@ impl Rig {
 
     /// Says Hello for a plant.
     async fn hello(&self, plant: &Plant) -> Wire {
-        let wire = self.dial(&format!("sgw_{}", plant.gateway)).await.unwrap();
+        let wire = self.dial(plant.gateway.as_str()).await.unwrap();
         wire.send(gateway_frame::Frame::Hello(hello(plant))).await;
         wire
     }
@@ -252,13 +277,31 @@ async fn a_record_is_stored_and_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_session_without_a_known_token_is_refused() {
+async fn a_session_without_a_known_certificate_is_refused() {
     let rig = Rig::start().await;
-    for token in ["", "sgw_", "smb_hanbit/press-hall"] {
-        let status = rig.dial(token).await.err().unwrap();
+    for (certificate, code) in [("", "no_certificate: "), ("Hanbit", "unknown_certificate: ")] {
+        let status = rig.dial(certificate).await.err().unwrap();
         assert_eq!(status.code(), Code::Unauthenticated);
-        assert_eq!(status.message(), "unauthenticated: no gateway has this token");
+        assert!(status.message().starts_with(code), "{status}");
     }
+    assert_eq!(*rig.certificates.refused.lock().unwrap(), [Denied::NoCertificate, Denied::Unknown]);
+}
+
+/// As another process revokes it, or as a certificate ends that was not renewed.
+#[tokio::test]
+async fn a_session_whose_key_is_not_in_force_any_more_ends_within_a_second() {
+    let rig = Rig::start().await;
+    tokio::spawn(rig.service.guard.clone().run(rig.certificates.clone(), rig.sessions.clone()));
+    let plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.hello(&plant).await;
+    wire.welcome().await;
+    let began = std::time::Instant::now();
+    rig.certificates.revoked.store(true, Ordering::SeqCst);
+    let Ok(Some(ingest_frame::Frame::Goodbye(goodbye))) = wire.answer().await else { panic!("no goodbye") };
+    assert_eq!(goodbye.reason(), goodbye::Reason::Revoked);
+    assert!(began.elapsed() < Duration::from_secs(1), "after {:?}", began.elapsed());
+    let status = rig.dial("hanbit/press-hall").await.err().unwrap();
+    assert_eq!(status.code(), Code::PermissionDenied);
 }
 
 #[tokio::test]
@@ -268,14 +311,20 @@ async fn a_hello_that_is_not_in_order_is_refused_by_name() {
     let refused = async |change: fn(&mut v1::Hello)| {
         let mut hello = hello(&plant);
         change(&mut hello);
-        let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+        let wire = rig.dial("hanbit/press-hall").await.unwrap();
         wire.send(gateway_frame::Frame::Hello(hello)).await;
         let status = wire.refused().await;
         (status.code(), status.message().to_owned())
     };
     let (code, message) = refused(|hello| hello.gateway = "hanbit/other".into()).await;
     assert_eq!(code, Code::PermissionDenied);
-    assert_eq!(message, "wrong_gateway: the token belongs to hanbit/press-hall, not to the gateway that said Hello");
+    assert_eq!(
+        message,
+        "wrong_gateway: the certificate belongs to hanbit/press-hall, not to the gateway that said Hello"
+    );
+    let named = GatewayId::new("hanbit/other").ok();
+    let denied = Denied::WrongGateway { own: plant.gateway.clone(), named };
+    assert_eq!(*rig.certificates.refused.lock().unwrap(), [denied]);
     let (code, message) = refused(|hello| hello.protocol_version = 2).await;
     assert_eq!(code, Code::FailedPrecondition);
     assert_eq!(message, "protocol_version: the gateway speaks version 2, this ingest 1");
@@ -289,7 +338,7 @@ async fn a_hello_that_is_not_in_order_is_refused_by_name() {
         let (code, message) = refused(change).await;
         assert_eq!((code, message.as_str()), (Code::InvalidArgument, "protocol: an epoch that was never given"));
     }
-    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    let wire = rig.dial("hanbit/press-hall").await.unwrap();
     wire.send(clock(&plant, 0)).await;
     assert_eq!(wire.refused().await.message(), "protocol: the first frame is not a Hello");
     assert!(rig.fleet.events().is_empty());
@@ -298,7 +347,7 @@ async fn a_hello_that_is_not_in_order_is_refused_by_name() {
 #[tokio::test]
 async fn a_hello_that_does_not_come_ends_the_stream() {
     let rig = Rig::with(|settings| settings.hello_deadline = Duration::from_millis(1)).await;
-    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    let wire = rig.dial("hanbit/press-hall").await.unwrap();
     let status = wire.refused().await;
     assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "protocol: no Hello came in time"));
 }
@@ -399,23 +448,25 @@ async fn a_session_can_be_ended_and_all_end_at_shutdown() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_revoked_before_the_hello_opens_no_session() {
+async fn a_gateway_that_is_revoked_before_the_hello_opens_no_session() {
     let rig = Rig::start().await;
     let plant = Plant::new("hanbit/press-hall", "press-1");
-    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    let wire = rig.dial("hanbit/press-hall").await.unwrap();
     // As a revocation does it: there is no session yet that it could end.
-    rig.tokens.revoked.store(true, Ordering::SeqCst);
+    rig.certificates.revoked.store(true, Ordering::SeqCst);
     assert!(!rig.sessions.end(&plant.gateway, goodbye::Reason::Revoked));
     wire.send(gateway_frame::Frame::Hello(hello(&plant))).await;
     let status = wire.refused().await;
-    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, UNAUTHENTICATED));
-    rig.fleet.wait_for("closed hanbit/press-hall the ingest ended the session: the gateway's token was revoked").await;
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.message().starts_with("revoked: hanbit/press-hall was revoked"), "{status}");
+    let closed = "closed hanbit/press-hall the ingest ended the session: the gateway's certificate is not in force";
+    rig.fleet.wait_for(closed).await;
 }
 
 #[tokio::test]
 async fn the_end_waits_for_neither_a_hello_nor_a_reader() {
     let rig = Rig::start().await;
-    let wire = rig.dial("sgw_hanbit/press-hall").await.unwrap();
+    let wire = rig.dial("hanbit/press-hall").await.unwrap();
     rig.shutdown.cancel();
     let status = wire.refused().await;
     assert_eq!(
@@ -428,13 +479,4 @@ async fn the_end_waits_for_neither_a_hello_nor_a_reader() {
     let frame = || ingest_frame::Frame::Ack(v1::Ack::default());
     assert!(session.send(frame()).await.is_ok(), "there is room for it");
     assert!(matches!(session.send(frame()).await, Err(stream::End::Gone(Closed::Ended("shutting down")))));
-}
-
-#[tokio::test]
-async fn enrolment_says_what_to_do_instead() {
-    let rig = Rig::start().await;
-    let mut client = v1::enrollment_client::EnrollmentClient::connect(format!("http://{}", rig.address)).await.unwrap();
-    let status = client.enroll(v1::EnrollRequest::default()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.message().starts_with("enrollment: this ingest gives out tokens"), "{status}");
 }

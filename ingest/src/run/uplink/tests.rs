@@ -7,9 +7,11 @@ use tonic::service::Routes;
 use super::*;
 
 async fn serving(ending: Ending) -> (Uplink, TcpStream) {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, gate) = crate::ca::fixture::gate(dir.path());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let uplink = start(listener, None, Routes::default(), ending).unwrap();
+    let uplink = start(listener, gate, Routes::default(), ending);
     (uplink, TcpStream::connect(address).await.unwrap())
 }
 
@@ -20,7 +22,7 @@ async fn ended(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_word_or_a_token_is_closed() {
+async fn a_connection_without_a_word_or_tls_is_closed() {
     for said in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
         let introduction = Duration::from_millis(1);
         let (_uplink, mut stream) = serving(Ending { introduction, ..Default::default() }).await;

@@ -286,7 +286,7 @@ async fn beyond_its_credits_a_gateway_is_not_read() {
     let rig = Rig::start().await;
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     let mut client = UplinkClient::connect(format!("http://{}", rig.address)).await.unwrap();
-    let mut wire = rig.dial_over(&mut client, "sgw_hanbit/press-hall").await.unwrap();
+    let mut wire = rig.dial_over(&mut client, "hanbit/press-hall").await.unwrap();
     wire.send(gateway_frame::Frame::Hello(hello(&plant))).await;
     plant.epoch = wire.welcome().await.epoch;
     wire.send(gateway_frame::Frame::Births(plant.births.to_wire())).await;
@@ -305,7 +305,7 @@ async fn beyond_its_credits_a_gateway_is_not_read() {
     wire.send(gateway_frame::Frame::Health(health)).await;
     // Another stream of the same connection is answered, so that all of this has arrived.
     for _ in 0..3 {
-        let other = rig.dial_over(&mut client, "sgw_hanbit/press-hall").await.unwrap();
+        let other = rig.dial_over(&mut client, "hanbit/press-hall").await.unwrap();
         other.send(clock(&plant, 0)).await;
         assert_eq!(other.refused().await.message(), "protocol: the first frame is not a Hello");
     }

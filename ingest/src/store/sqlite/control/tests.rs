@@ -1,7 +1,7 @@
 use super::*;
 use crate::auth::{Secret, TokenKind};
 use crate::consent::{AccessWindow, EventWindow, RECORD_VERSION, SharedForm, Terms};
-use crate::id::{ConsentId, MemberId};
+use crate::id::{ConsentId, MemberId, OperatorId};
 
 pub(super) fn firm(id: &str) -> FirmId {
     FirmId::new(id).unwrap()
@@ -40,16 +40,93 @@ pub(super) fn grant(id: ConsentId) -> Change {
 #[tokio::test]
 async fn a_token_finds_its_principal_until_it_is_revoked() {
     let (_dir, control) = with_firms().await;
-    let id = GatewayId::new("hanbit/gw").unwrap();
-    let token = Secret::mint(TokenKind::Gateway).unwrap().hash();
-    control.apply(Change::AddGateway { id: id.clone(), token: token.clone() }, by()).await.unwrap();
+    let id = OperatorId::random();
+    let token = Secret::mint(TokenKind::Operator).unwrap().hash();
+    let add = Change::AddOperator { id, name: "관제실".into(), token: token.clone() };
+    control.apply(add, by()).await.unwrap();
     let (stored, principal) = control.principal(&token).await.unwrap().unwrap();
     assert!(stored.matches(&token));
-    assert_eq!(principal, Principal::Gateway(id.clone()));
-    control.apply(Change::RevokeGateway(id.clone()), by()).await.unwrap();
+    assert_eq!(principal, Principal::Operator(id));
+    control.apply(Change::RevokeOperator(id), by()).await.unwrap();
     assert!(control.principal(&token).await.unwrap().is_none());
-    let again = control.apply(Change::RevokeGateway(id), by()).await.unwrap_err();
-    assert_eq!(again.to_string(), "gateway `hanbit/gw` is revoked already");
+    let again = control.apply(Change::RevokeOperator(id), by()).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("operator `{id}` is revoked already"));
+}
+
+fn gateway_id() -> GatewayId {
+    GatewayId::new("hanbit/gw").unwrap()
+}
+
+fn invite(token: &TokenHash, added: bool, replace: bool) -> Change {
+    Change::InviteGateway { id: gateway_id(), token: token.clone(), expires_us: 5_000, added, replace }
+}
+
+fn certified(key: &str) -> Certified {
+    Certified {
+        id: gateway_id(),
+        key: KeyHash::of(key.as_bytes()),
+        serial: "4a".into(),
+        certificate: vec![1, 2],
+        not_after_us: 90_000,
+        issuer: [7; 32],
+    }
+}
+
+/// A key is a gateway's from its enrolment until the next one or its revocation, and never again.
+#[tokio::test]
+async fn an_invitation_opens_one_enrolment_and_a_replaced_key_is_dead() {
+    let (_dir, control) = with_firms().await;
+    let apply = async |change| control.apply(change, by()).await;
+    let tokens = ["a", "b", "c"].map(TokenHash::of);
+    apply(invite(&tokens[0], true, false)).await.unwrap();
+    apply(invite(&tokens[1], false, false)).await.unwrap();
+    let enrol = |token: &TokenHash, key| Change::EnrolGateway {
+        token: token.clone(),
+        certified: certified(key),
+        replaced: false,
+    };
+    // A newer invitation ends the older one.
+    assert!(matches!(apply(enrol(&tokens[0], "k1")).await, Err(ControlError::Spent)));
+    apply(enrol(&tokens[1], "k1")).await.unwrap();
+    assert!(matches!(apply(enrol(&tokens[1], "k2")).await, Err(ControlError::Spent)));
+    let invitation = control.invitation(&tokens[1]).await.unwrap().unwrap();
+    assert_eq!((invitation.used, invitation.released), (Some(certified("k1")), false));
+    let key = certified("k1").key;
+    assert_eq!(control.keys_in_force(89_999).await.unwrap(), [(gateway_id(), key)].into());
+    assert!(control.keys_in_force(90_000).await.unwrap().is_empty());
+
+    apply(Change::RevokeGateway(gateway_id())).await.unwrap();
+    assert!(control.keys_in_force(0).await.unwrap().is_empty());
+    assert!(matches!(apply(Change::RenewGateway(certified("k1"))).await, Err(ControlError::Revoked { .. })));
+    apply(invite(&tokens[2], false, true)).await.unwrap();
+    assert!(control.holder(&key).await.unwrap().unwrap().revoked_us.is_some(), "an invitation alone lets nobody in");
+    apply(enrol(&tokens[2], "k3")).await.unwrap();
+    assert!(!control.holder(&key).await.unwrap().unwrap().current);
+    assert_eq!(control.keys_in_force(0).await.unwrap(), [(gateway_id(), certified("k3").key)].into());
+    apply(Change::RenewGateway(Certified { not_after_us: 180_000, ..certified("k3") })).await.unwrap();
+    assert_eq!(control.gateways().await.unwrap()[0].not_after_us, Some(180_000));
+}
+
+/// An installation of layout 1 keeps what it has; its gateways are invited anew.
+#[tokio::test]
+async fn layout_1_becomes_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("layout_1.sql")).unwrap();
+    drop(old);
+    let control = SqliteControl::open(&path).unwrap();
+    let gateways = control.gateways().await.unwrap();
+    let known: Vec<_> =
+        gateways.iter().map(|it| (it.id.as_str(), it.added_us, it.revoked_us, it.enrolled_us)).collect();
+    assert_eq!(known, [("hanbit/gw", 10, None, None), ("hanbit/old", 11, Some(12), None)]);
+    control.apply(invite(&TokenHash::of("a"), false, false), by()).await.unwrap();
+    let (new, dump) =
+        (SqliteControl::open(&dir.path().join("new.db")).unwrap(), "SELECT name FROM sqlite_schema ORDER BY name");
+    let names = async |control: &SqliteControl| {
+        control.read(move |tx| rows(tx, dump, [], |row| Ok(row.get::<_, String>(0)?))).await.unwrap()
+    };
+    assert_eq!(names(&control).await, names(&new).await);
 }
 
 #[tokio::test]
