@@ -187,7 +187,11 @@ impl Enrollment {
         Ok(self.parts.control.apply(Change::ReleaseEnrolled { token, id }, stamp).await?)
     }
 
-    async fn certify_again(&self, leaf: Option<&Leaf>, request: &v1::RenewRequest) -> Result<v1::RenewResponse, Refusal> {
+    async fn certify_again(
+        &self,
+        leaf: Option<&Leaf>,
+        request: &v1::RenewRequest,
+    ) -> Result<v1::RenewResponse, Refusal> {
         let leaf = leaf.ok_or(Refusal::Denied(Denied::NoCertificate))?;
         let now_us = (self.parts.now)();
         let holder = self.parts.control.holder(&leaf.key).await?.ok_or(Refusal::Denied(Denied::Unknown))?;

@@ -16,7 +16,10 @@ fn the_identity_is_closed_to_others_and_never_shown() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&identity.dir), mode(&store::path(&identity.dir))), (0o700, 0o600));
     let credentials = identity.credentials().unwrap();
-    assert_eq!((format!("{credentials:?}"), credentials.ingest.as_str()), ("Credentials(…)".into(), "ingest.example:443"));
+    assert_eq!(
+        (format!("{credentials:?}"), credentials.ingest.as_str()),
+        ("Credentials(…)".into(), "ingest.example:443")
+    );
     assert!(credentials.client_config(now()).is_ok());
     let other = Identity::new(dir.path(), GatewayId::new("hanbit/gw-2").unwrap()).credentials().unwrap_err();
     assert_eq!(other.to_string(), "this box is enrolled as hanbit/gw-1, and configured as hanbit/gw-2");

@@ -145,14 +145,8 @@ struct Running {
 fn start(dir: &Path, ingest: String, spool: &Spool) -> Running {
     let gateway = GatewayId::new("hanbit/gw-1").unwrap();
     let identity = AUTHORITY.enrolled(dir, &gateway, &ingest);
-    let settings = Settings {
-        ingest: None,
-        proxy: None,
-        now: now(),
-        gateway,
-        boot: BootId::random(),
-        config_hash: [3; 32],
-    };
+    let settings =
+        Settings { ingest: None, proxy: None, now: now(), gateway, boot: BootId::random(), config_hash: [3; 32] };
     let (sender, status) = watch::channel(Status::default());
     let stop = CancellationToken::new();
     let health: HealthReport = Arc::new(v1::Health::default);
@@ -277,7 +271,7 @@ async fn a_refusal_is_a_sentence_and_is_tried_again() {
     let (_fake, url) = serve(Box::new(|_, _, _| vec![])).await;
     let mut running = start(dir.path(), url, &spool);
     let status = running.status.wait_for(|status| status.fault.is_some()).await.unwrap().clone();
-    assert_eq!(status.fault.unwrap(), "the ingest refused: unknown_token: this token is of no gateway");
+    assert_eq!(status.fault.unwrap(), "the ingest refused: unknown_certificate: no gateway has this key");
     assert!(!status.connected);
     running.stop.cancel();
     running.task.await.unwrap();

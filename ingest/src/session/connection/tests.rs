@@ -41,13 +41,13 @@ async fn refused(connection: &mut Connection) -> bool {
 
 #[tokio::test]
 async fn one_that_shows_no_token_ends() {
-    let (_client, mut server) = pair(Ending { introduction: Duration::ZERO, ..Default::default() }).await;
+    let (_client, mut server) = pair(Ending { introduction: Duration::from_secs(1), ..Default::default() }).await;
     assert!(refused(&mut server).await);
 }
 
 #[tokio::test]
 async fn one_that_has_shown_a_token_stays_until_it_is_cut() {
-    let ending = Ending { introduction: Duration::ZERO, ..Default::default() };
+    let ending = Ending { introduction: Duration::from_secs(1), ..Default::default() };
     let (mut client, mut server) = pair(ending.clone()).await;
     server.connect_info().becomes_known();
     ending.stop.cancel();
