@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 /// Set to write the expected messages anew.
 const UPDATE: &str = "SANDAN_UPDATE_EXPECTED";
 /// The cases whose text is good, and what they name is not: their plan is printed as well.
-const PLANNED: [&str; 5] =
-    ["state-dir-below-a-file.toml", "state-dir-file.toml", "token-missing.toml", "token-open.toml", "token-other.toml"];
+const PLANNED: [&str; 4] =
+    ["proxy-password-missing.toml", "proxy-password-open.toml", "state-dir-below-a-file.toml", "state-dir-file.toml"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -25,10 +25,10 @@ fn copy(folder: &Path) -> tempfile::TempDir {
             fs::copy(&from, copy.path().join(from.file_name().unwrap())).unwrap();
         }
     }
-    for (name, mode) in [("gateway.token", 0o600), ("open.token", 0o644), ("other.token", 0o600)] {
+    for (name, mode) in [("closed.password", 0o600), ("open.password", 0o644)] {
         let path = copy.path().join(name);
         if !path.exists() {
-            fs::write(&path, "sgw_example\n").unwrap();
+            fs::write(&path, "hunter2\n").unwrap();
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }

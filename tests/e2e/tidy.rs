@@ -129,7 +129,7 @@ fn gateway_modules_use_only_what_the_table_lets_them() {
         "gateway",
         &[
             ("main", &[]),
-            ("cli", &["clock", "config", "driver", "health", "pipeline", "tag"]),
+            ("cli", &["clock", "config", "driver", "health", "identity", "pipeline", "tag", "uplink"]),
             ("pipeline", &["clock", "config", "driver", "health", "http", "identity", "spool", "tag", "uplink"]),
             // The path. A driver never sees the spool, and the spool sees opaque bytes.
             ("driver", &["clock", "config", "health"]),
@@ -137,8 +137,7 @@ fn gateway_modules_use_only_what_the_table_lets_them() {
             ("spool", &[]),
             ("uplink", &["clock", "identity", "spool"]),
             // Beside it.
-            // What a token looks like is told once, where it is used.
-            ("config", &["identity"]),
+            ("config", &[]),
             ("clock", &[]),
             ("identity", &[]),
             ("health", &["clock", "config"]),
@@ -157,12 +156,26 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             (
                 "run",
                 &[
-                    "access", "admin", "api", "auth", "config", "console", "fleet", "metrics", "session", "store",
-                    "time", "witness",
+                    "access",
+                    "admin",
+                    "api",
+                    "audit",
+                    "auth",
+                    "ca",
+                    "config",
+                    "console",
+                    "enrollment",
+                    "fleet",
+                    "metrics",
+                    "session",
+                    "store",
+                    "time",
+                    "witness",
                 ],
             ),
             // The path. Who answers questions never sees the store: `access` is the only door.
-            ("session", &["auth", "fleet", "id", "metrics", "store", "time"]),
+            ("session", &["auth", "ca", "fleet", "id", "metrics", "store", "time"]),
+            ("enrollment", &["audit", "auth", "ca", "fleet", "session", "store", "time"]),
             ("store", &["audit", "auth", "consent", "fleet", "id", "time"]),
             ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "store", "time"]),
             ("api", &["access", "auth", "consent", "metrics", "time"]),
@@ -172,8 +185,12 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("audit", &[]),
             ("fleet", &["time"]),
             // Beside the path.
-            ("admin", &["access", "audit", "auth", "consent", "fleet", "id", "session", "store", "time", "witness"]),
+            (
+                "admin",
+                &["access", "audit", "auth", "ca", "consent", "fleet", "id", "session", "store", "time", "witness"],
+            ),
             ("witness", &["audit", "metrics", "store"]),
+            ("ca", &["auth", "config", "time"]),
             ("auth", &["id", "store", "time"]),
             ("config", &["time"]),
             ("id", &[]),
@@ -250,7 +267,6 @@ fn every_example_configuration_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join(&name);
         std::fs::copy(&path, &copy).unwrap();
-        sandan_tests::harness::write_secret(&dir.path().join("gateway.token"), "sgw_example").unwrap();
         let copy = copy.to_string_lossy();
         let ended = match name.split(['.', '-']).next() {
             Some("gateway") => programs().run("sandan-gateway", &["check", &copy]),

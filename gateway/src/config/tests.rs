@@ -5,13 +5,9 @@ use sandan_proto::reading::ValueType;
 
 use super::*;
 
-/// The example with a token in place; what is refused is the business of the case folder.
+/// The example; what is refused is the business of the case folder.
 pub(crate) fn example(change: impl Fn(&str) -> String) -> Config {
-    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("gateway.token");
-    std::fs::write(&token, "sgw_example\n").unwrap();
-    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
     let text = change(include_str!("../../../configs/gateway.toml"));
     Config::parse(&folder.path().join("gateway.toml"), &text).unwrap_or_else(|faults| panic!("{faults}"))
 }
@@ -20,7 +16,7 @@ pub(crate) fn example(change: impl Fn(&str) -> String) -> Config {
 fn the_example_says_what_its_comments_say() {
     let config = example(str::to_owned);
     assert_eq!(config.gateway.as_str(), "hanbit-mould/press-hall");
-    assert_eq!(config.uplink.url, "http://127.0.0.1:7443");
+    assert_eq!(config.uplink, Uplink::default(), "all is as the invitation says");
     assert_eq!(config.spool, Spool { max_bytes: 1 << 30, sync_interval: Duration::from_secs(1) });
     let [Endpoint::Modbus(modbus), Endpoint::Mqtt(mqtt)] = &config.endpoints[..] else { panic!("two endpoints") };
     assert_eq!(modbus.place(), "modbus-tcp 192.168.0.10:502");

@@ -268,7 +268,7 @@ async fn what_the_ingest_asks_for_is_sent_again() {
 async fn a_refusal_is_a_sentence_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let (_writer, spool) = spool(dir.path(), 1);
-    let (_fake, url) = serve(Box::new(|_, _, _| vec![])).await;
+    let (_fake, url) = serve_whom(Box::new(|_, _, _| vec![]), false).await;
     let mut running = start(dir.path(), url, &spool);
     let status = running.status.wait_for(|status| status.fault.is_some()).await.unwrap().clone();
     assert_eq!(status.fault.unwrap(), "the ingest refused: unknown_certificate: no gateway has this key");

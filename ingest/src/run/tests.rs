@@ -141,7 +141,8 @@ async fn every_command_works_without_a_service() {
 #[tokio::test]
 async fn a_link_that_no_browser_could_call_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
-    let parts = Parts::open(&config(dir.path()), data_dir::open(&config(dir.path())).await.unwrap().unwrap()).await.unwrap();
+    let parts =
+        Parts::open(&config(dir.path()), data_dir::open(&config(dir.path())).await.unwrap().unwrap()).await.unwrap();
     let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }), None);
     let refused = admin.execute(Command::OperatorLink).await.unwrap_err();
     assert!(refused.hint.contains("`public_url`"), "{refused}");
