@@ -10,6 +10,7 @@
 //! Every outcome is in the log of the firm, refusals within bounds (`refusals`). Whoever
 //! does not hold a token learns nothing but that it is not known.
 
+mod certificates;
 mod refusals;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status};
 
+pub use self::certificates::Certificates;
 pub use self::refusals::Refusals;
 use crate::audit::Chain;
 use crate::auth::{TokenHash, TokenKind};

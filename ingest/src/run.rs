@@ -31,7 +31,7 @@ use crate::auth::{Auth, Sessions};
 use crate::ca::{Authority, CaError};
 use crate::config::Config;
 use crate::console::{self, Console};
-use crate::enrollment::{self, Refusals};
+use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
 use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
@@ -285,8 +285,7 @@ async fn serve_until(
         shutdown: stop.clone(),
     };
     let refusals = Arc::new(Refusals::new(parts.stores.control.clone(), system_clock()));
-    let certificates =
-        Arc::new(uplink::Certificates::new(parts.stores.control.clone(), refusals.clone(), system_clock()));
+    let certificates = Arc::new(Certificates::new(parts.stores.control.clone(), refusals.clone(), system_clock()));
     let reports = Arc::new(uplink::Reports(parts.fleet.clone()));
     let guard = Arc::<session::Guard>::default();
     let enrolments = enrollment::service(enrollment::Parts {

@@ -7,6 +7,8 @@ mod world;
 mod chain;
 mod demo;
 mod docs;
+mod identity;
+mod identity_time;
 mod interop_modbus;
 mod interop_mosquitto;
 mod outage;

@@ -1,11 +1,9 @@
 //! The gRPC port with its certificate, and what sessions need of the rest.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,62 +15,12 @@ use tokio::time::{sleep, timeout};
 
 use super::RunError;
 use crate::audit::Chain;
-use crate::auth::KeyHash;
-use crate::ca::{self, Authority, Leaf, SERVER_LIFE_US, ServerIdentity};
+use crate::ca::{self, Authority, SERVER_LIFE_US, ServerIdentity};
 use crate::config::{Config, Tls, Uplink as UplinkConfig};
 use crate::enrollment::Refusals;
 use crate::fleet::Board;
-use crate::session::{Closed, Denied, Ending, FleetEvents, Gate, GatewayAuth, RENEWAL_DAYS, incoming, server};
-use crate::store::StoreError;
-use crate::store::control::{Control, ControlError};
-use crate::time::{Clock, DAY_US};
-
-/// Whose certificates are.
-pub(super) struct Certificates {
-    control: Arc<dyn Control>,
-    refusals: Arc<Refusals>,
-    now: Clock,
-}
-
-impl Certificates {
-    pub(super) fn new(control: Arc<dyn Control>, refusals: Arc<Refusals>, now: Clock) -> Self {
-        Self { control, refusals, now }
-    }
-}
-
-fn looking_up(error: ControlError) -> StoreError {
-    StoreError::Engine { what: "looking up a gateway's certificate", source: Box::new(error) }
-}
-
-#[async_trait]
-impl GatewayAuth for Certificates {
-    async fn admit(&self, leaf: Option<&Leaf>) -> Result<Result<GatewayId, Denied>, StoreError> {
-        let Some(leaf) = leaf else { return Ok(Err(Denied::NoCertificate)) };
-        let Some(holder) = self.control.holder(&leaf.key).await.map_err(looking_up)? else {
-            return Ok(Err(Denied::Unknown));
-        };
-        let (id, now_us) = (holder.gateway, (self.now)());
-        Ok(if !holder.current {
-            Err(Denied::Replaced(id))
-        } else if holder.revoked_us.is_some() {
-            Err(Denied::Revoked(id))
-        } else if leaf.not_after_us > now_us {
-            Ok(id)
-        } else if leaf.not_after_us.saturating_add(RENEWAL_DAYS * DAY_US) > now_us {
-            Err(Denied::Expired(id))
-        } else {
-            Err(Denied::LongExpired(id))
-        })
-    }
-
-    async fn in_force(&self) -> Result<HashMap<GatewayId, KeyHash>, StoreError> {
-        self.control.keys_in_force((self.now)()).await.map_err(looking_up)
-    }
-
-    async fn refused(&self, denied: &Denied) {
-        self.refusals.denied(denied).await;
-    }
-}
+use crate::session::{Closed, Ending, FleetEvents, Gate, incoming, server};
+use crate::time::Clock;
 
 /// What the port shows of itself, and whom it lets in; made anew before its certificate
 /// ends and when authorities come or go.

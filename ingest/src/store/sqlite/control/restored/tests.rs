@@ -102,7 +102,7 @@ async fn a_store_of_the_layout_before_is_brought_up_and_its_consents_stay_in_for
     drop(control);
     let path = dir.path().join("control.db");
     let behind = rusqlite::Connection::open(&path).unwrap();
-    let before = "DROP TABLE witnessed; ALTER TABLE consent DROP COLUMN suspended_us; PRAGMA user_version = 1;";
+    let before = "DROP TABLE dead_key; DROP TABLE invitation; DROP TABLE witnessed; ALTER TABLE consent DROP COLUMN suspended_us; PRAGMA user_version = 1;";
     behind.execute_batch(before).unwrap();
     drop(behind);
     let control = SqliteControl::open(&path).unwrap();
