@@ -298,7 +298,9 @@ async fn serve_until(
     let drained = async {
         stop.cancel();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
+        crash_point!("serve.stopping");
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
+        crash_point!("serve.drained");
         let _ = tokio::join!(admin, witness);
     };
     let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;

@@ -209,6 +209,7 @@ impl<R: Records> Book<R> {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the spool takes records again");
                 }
+                crash_point!("recorder.synced-before-acknowledged");
                 self.owed.fill(0);
                 for (sender, ticket) in self.synced.iter().zip(&self.tickets) {
                     sender.send_if_modified(|synced| std::mem::replace(synced, *ticket) != *ticket);

@@ -101,7 +101,9 @@ impl State {
         let text = serde_json::to_vec(self).map_err(|error| SpoolError::io("encode", &path)(error.into()))?;
         let mut file = std::fs::File::create(&temporary).map_err(SpoolError::io("create", &temporary))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(SpoolError::io("write", &temporary))?;
+        crash_point!("spool.state-temp-before-rename");
         std::fs::rename(&temporary, &path).map_err(SpoolError::io("rename", &temporary))?;
+        crash_point!("spool.state-renamed-before-dir-sync");
         sync_dir(dir)
     }
 

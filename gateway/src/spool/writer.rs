@@ -244,10 +244,12 @@ impl Writer {
             self.roll()?;
         }
         let Some(open) = &self.open else { return Ok(()) };
+        crash_point!("spool.append-before-write");
         if let Err(error) = open.write(&self.buffer) {
             self.abandon();
             return Err(error);
         }
+        crash_point!("spool.synced-before-publish");
         self.publish();
         Ok(())
     }
@@ -301,7 +303,11 @@ impl Writer {
             .write(true)
             .open(&path)
             .map_err(SpoolError::io("create", &path))?;
-        let prepared = self.prepare(&file, &head).map_err(SpoolError::io("write", &path)).and_then(|()| sync_dir(&dir));
+        crash_point!("spool.segment-created-before-header");
+        let prepared = self.prepare(&file, &head).map_err(SpoolError::io("write", &path)).and_then(|()| {
+            crash_point!("spool.header-before-dir-sync");
+            sync_dir(&dir)
+        });
         if let Err(error) = prepared {
             // It holds nothing; if it stays, the next start removes it.
             let _ = std::fs::remove_file(&path);
@@ -326,6 +332,7 @@ impl Writer {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSPC) => {}
             Err(error) => return Err(error.into()),
         }
+        io_point!("spool.write");
         file.write_all_at(head, 0)?;
         file.sync_all()
     }
@@ -351,6 +358,7 @@ impl Writer {
                 self.roll()?;
             }
             let gaps = self.declare(&oldest)?;
+            crash_point!("spool.displaced-synced-before-remove");
             if self.spool.index().replace_oldest(oldest.number, gaps) {
                 remove_file(&oldest.path);
             }
@@ -437,7 +445,12 @@ impl Open {
     }
 
     fn write(&self, frames: &[u8]) -> Result<(), SpoolError> {
-        self.file.write_all_at(frames, self.synced_bytes).map_err(SpoolError::io("write", &self.path))?;
+        let write = || -> std::io::Result<()> {
+            io_point!("spool.write");
+            self.file.write_all_at(frames, self.synced_bytes)
+        };
+        write().map_err(SpoolError::io("write", &self.path))?;
+        crash_point!("spool.written-before-sync");
         self.file.sync_data().map_err(SpoolError::io("sync", &self.path))
     }
 

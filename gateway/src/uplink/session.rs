@@ -111,9 +111,11 @@ impl<'a> Session<'a> {
             }
             () = stop.cancelled() => return Ok(()),
         };
+        crash_point!("uplink.epoch-received-before-saved");
         // Synced before the first frame under it: an epoch that a power cut made us
         // forget would fence this gateway.
         tokio::task::block_in_place(|| self.spool.save_session(welcome.epoch, &welcome.store_timeline))?;
+        crash_point!("uplink.epoch-saved-before-first-frame");
         for watermark in &welcome.watermarks {
             self.acked(watermark)?;
         }
@@ -191,7 +193,10 @@ impl<'a> Session<'a> {
                     None => return Err(SessionError::Ended("the connection was closed".to_owned())),
                 },
                 permit = outbound.reserve(), if traffic.has_frames() => match permit {
-                    Ok(permit) => permit.send(v1::GatewayFrame { frame: traffic.next_frame() }),
+                    Ok(permit) => {
+                        permit.send(v1::GatewayFrame { frame: traffic.next_frame() });
+                        crash_point!("uplink.frame-sent");
+                    }
                     Err(_) => return Err(SessionError::Ended("the connection was closed".to_owned())),
                 },
                 _ = beat.tick() => {
@@ -251,6 +256,7 @@ impl<'a> Session<'a> {
         use ingest_frame::Frame as In;
         match frame.frame {
             Some(In::Ack(ack)) => {
+                crash_point!("uplink.ack-received-before-applied");
                 for watermark in &ack.watermarks {
                     let lane = self.acked(watermark)?;
                     traffic.window.acked(lane, watermark.durable_through, Instant::now());

@@ -49,7 +49,10 @@ impl Session<'_> {
                     tracing::warn!(gateway = %self.gateway, detail, "births refused; records under them are dead-lettered");
                     Known::Refused(DeadLetterReason::OverQuota, detail)
                 }
-                registered => Known::Registered(registered?),
+                registered => {
+                    crash_point!("session.births-registered");
+                    Known::Registered(registered?)
+                }
             },
             // Changed on the way: the record that needs them asks again.
             Err(BirthsError::Hash { .. }) => return Ok(()),
@@ -272,6 +275,7 @@ impl Session<'_> {
         let (gateway, epoch) = (self.gateway.clone(), self.epoch);
         let receipt: Receipt =
             self.service.store.deliver(Delivery { gateway, epoch, lane, first, last, cumulative, content }).await?;
+        crash_point!("session.queued");
         self.lane(lane).await?.take(last);
         self.bytes_in_flight += bytes;
         self.in_flight.push_back(
@@ -350,7 +354,9 @@ impl Session<'_> {
             dead_letters: std::mem::take(&mut self.letters),
             credits: Some(credits()),
         };
-        self.send(ingest_frame::Frame::Ack(ack)).await
+        self.send(ingest_frame::Frame::Ack(ack)).await?;
+        crash_point!("session.ack-sent");
+        Ok(())
     }
 }
 

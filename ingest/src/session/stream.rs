@@ -147,6 +147,7 @@ async fn open(
             Err(protocol("an epoch that was never given".into()))
         }
         Opening::Granted { epoch, watermarks } => {
+            crash_point!("session.epoch-granted-before-welcome");
             let welcome = v1::Welcome {
                 epoch,
                 watermarks: watermarks.iter().map(|&(lane, through)| watermark(lane, through)).collect(),
@@ -344,6 +345,7 @@ impl<'a> Session<'a> {
 
     async fn on_frame(&mut self, frame: v1::GatewayFrame) -> Result<(), End> {
         use gateway_frame::Frame;
+        crash_point!("session.frame-received");
         match frame.frame {
             Some(Frame::Hello(_)) => Err(protocol("a second Hello".into())),
             Some(Frame::Births(births)) => self.on_births(births).await,

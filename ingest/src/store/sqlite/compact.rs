@@ -70,6 +70,9 @@ const DELETED_AT_ONCE: usize = 256;
 /// Requests that wait for the compactor; a request beyond it is turned away.
 const QUEUED_REQUESTS: usize = 1_024;
 
+/// How often is looked when a test hurries it.
+const HURRY: Duration = Duration::from_millis(300);
+
 enum Request {
     Compact(FirmId, oneshot::Sender<Result<(), StoreError>>),
     /// To be done while nothing is packed and no row of the inbox goes.
@@ -134,6 +137,7 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
     let rules = &shared.options.compaction;
     loop {
         let request = match rules.check {
+            Some(_) if is_hurried!("compact.eager") => requests.recv_timeout(HURRY),
             Some(check) => requests.recv_timeout(check),
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
@@ -176,7 +180,7 @@ fn compact_due(shared: &Shared, inbox: &Inbox) -> Result<(), StoreError> {
     let mut first_error = None;
     for (firm, load, oldest_us) in shared.heads.waiting() {
         let old = (shared.options.now)().saturating_sub(oldest_us) >= age_us;
-        let due = old || load.reaches(rules.load()) || {
+        let due = is_hurried!("compact.eager") || old || load.reaches(rules.load()) || {
             let series = catalogue::count_series(&reader, firm)?.max(1);
             load.readings >= series.saturating_mul(rules.readings_per_series)
         };
@@ -220,14 +224,17 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     shared.give_back(reader);
     runs.values_mut().for_each(Run::sort);
     if mark > packed_through {
+        crash_point!("compact.gathered-before-packed");
         firm_file::append(&mut file, mark, runs)?;
         shared.metrics.compacted_readings.add(readings);
     }
+    crash_point!("compact.packed-before-deleted");
     shared.crash_point("packed")?;
     for packed in rows.chunks(DELETED_AT_ONCE) {
         let ids: Vec<_> = packed.iter().map(|head| head.id).collect();
         inbox.write_blocking(move |conn, _| delete(conn, &ids))?;
     }
+    crash_point!("compact.deleted-before-forgotten");
     // Last, so that what could not be deleted is tried again. Readers go by the mark.
     shared.heads.remove_through(firm, mark);
     shared.metrics.compactions.add(1);
