@@ -8,6 +8,8 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod broker;
+pub mod chance;
 pub mod demo;
 pub mod harness;
+pub mod oracle;
 pub mod plcsim;
