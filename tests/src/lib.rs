@@ -10,6 +10,9 @@
 pub mod broker;
 pub mod chance;
 pub mod demo;
+pub mod faults;
 pub mod harness;
 pub mod oracle;
 pub mod plcsim;
+pub mod proxy;
+pub mod soak;

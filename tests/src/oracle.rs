@@ -85,10 +85,10 @@ pub struct Gap {
 pub struct Window {
     /// How the loss has to be told.
     pub told: Told,
-    /// The earliest row that may be lost, µs since 1970.
-    pub from_us: i64,
-    /// The latest.
-    pub to_us: i64,
+    /// The earliest and the latest row that may be lost, µs since 1970.
+    pub rows: (i64, i64),
+    /// How far the gap may reach: from the last reading before to the first one after.
+    pub gap: (i64, i64),
 }
 
 /// How a loss is told.
@@ -281,7 +281,7 @@ impl Case {
             let explained = |told: Told| {
                 self.windows
                     .iter()
-                    .any(|window| window.told == told && (window.from_us..=window.to_us).contains(&row.at_us))
+                    .any(|window| window.told == told && (window.rows.0..=window.rows.1).contains(&row.at_us))
             };
             let unsized_gap = self.gaps.iter().find(|gap| {
                 gap.readings.is_none()
@@ -326,16 +326,31 @@ impl Case {
     fn check_gaps(&self, sum: &mut Sum) {
         let slack = CLOCK_TOLERANCE_US.max(self.clock_off_us);
         for gap in &self.gaps {
-            let fits = |window: &Window| {
-                window.told == Told::Gap(gap.cause)
-                    && gap.from_us.is_none_or(|from| from >= window.from_us - slack)
-                    && gap.to_us.is_none_or(|to| to <= window.to_us + slack)
+            let fits = |&(earliest, latest): &(i64, i64)| {
+                gap.from_us.is_none_or(|from| from >= earliest - slack)
+                    && gap.to_us.is_none_or(|to| to <= latest + slack)
             };
-            if !self.windows.iter().any(fits) {
+            if !reaches(&self.windows, gap.cause).iter().any(fits) {
                 sum.fault(|| format!("nothing explains {gap:?}; windows {:?}", self.windows));
             }
         }
     }
+}
+
+/// How far gaps of a cause may reach. Windows that touch are one: a gateway that ends
+/// before its first sync leaves one gap for both of its ends.
+fn reaches(windows: &[Window], cause: Cause) -> Vec<(i64, i64)> {
+    let of_cause = windows.iter().filter(|window| window.told == Told::Gap(cause));
+    let mut all: Vec<(i64, i64)> = of_cause.map(|window| window.gap).collect();
+    all.sort_unstable();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in all {
+        match joined.last_mut() {
+            Some(last) if last.1 >= from => last.1 = last.1.max(to),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
 }
 
 /// A reply may be late by this, µs, on a machine that is busy with several runs.

@@ -60,6 +60,14 @@ impl Ingest {
     pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.process.take().context("the ingest is not running")?.terminate()
     }
+    /// Whether it was started and ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| !process.is_running())
+    }
+    /// Where gateways connect.
+    pub fn uplink(&self) -> SocketAddr {
+        self.uplink
+    }
     /// What all its starts said.
     pub fn log(&self) -> &Log {
         &self.log

@@ -33,7 +33,7 @@ fn gap(cause: Cause, edges: Option<(i64, i64)>, readings: Option<u64>) -> Gap {
 }
 
 fn window(told: Told, from_us: i64, to_us: i64) -> Window {
-    Window { told, from_us, to_us }
+    Window { told, rows: (from_us, to_us), gap: (from_us, to_us) }
 }
 
 #[test]
