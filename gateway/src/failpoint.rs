@@ -20,6 +20,20 @@ macro_rules! io_point {
     };
 }
 
+/// Whether a test asks for something that otherwise comes seldom.
+#[cfg(feature = "failpoints")]
+macro_rules! is_hurried {
+    ($name:literal) => {
+        $crate::failpoint::is_asked_for($name)
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! is_hurried {
+    ($name:literal) => {
+        false
+    };
+}
+
 /// Ends the process when the step is asked for.
 #[cfg(feature = "failpoints")]
 pub(crate) fn pass(name: &str) {
@@ -31,4 +45,11 @@ pub(crate) fn pass(name: &str) {
 pub(crate) fn write(name: &str) -> std::io::Result<()> {
     fail::fail_point!(name, |_| Err(rustix::io::Errno::NOSPC.into()));
     Ok(())
+}
+
+/// Whether the environment asks for it.
+#[cfg(feature = "failpoints")]
+pub(crate) fn is_asked_for(name: &str) -> bool {
+    fail::fail_point!(name, |_| true);
+    false
 }

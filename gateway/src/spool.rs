@@ -66,6 +66,10 @@ const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// At least so many segments share the cap, so that dropping one is a small loss.
 const SEGMENTS_PER_CAP: u64 = 16;
 
+/// What a spool and a segment of it may take when a test wants one that is full within seconds.
+const SMALL_SPOOL: u64 = 32 << 10;
+const SMALL_SEGMENT: u64 = 8 << 10;
+
 /// How a spool is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -166,7 +170,7 @@ impl Spool {
         let spool = Spool {
             shared: Arc::new(Shared {
                 dir,
-                max_bytes: options.max_bytes,
+                max_bytes: if is_hurried!("spool.small") { SMALL_SPOOL } else { options.max_bytes },
                 index: Mutex::new(index),
                 saving: Mutex::new(()),
                 lane_wanted: AtomicBool::new(false),

@@ -7,6 +7,7 @@ mod world;
 mod chain;
 mod demo;
 mod docs;
+mod faults;
 mod interop_modbus;
 mod interop_mosquitto;
 mod outage;

@@ -23,12 +23,13 @@ pub mod table;
 use stage::Stage;
 
 /// Steps of the gateway at which it is ended, in the order of the data.
-pub const GATEWAY_STEPS: [&str; 12] = [
+pub const GATEWAY_STEPS: [&str; 13] = [
     "spool.segment-created-before-header",
     "spool.header-before-dir-sync",
     "spool.append-before-write",
     "spool.written-before-sync",
     "spool.synced-before-publish",
+    "spool.displaced-synced-before-remove",
     "recorder.synced-before-acknowledged",
     "spool.state-temp-before-rename",
     "spool.state-renamed-before-dir-sync",
@@ -77,6 +78,8 @@ pub enum Fault {
     DiskCloned,
     /// No room for a while.
     DiskFull,
+    /// The line is down for longer than the spool has room for.
+    SpoolFull,
     /// What was written since the last sync is gone with the power.
     UnsyncedLost,
     /// The newest segment is cut short.
@@ -113,6 +116,7 @@ impl Fault {
             Self::SpoolRestored,
             Self::DiskCloned,
             Self::DiskFull,
+            Self::SpoolFull,
             Self::UnsyncedLost,
             Self::SegmentTruncated,
             Self::BitsFlipped,
@@ -147,6 +151,7 @@ impl Fault {
             Self::SpoolRestored => ("spool restored from an old image", "예전 이미지로 스풀 복원"),
             Self::DiskCloned => ("disk cloned, both run", "디스크 복제 후 동시 실행"),
             Self::DiskFull => ("disk full for a while", "한동안 디스크 가득 참"),
+            Self::SpoolFull => ("spool full", "스풀 가득 참"),
             Self::UnsyncedLost => ("unsynced writes lost", "동기화되지 않은 쓰기 유실"),
             Self::SegmentTruncated => ("segment truncated", "세그먼트 잘림"),
             Self::BitsFlipped => ("bits flipped in a segment", "세그먼트 비트 반전"),
@@ -184,8 +189,10 @@ pub fn faults_of(seed: u64) -> Vec<Fault> {
 pub struct Ended {
     /// Its seed.
     pub seed: u64,
-    /// Its faults.
+    /// Its faults. A step that was not on the way counts as a kill at any moment.
     pub faults: Vec<Fault>,
+    /// What was done, in order.
+    pub notes: String,
     /// Where every reading went; none when the run broke off.
     pub sum: Option<Sum>,
     /// What went wrong beside the sum, and what the programs said.
@@ -219,13 +226,17 @@ impl std::fmt::Display for Ended {
 pub fn run(programs: &Programs, seed: u64) -> Ended {
     let faults = faults_of(seed);
     let began = Instant::now();
-    let mut ended = Ended { seed, faults: faults.clone(), sum: None, trouble: None, took: Duration::ZERO };
+    let mut ended = Ended { seed, faults: faults.clone(), notes: String::new(), sum: None, trouble: None, took: Duration::ZERO };
     match Stage::set(programs, seed) {
         Ok(mut stage) => {
             match stage.play(&faults) {
                 Ok(sum) => ended.sum = Some(sum),
                 Err(error) => ended.trouble = Some(format!("{error:#}")),
             }
+            for fault in ended.faults.iter_mut().filter(|fault| stage.missed.contains(fault)) {
+                *fault = if matches!(fault, Fault::GatewayAt(_)) { Fault::GatewayKilled } else { Fault::IngestKilled };
+            }
+            ended.notes = stage.notes();
             if !ended.is_good() {
                 let said = ended.trouble.take().unwrap_or_default();
                 ended.trouble = Some(format!("{said}\n{}", stage.report()));

@@ -9,7 +9,7 @@
 //!
 //! Pure: it knows neither programs nor files. `oracle::ask` fetches what it compares.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sandan_proto::reading::Value;
 
@@ -212,6 +212,18 @@ impl Case {
         self.excuse(&missing, &mut sum);
         self.check_gaps(&mut sum);
         sum
+    }
+
+    /// Which rows are stored, by source and serial number.
+    pub fn stored_rows(&self) -> HashSet<(usize, i64)> {
+        let of = |reading: &Stored| match reading.value {
+            Value::I64(serial) => {
+                let source = self.sources.iter().position(|source| source.serial == reading.series)?;
+                Some((source, serial))
+            }
+            _ => None,
+        };
+        self.stored.iter().filter_map(of).collect()
     }
 
     /// Takes what is stored of one source out of the columns.

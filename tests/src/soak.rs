@@ -31,6 +31,9 @@ enum What {
         /// Runs at once
         #[arg(long, value_name = "N", default_value_t = cores())]
         jobs: usize,
+        /// Tell what was done in each run
+        #[arg(long)]
+        notes: bool,
         /// Write the table into docs/reliability.md and its Korean page
         #[arg(long)]
         write: bool,
@@ -61,7 +64,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     let seed = asked_seed().unwrap_or_else(fresh_seed);
     eprintln!("SANDAN_SEED={seed}");
     match args.what {
-        What::Faults { runs, minutes, jobs, write } => {
+        What::Faults { runs, minutes, jobs, notes, write } => {
             let until = match (runs, minutes) {
                 (Some(runs), _) => Until::Runs(runs),
                 (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
@@ -69,6 +72,9 @@ fn run(args: &Args) -> anyhow::Result<bool> {
             let table = faults::run_many(&programs, seed, until, jobs, |ended| {
                 let verdict = if ended.is_good() { "exact" } else { "WRONG" };
                 eprintln!("{verdict} {ended}");
+                if notes {
+                    eprintln!("{}", ended.notes);
+                }
             });
             print!("{}", table.to_markdown(faults::table::Language::English, seed));
             if write {

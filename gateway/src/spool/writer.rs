@@ -19,7 +19,7 @@ use sandan_proto::v1;
 use super::format::{self, Header, Kind};
 use super::index::{Mark, Segment};
 use super::scan::segment_path;
-use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, Spool, SpoolError, remove_file, sync_dir};
+use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, remove_file, sync_dir};
 
 /// What may wait for a disk that fails. Beyond it the newest readings are lost and
 /// declared; polling goes on.
@@ -280,7 +280,8 @@ impl Writer {
     fn segment_bytes(&self) -> u64 {
         // A head that takes most of a segment would be written over and over.
         let share = self.spool.shared.max_bytes / SEGMENTS_PER_CAP;
-        share.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(HEADS_PER_SEGMENT * self.head_bytes)
+        let least = if is_hurried!("spool.small") { SMALL_SEGMENT } else { SEGMENT_BYTES_MIN };
+        share.clamp(least, SEGMENT_BYTES_MAX).max(HEADS_PER_SEGMENT * self.head_bytes)
     }
 
     /// Begins a new segment: preallocated, with header, births and clock, synced.

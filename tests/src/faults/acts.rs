@@ -12,7 +12,9 @@ use crate::oracle::Cause;
 use crate::proxy::Direction;
 
 /// A step that is not passed by then is not on the way of this run.
-const STEP_PATIENCE: Duration = Duration::from_secs(4);
+const STEP_PATIENCE: Duration = Duration::from_secs(10);
+/// A spool that is full within seconds.
+const SMALL: &str = "spool.small=return;";
 /// Debian's place of the library that sets clocks; `tests/run.sh` installs it.
 const FAKETIME: [&str; 2] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -20,10 +22,18 @@ const FAKETIME: [&str; 2] = [
 ];
 
 impl Stage {
-    pub(super) fn apply(&mut self, fault: Fault) -> anyhow::Result<()> {
+    /// Whether it was done as it is called: a step may not be on the way of this run.
+    pub(super) fn apply(&mut self, fault: Fault) -> anyhow::Result<bool> {
         match fault {
-            Fault::GatewayAt(step) => self.end_gateway_at(step).map(drop),
+            Fault::GatewayAt(step) => self.end_gateway_at(step),
             Fault::IngestAt(step) => self.end_ingest_at(step),
+            other => self.act(other).map(|()| true),
+        }
+    }
+
+    fn act(&mut self, fault: Fault) -> anyhow::Result<()> {
+        match fault {
+            Fault::GatewayAt(_) | Fault::IngestAt(_) => Ok(()),
             Fault::GatewayKilled => {
                 let ended = self.kill_gateway();
                 self.pause(0..400);
@@ -52,6 +62,7 @@ impl Stage {
             Fault::SpoolRestored => self.restore_spool(),
             Fault::DiskCloned => self.clone_disk(),
             Fault::DiskFull => self.fill_disk(),
+            Fault::SpoolFull => self.fill_spool(),
             Fault::UnsyncedLost => self.lose_unsynced(),
             Fault::SegmentTruncated => self.damage(disk::truncate),
             Fault::BitsFlipped => self.damage(disk::flip_bits),
@@ -115,8 +126,17 @@ impl Stage {
     /// Whether it was the step that ended it.
     fn end_gateway_at(&mut self, step: &str) -> anyhow::Result<bool> {
         let ended = self.kill_gateway();
-        let passes = self.chance.below(4);
-        self.gateway_programs.set_env("FAILPOINTS", Some(&format!("{step}={passes}*off->return")));
+        // Others are passed once or twice by each start.
+        let is_often = ["spool.append", "spool.written", "spool.synced", "recorder.", "uplink.frame", "uplink.ack"]
+            .iter()
+            .any(|often| step.starts_with(often));
+        let fills = step.starts_with("spool.displaced");
+        let passes = if is_often { self.chance.below(4) } else { 0 };
+        self.gateway_programs.set_env("FAILPOINTS", Some(&format!("{}{step}={passes}*off->return", if fills { SMALL } else { "" })));
+        let down = clock::wall_us();
+        if fills {
+            self.take_line_down();
+        }
         let started = self.gateway.start();
         self.gateway_programs.set_env("FAILPOINTS", None);
         let mut hit = started.is_err();
@@ -128,19 +148,22 @@ impl Stage {
         self.note(format!("the gateway ended {}", if hit { "at its step" } else { "without it" }));
         self.gateway.kill();
         self.start_gateway(ended)?;
+        if fills {
+            self.lost_to_the_cap(down);
+            self.bring_line_up();
+        }
         Ok(hit)
     }
 
-    fn end_ingest_at(&mut self, step: &str) -> anyhow::Result<()> {
+    fn end_ingest_at(&mut self, step: &str) -> anyhow::Result<bool> {
         self.ingest.kill();
-        // A step of a session that begins is passed once for each.
-        let passes = if step.starts_with("session.epoch") || step.starts_with("session.births") || step.starts_with("compact")
-        {
-            self.chance.below(2)
-        } else {
-            self.chance.below(6)
+        // A session begins once; firms are packed a few times a second, once there is something.
+        let passes = match step.split(['.', '-']).next() {
+            Some("serve") => 0,
+            Some("compact") => self.chance.below(2),
+            _ if step == "session.epoch-granted-before-welcome" || step == "session.births-registered" => 0,
+            _ => self.chance.below(6),
         };
-        let passes = if step.starts_with("serve.") { 0 } else { passes };
         let points = format!("compact.eager=return;{step}={passes}*off->return");
         self.ingest_programs.set_env("FAILPOINTS", Some(&points));
         let started = self.ingest.start();
@@ -151,13 +174,15 @@ impl Stage {
                 self.pause(200..700);
                 hit = !self.ingest.terminate()?.success();
                 self.note(format!("the ingest's end was {}", if hit { "cut short" } else { "in order" }));
-                return self.ingest.start();
+                self.ingest.start()?;
+                return Ok(hit);
             }
             hit = self.step_ends(|stage| stage.ingest.has_ended());
         }
         self.note(format!("the ingest ended {}", if hit { "at its step" } else { "without it" }));
         self.ingest.kill();
-        self.ingest.start()
+        self.ingest.start()?;
+        Ok(hit)
     }
 
     fn step_ends(&mut self, mut ended: impl FnMut(&mut Self) -> bool) -> bool {
@@ -259,6 +284,30 @@ impl Stage {
             lines.iter().any(|line| line.contains("cannot sync the spool")).then_some(())
         })?;
         self.flows("readings to be stored once there is room")
+    }
+
+    /// The line is down for longer than the spool has room for: the oldest goes.
+    fn fill_spool(&mut self) -> anyhow::Result<()> {
+        let ended = self.kill_gateway();
+        self.gateway_programs.set_env("FAILPOINTS", Some(SMALL));
+        let started = self.gateway.start();
+        self.gateway_programs.set_env("FAILPOINTS", None);
+        started?;
+        self.lost_by_restart(ended);
+        self.flows("readings to be stored from a small spool")?;
+        let down = clock::wall_us();
+        self.take_line_down();
+        wait_for("the spool to be full", PATIENCE, || {
+            let lines = self.gateway.log().lines();
+            lines.iter().any(|line| line.contains("spool is full")).then_some(())
+        })?;
+        self.pause(0..2000);
+        self.lost_to_the_cap(down);
+        self.bring_line_up();
+        self.flows("readings to be stored behind the gap")?;
+        // Full size again from here on.
+        let ended = self.kill_gateway();
+        self.start_gateway(ended)
     }
 
     fn lose_unsynced(&mut self) -> anyhow::Result<()> {

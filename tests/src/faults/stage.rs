@@ -46,6 +46,8 @@ pub(super) struct Stage {
     stall: StallMeter,
     windows: Vec<Window>,
     notes: Vec<String>,
+    /// Faults whose step was not on the way: they were kills at any moment.
+    pub(super) missed: Vec<Fault>,
     /// Since when the line does not carry everything, if it does not.
     pub(super) unsent_since_us: Option<i64>,
     /// Last: it goes when the programs in it have ended.
@@ -106,6 +108,7 @@ impl Stage {
             stall,
             windows: Vec::new(),
             notes: Vec::new(),
+            missed: Vec::new(),
             unsent_since_us: None,
             dir,
         };
@@ -120,7 +123,9 @@ impl Stage {
             // The storm's own clock, not a wait for a state: the moment is to be any.
             self.pause(100..500);
             self.note(format!("{fault:?}"));
-            self.apply(*fault).with_context(|| fault.words().0)?;
+            if !self.apply(*fault).with_context(|| fault.words().0)? {
+                self.missed.push(*fault);
+            }
         }
         self.calm()?;
         self.proxy.heal();
@@ -135,6 +140,9 @@ impl Stage {
         case.windows.clone_from(&self.windows);
         case.clock_off_us = self.clock_off_us;
         let sum = case.sum();
+        for gap in &case.gaps {
+            self.note(format!("declared: {gap:?}"));
+        }
         if !self.gateway.terminate()?.success() {
             bail!("the gateway did not end in order");
         }
@@ -226,6 +234,13 @@ impl Stage {
         self.explain(Cause::Damaged, from, from);
     }
 
+    /// What a full spool dropped: readings of before the line went down that were not
+    /// acknowledged yet, and later ones.
+    pub(super) fn lost_to_the_cap(&mut self, down_us: i64) {
+        let from = down_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(down_us, ms(2000));
+        self.explain(Cause::SpoolFull, from, from);
+    }
+
     /// A gap of this cause from here until the gateway that is up now reads again.
     pub(super) fn explain(&mut self, cause: Cause, rows_from_us: i64, gap_from_us: i64) {
         let ready_us = clock::wall_us();
@@ -251,12 +266,17 @@ impl Stage {
         Ok(())
     }
 
+    /// What was done, in order.
+    pub(super) fn notes(&self) -> String {
+        self.notes.join("\n")
+    }
+
     /// What a person needs who looks for the fault.
     pub(super) fn report(&self) -> String {
         let tail = |log: &crate::harness::process::Log| log.tail();
         format!(
             "notes:\n{}\nwindows: {:#?}\n── gateway:\n{}\n── ingest:\n{}",
-            self.notes.join("\n"),
+            self.notes(),
             self.windows,
             tail(self.gateway.log()),
             tail(self.ingest.log())

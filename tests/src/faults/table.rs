@@ -82,7 +82,7 @@ mod tests {
         let sum = Sum { generated: 10, stored: 8, in_gaps: 2, ..Sum::default() };
         let faults = vec![Fault::Cut, Fault::SpoolWiped];
         let took = std::time::Duration::ZERO;
-        table.add(&Ended { seed: 3, faults, sum: Some(sum), trouble: None, took });
+        table.add(&Ended { seed: 3, faults, notes: String::new(), sum: Some(sum), trouble: None, took });
         assert!(table.bad.is_empty() && table.runs == 1);
         let text = table.to_markdown(Language::English, 3);
         assert!(text.contains("| connection cut | 1 | 10 | 8 | 2 | 0 | 0 | 0 | 0 |"), "{text}");
