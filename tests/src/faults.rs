@@ -257,8 +257,8 @@ pub enum Until {
     Time(Instant),
 }
 
-/// Runs consecutive seeds, several at once; tells each end.
-pub fn run_many(programs: &Programs, first_seed: u64, until: Until, jobs: usize, tell: impl Fn(&Ended) + Sync) -> Table {
+/// Runs seeds, each so much after the one before, several at once; tells each end.
+pub fn run_many(programs: &Programs, (first_seed, stride): (u64, u64), until: Until, jobs: usize, tell: impl Fn(&Ended) + Sync) -> Table {
     let next = AtomicU64::new(0);
     let table = Mutex::new(Table::default());
     std::thread::scope(|scope| {
@@ -273,7 +273,7 @@ pub fn run_many(programs: &Programs, first_seed: u64, until: Until, jobs: usize,
                     if is_over {
                         return;
                     }
-                    let ended = run(programs, first_seed.wrapping_add(number));
+                    let ended = run(programs, first_seed.wrapping_add(number * stride));
                     tell(&ended);
                     table.lock().unwrap_or_else(PoisonError::into_inner).add(&ended);
                 }

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod faults;
 pub mod harness;
 pub mod oracle;
+pub mod outage;
 pub mod plcsim;
 pub mod proxy;
 pub mod soak;
