@@ -31,8 +31,7 @@ fn after_a_fault_every_reading_is_where_the_product_says() {
 #[test]
 fn consecutive_seeds_meet_every_fault() {
     let all = Fault::all();
-    let met: BTreeSet<Fault> =
-        (77..77 + all.len() as u64).flat_map(faults::faults_of).collect();
+    let met: BTreeSet<Fault> = (77..77 + all.len() as u64).flat_map(faults::faults_of).collect();
     assert_eq!(met.len(), all.len());
 }
 

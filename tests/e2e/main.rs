@@ -10,6 +10,7 @@ mod docs;
 mod faults;
 mod interop_modbus;
 mod interop_mosquitto;
+mod loadgen;
 mod outage;
 mod plc_faults;
 

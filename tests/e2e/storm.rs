@@ -78,7 +78,8 @@ fn ten_kills_of_each_side_lose_at_most_a_sync_interval_and_double_nothing() {
     let sum = case.sum();
     let stored: std::collections::HashSet<(usize, i64)> = case.stored_rows();
     let lost = case.rows.iter().filter(|row| !stored.contains(&(row.source, row.serial)));
-    let age = |at_us: i64| windows.iter().find(|(killed, ..)| *killed >= at_us).map_or(0, |(killed, ..)| killed - at_us);
+    let age =
+        |at_us: i64| windows.iter().find(|(killed, ..)| *killed >= at_us).map_or(0, |(killed, ..)| killed - at_us);
     let oldest = lost.map(|row| age(row.at_us)).max().unwrap_or(0);
     let stood = windows.iter().map(|(_, stood, _)| *stood).max().unwrap_or(0);
     eprintln!("{sum}");

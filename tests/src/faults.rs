@@ -226,7 +226,8 @@ impl std::fmt::Display for Ended {
 pub fn run(programs: &Programs, seed: u64) -> Ended {
     let faults = faults_of(seed);
     let began = Instant::now();
-    let mut ended = Ended { seed, faults: faults.clone(), notes: String::new(), sum: None, trouble: None, took: Duration::ZERO };
+    let mut ended =
+        Ended { seed, faults: faults.clone(), notes: String::new(), sum: None, trouble: None, took: Duration::ZERO };
     match Stage::set(programs, seed) {
         Ok(mut stage) => {
             match stage.play(&faults) {
@@ -258,7 +259,13 @@ pub enum Until {
 }
 
 /// Runs seeds, each so much after the one before, several at once; tells each end.
-pub fn run_many(programs: &Programs, (first_seed, stride): (u64, u64), until: Until, jobs: usize, tell: impl Fn(&Ended) + Sync) -> Table {
+pub fn run_many(
+    programs: &Programs,
+    (first_seed, stride): (u64, u64),
+    until: Until,
+    jobs: usize,
+    tell: impl Fn(&Ended) + Sync,
+) -> Table {
     let next = AtomicU64::new(0);
     let table = Mutex::new(Table::default());
     std::thread::scope(|scope| {

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sandan_proto::reading::Value;
+use serde::Serialize;
 
 pub mod ask;
 pub mod stall;
@@ -122,7 +123,7 @@ pub struct Case {
 }
 
 /// The sum, in readings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Sum {
     /// Given away.
     pub generated: u64,
@@ -322,7 +323,10 @@ impl Case {
                 sum.lost += readings;
                 sum.fault(|| {
                     let source = &self.sources[row.source].name;
-                    format!("{source} gave row {} at {}, and {readings} readings of it are nowhere", row.serial, row.at_us)
+                    format!(
+                        "{source} gave row {} at {}, and {readings} readings of it are nowhere",
+                        row.serial, row.at_us
+                    )
                 });
             }
         }

@@ -90,12 +90,13 @@ pub fn play(programs: &Programs, outage: Outage) -> anyhow::Result<Figures> {
     });
     let modbus = endpoints.collect::<anyhow::Result<_>>()?;
     let plant = Plant::start(&Scenario { seed: 7, speed: 1.0, modbus, mqtt: Vec::new() })?;
-    let uses: Vec<Use> = names
-        .iter()
-        .map(|name| Use::new(plant.device(name), name, "시험대", "Rack").every_ms(1000 / POLLS))
-        .collect();
-    let plan =
-        GatewayPlan { spool: "1GiB".into(), timeout_ms: 5000, ..GatewayPlan::new(GATEWAY, &ingest.url(), uses.clone()) };
+    let uses: Vec<Use> =
+        names.iter().map(|name| Use::new(plant.device(name), name, "시험대", "Rack").every_ms(1000 / POLLS)).collect();
+    let plan = GatewayPlan {
+        spool: "1GiB".into(),
+        timeout_ms: 5000,
+        ..GatewayPlan::new(GATEWAY, &ingest.url(), uses.clone())
+    };
     let token = ingest.add_gateway(GATEWAY)?;
     let owner = ingest.asker(&ingest.add_member(FIRM, "김하늘")?);
     let mut gateway = Gateway::new(programs, &dir.path().join("gateway"), &plan, &token)?;
@@ -143,7 +144,8 @@ pub fn play(programs: &Programs, outage: Outage) -> anyhow::Result<Figures> {
     ensure!(ingest.terminate()?.success(), "the ingest did not end in order");
 
     ages.sort_unstable();
-    let at = |share: usize| ages.get((ages.len() * share / 100).min(ages.len().saturating_sub(1))).copied().unwrap_or(0);
+    let at =
+        |share: usize| ages.get((ages.len() * share / 100).min(ages.len().saturating_sub(1))).copied().unwrap_or(0);
     Ok(Figures {
         rate: racks * RACK * POLLS,
         away_s: (back - left).as_secs_f64(),

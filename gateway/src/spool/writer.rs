@@ -19,7 +19,9 @@ use sandan_proto::v1;
 use super::format::{self, Header, Kind};
 use super::index::{Mark, Segment};
 use super::scan::segment_path;
-use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, remove_file, sync_dir};
+use super::{
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, remove_file, sync_dir,
+};
 
 /// What may wait for a disk that fails. Beyond it the newest readings are lost and
 /// declared; polling goes on.

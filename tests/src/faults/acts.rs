@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use sandan_gateway::clock;
 
-use super::stage::{Stage, SYNC_MS, is_fenced, ms};
+use super::stage::{SYNC_MS, Stage, is_fenced, ms};
 use super::{Fault, disk};
 use crate::harness::{PATIENCE, wait_for};
 use crate::oracle::Cause;
@@ -16,10 +16,8 @@ const STEP_PATIENCE: Duration = Duration::from_secs(10);
 /// A spool that is full within seconds.
 const SMALL: &str = "spool.small=return;";
 /// Debian's place of the library that sets clocks; `tests/run.sh` installs it.
-const FAKETIME: [&str; 2] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-];
+const FAKETIME: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
 
 impl Stage {
     /// Whether it was done as it is called: a step may not be on the way of this run.
@@ -132,7 +130,8 @@ impl Stage {
             .any(|often| step.starts_with(often));
         let fills = step.starts_with("spool.displaced");
         let passes = if is_often { self.chance.below(4) } else { 0 };
-        self.gateway_programs.set_env("FAILPOINTS", Some(&format!("{}{step}={passes}*off->return", if fills { SMALL } else { "" })));
+        self.gateway_programs
+            .set_env("FAILPOINTS", Some(&format!("{}{step}={passes}*off->return", if fills { SMALL } else { "" })));
         let down = clock::wall_us();
         if fills {
             self.take_line_down();
@@ -409,8 +408,13 @@ impl Stage {
 }
 
 fn unset_clock(programs: &crate::harness::Programs) {
-    for name in ["LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE", "FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC"]
-    {
+    for name in [
+        "LD_PRELOAD",
+        "FAKETIME_TIMESTAMP_FILE",
+        "FAKETIME_NO_CACHE",
+        "FAKETIME_DONT_FAKE_MONOTONIC",
+        "DONT_FAKE_MONOTONIC",
+    ] {
         programs.set_env(name, None);
     }
 }

@@ -76,10 +76,10 @@ impl Stage {
         let scenario = Scenario {
             seed,
             speed: 1.0,
-            modbus: vec![ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("rack", Make::Rack) }, ModbusEndpoint {
-                listen: crate::harness::lasting_address()?,
-                ..device("meter", Make::Meter)
-            }],
+            modbus: vec![
+                ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("rack", Make::Rack) },
+                ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("meter", Make::Meter) },
+            ],
             mqtt: Vec::new(),
         };
         let plant = Plant::start(&scenario)?;

@@ -37,6 +37,11 @@ impl Readers {
         readers
     }
 
+    /// Rows that something else than a plant gave away.
+    pub fn made(series: Vec<Series>, sources: Vec<Source>, rows: Vec<Row>) -> Self {
+        Self { series, sources, rows }
+    }
+
     fn number(&mut self, series: Series) -> usize {
         self.series.push(series);
         self.series.len() - 1
@@ -96,9 +101,9 @@ impl Readers {
         for (number, series) in self.series.iter().enumerate() {
             let readings =
                 owner.readings(series, EVER.0, EVER.1).with_context(|| format!("{series} cannot be read back"))?;
-            let kept = readings.into_iter().filter_map(|reading| {
-                Some(Stored { series: number, time_us: reading.time_us, value: reading.value? })
-            });
+            let kept = readings
+                .into_iter()
+                .filter_map(|reading| Some(Stored { series: number, time_us: reading.time_us, value: reading.value? }));
             stored.extend(kept);
         }
         Ok(Case {

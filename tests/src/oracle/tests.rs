@@ -16,8 +16,11 @@ fn whole(rows: i64) -> Case {
         let values = vec![(1, Value::F64(serial as f64)), (2, Value::Bool(serial % 3 == 0))];
         let time_us = at_us + 700;
         case.stored.push(Stored { series: 0, time_us, value: Value::I64(serial) });
-        case.stored
-            .extend(values.iter().map(|(series, value)| Stored { series: *series, time_us, value: value.clone() }));
+        case.stored.extend(values.iter().map(|(series, value)| Stored {
+            series: *series,
+            time_us,
+            value: value.clone(),
+        }));
         case.rows.push(Row { source: 0, serial, at_us, values });
     }
     case
