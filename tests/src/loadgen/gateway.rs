@@ -118,7 +118,7 @@ impl Generator {
             lane: LaneId::random(),
             boot: BootId::from_bytes(&boot)?,
             births,
-            offset_us: clock::offset_us(),
+            offset_us: clock::wall_us() - clock::monotonic_us(),
             serial: 0,
             sequence: 0,
             cumulative: 0,
