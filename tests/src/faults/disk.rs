@@ -44,8 +44,11 @@ fn records(bytes: &[u8]) -> Vec<Range<usize>> {
     records
 }
 
-/// The newest segment with its bytes and records.
-fn newest(spool: &Path) -> anyhow::Result<Option<(PathBuf, Vec<u8>, Vec<Range<usize>>)>> {
+/// Its path, its bytes, where its records are.
+type Segment = (PathBuf, Vec<u8>, Vec<Range<usize>>);
+
+/// The newest segment.
+fn newest(spool: &Path) -> anyhow::Result<Option<Segment>> {
     let Some(path) = segments(spool)?.pop() else { return Ok(None) };
     let bytes = std::fs::read(&path)?;
     let records = records(&bytes);

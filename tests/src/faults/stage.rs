@@ -191,7 +191,7 @@ impl Stage {
         std::thread::sleep(Duration::from_millis(self.chance.within(ms)));
     }
 
-    pub(super) fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: impl std::fmt::Display) {
         self.notes.push(format!("{} {note}", clock::wall_us()));
     }
 
