@@ -28,11 +28,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Endpoint};
+use crate::config::{self, Config, Endpoint};
 use crate::driver::{self, Outlet};
 use crate::health::{Health, UplinkState};
 use crate::identity::Identity;
-use crate::spool::{Options, Spool};
+use crate::spool::{Options, Spool, WhenFull};
 use crate::tag::Tags;
 use crate::uplink::{self, Status};
 use crate::{clock, http};
@@ -96,7 +96,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
     let local = listener.local_addr()?;
-    let options = Options { dir: config.state_dir.join("spool"), max_bytes: config.spool.max_bytes };
+    let options = Options {
+        dir: config.state_dir.join("spool"),
+        max_bytes: config.spool.max_bytes,
+        when_full: match config.spool.when_full {
+            config::WhenFull::DropOldest => WhenFull::DropOldest,
+            config::WhenFull::RefuseNewest => WhenFull::RefuseNewest,
+        },
+    };
     let (writer, spool, recovery) = Spool::open(&options, &config.births(), Some(&clock_offset), boot)?;
     tracing::info!(
         records = recovery.records,
@@ -116,11 +123,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     for (source, endpoint) in config.endpoints.iter().enumerate() {
         let (sender, receiver) = watch::channel(0);
         synced.push(sender);
-        let replies = match endpoint {
-            Endpoint::Modbus(_) => &polled_in,
-            Endpoint::Mqtt(_) => &delivered_in,
+        let (replies, known) = match endpoint {
+            Endpoint::Modbus(_) => (&polled_in, Vec::new()),
+            Endpoint::Mqtt(mqtt) => (&delivered_in, spool.take_delivered(driver::mqtt::session(mqtt))),
         };
-        let outlet = Outlet::new(source, replies.clone(), receiver);
+        let outlet = Outlet::new(source, replies.clone(), receiver).knowing(known);
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop((polled_in, delivered_in));

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Streaming};
 
 use super::*;
-use crate::spool::{Options, Outgoing, Writer};
+use crate::spool::{Options, Outgoing, WhenFull, Writer};
 
 /// What the fake ingest does with the nth session, frame by frame.
 type Script = Box<dyn Fn(usize, usize, &Frame) -> Vec<Step> + Send + Sync>;
@@ -112,7 +112,7 @@ fn births() -> Births {
 fn spool(dir: &Path, batches: i64) -> (Writer, Spool) {
     let boot = BootId::random();
     let clock = v1::ClockOffset { boot_id: boot.to_vec(), offset_us: 1, source: 1 };
-    let options = Options { dir: dir.join("spool"), max_bytes: 16 << 20 };
+    let options = Options { dir: dir.join("spool"), max_bytes: 16 << 20, when_full: WhenFull::default() };
     let (mut writer, spool, _) = Spool::open(&options, &births(), Some(&clock), boot).unwrap();
     append(&mut writer, 0..batches);
     (writer, spool)

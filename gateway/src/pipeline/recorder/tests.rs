@@ -65,7 +65,7 @@ impl Disk {
 }
 
 impl Records for Disk {
-    fn append(&mut self, batch: &Outgoing) -> u64 {
+    fn append(&mut self, batch: &Outgoing, _: &[Delivery]) -> u64 {
         if self.unsynced_bytes() + batch.payload.len() > ROOM {
             self.0.lost.fetch_add(batch.readings, Ordering::SeqCst);
             return batch.readings;
@@ -135,7 +135,7 @@ impl Rig {
     fn reply(&mut self, source: usize, readings: Vec<Reading>) -> Reply {
         self.tickets[source] += 1;
         self.time_us += 1_000;
-        Reply { source, ticket: self.tickets[source], at_us: self.time_us, readings }
+        Reply { source, ticket: self.tickets[source], at_us: self.time_us, readings, delivery: None }
     }
 
     async fn poll(&mut self) {
