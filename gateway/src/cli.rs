@@ -15,6 +15,7 @@ use crate::config::{Config, Faults, notation};
 pub mod check;
 pub mod metrics;
 mod read;
+mod spool;
 mod status;
 mod table;
 
@@ -78,6 +79,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look into the spool on disk, export or repair it
+    Spool {
+        #[command(subcommand)]
+        command: spool::Command,
+    },
 }
 
 /// A gateway waits far more than it works; the second thread carries the polls on while
@@ -119,6 +125,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 return WRONG_CONFIG.into();
             }
             eprintln!("error: {error:#}");
+            if let Some(hint) = spool::hint(&error) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -157,6 +166,10 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
                 _ => {}
             }
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Spool { command } => {
+            log("error");
+            spool::spool(command)
         }
     }
 }

@@ -45,7 +45,9 @@ mod delivered;
 mod files;
 mod format;
 mod index;
+mod inspect;
 mod reader;
+mod repair;
 mod retain;
 mod scan;
 mod state;
@@ -62,7 +64,9 @@ use tokio::sync::watch;
 
 pub use delivered::Delivery;
 pub use index::Depth;
+pub use inspect::{Cause, Damage, Exported, Inspection, Survey, Surveyed, export, inspect_bytes, survey};
 pub use reader::{Item, Reader};
+pub use repair::{Repaired, repair};
 pub use state::State;
 pub use writer::{Outgoing, Writer};
 

@@ -29,7 +29,7 @@ pub(super) fn numbers(found: &[(String, u64)]) -> (Vec<u64>, Vec<(u64, u64)>) {
         let Ok(number) = u64::from_str_radix(number, 16) else { continue };
         match rest {
             "seg" => segments.push(number),
-            "seg.damaged" => aside.push((number, *len)),
+            _ if rest.starts_with("seg.damaged") => aside.push((number, *len)),
             _ => {}
         }
     }
@@ -70,6 +70,10 @@ fn scan_segment(
     let file = files.open(&path).map_err(SpoolError::io("open", &path))?;
     let len = file.size().map_err(SpoolError::io("open", &path))?;
     let bytes = Bytes::from(read_range(file.as_ref(), 0, usize::try_from(len).unwrap_or(usize::MAX)));
+    // What a killed process wrote and did not sync is relied on from here on.
+    if let Err(error) = file.sync_data() {
+        tracing::warn!(path = %path.display(), %error, "cannot sync a spool segment");
+    }
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let (header, mut at) = match format::decode_header(&bytes) {
         Ok(header) => (header, HEADER_LEN),
@@ -175,7 +179,7 @@ fn origin(kind: Kind, body: &[u8]) -> Option<(LaneId, BootId)> {
 
 /// Takes one record into the index: `Some(true)` for a record of a lane, `None` when
 /// its body is not what its kind says.
-fn take(kind: Kind, body: Bytes, offset: u64, index: &mut Index) -> Option<bool> {
+pub(super) fn take(kind: Kind, body: Bytes, offset: u64, index: &mut Index) -> Option<bool> {
     match kind {
         Kind::Births => index.add_births(BirthsHash::of(&body).as_bytes(), Bytes::copy_from_slice(&body)),
         Kind::Clock => index.add_clock(v1::ClockOffset::decode(body).ok()?),

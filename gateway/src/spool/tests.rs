@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use sandan_proto::batch::{self, BatchBuilder};
@@ -6,7 +8,9 @@ use sandan_proto::record::{Gap, GapCause, Sealed};
 
 use super::*;
 
+mod disk;
 mod faults;
+mod model;
 
 fn births() -> Births {
     Births::new(&v1::BirthSet {
