@@ -254,38 +254,26 @@ impl Spool {
     /// Removes what is kept beyond its limits, so that `needed` bytes more fit under the cap.
     fn drop_surplus(&self, needed: u64) -> Result<(), SpoolError> {
         let limits = Limits { now: self.shared.files.now(), max_bytes: self.shared.max_bytes, needed };
-        let removed = self.index().take_surplus(limits);
-        self.remove_segments(&removed)
+        self.index().take_surplus(limits);
+        self.remove_doomed()
     }
 
-    fn replace_oldest(&self, number: u64, path: &Path, gaps: Vec<sandan_proto::record::Gap>) -> Result<(), SpoolError> {
-        let (is_out, has_forgotten) = {
-            let mut index = self.index();
-            let before = index.state().trimmed.clone();
-            (index.replace_oldest(number, gaps), index.state().trimmed != before)
-        };
-        if is_out && has_forgotten {
-            return self.remove_segments(&[path.to_owned()]);
-        }
-        if is_out {
-            files::remove(self.shared.files.as_ref(), path);
-        }
-        Ok(())
+    fn replace_oldest(&self, number: u64, gaps: Vec<sandan_proto::record::Gap>) -> Result<(), SpoolError> {
+        self.index().replace_oldest(number, gaps);
+        self.remove_doomed()
     }
 
-    /// Saves what is remembered of segments, and then removes their files.
-    fn remove_segments(&self, paths: &[PathBuf]) -> Result<(), SpoolError> {
-        if paths.is_empty() {
+    /// Saves what is remembered of segments, and only then removes their files.
+    fn remove_doomed(&self) -> Result<(), SpoolError> {
+        let doomed = self.index().doomed.clone();
+        if doomed.is_empty() {
             return Ok(());
         }
-        match self.save_state() {
-            // The room that they give is what the state needs.
-            Err(SpoolError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {}
-            saved => saved?,
-        }
-        for path in paths {
+        self.save_state()?;
+        for (path, _) in &doomed {
             files::remove(self.shared.files.as_ref(), path);
         }
+        self.index().doomed.retain(|file| !doomed.contains(file));
         state::keep_reserve(self.shared.files.as_ref(), &self.shared.dir);
         Ok(())
     }

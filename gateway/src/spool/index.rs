@@ -111,6 +111,8 @@ pub(super) struct Index {
     clocks: HashMap<Vec<u8>, v1::ClockOffset>,
     pub(super) state: State,
     pub(super) damaged_records: u64,
+    /// Files whose segments are out, and that go when the state is saved; with their sizes.
+    pub(super) doomed: Vec<(PathBuf, u64)>,
     /// Segments that were put aside, which take room too.
     pub(super) quarantined_bytes: u64,
     /// No segment, also none that was put aside or removed, has a higher number.
@@ -336,7 +338,8 @@ impl Index {
     }
 
     pub(super) fn file_bytes(&self) -> u64 {
-        self.quarantined_bytes + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
+        let doomed: u64 = self.doomed.iter().map(|(_, bytes)| bytes).sum();
+        self.quarantined_bytes + doomed + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
     }
 
     pub(super) fn depth(&self, bytes_cap: u64) -> Depth {

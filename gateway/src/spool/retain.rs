@@ -1,7 +1,6 @@
 //! What is kept after it was acknowledged, and what is remembered of what is not: a store
 //! that is restored to an earlier time asks for it again.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use sandan_proto::id::LaneId;
@@ -34,7 +33,7 @@ impl Index {
     /// What stays whatever the limits: the newest segment; the newest that holds a reading,
     /// for it tells the next start when the last one was; and a segment behind one of the
     /// same lane that stays, so that what is gone of a lane is always its beginning.
-    pub(super) fn take_surplus(&mut self, limits: Limits) -> Vec<PathBuf> {
+    pub(super) fn take_surplus(&mut self, limits: Limits) {
         for at in 0..self.segments.len() {
             let is_done = self.is_done(&self.segments[at]);
             let segment = &mut self.segments[at];
@@ -68,7 +67,7 @@ impl Index {
             }
         }
         if gone.is_empty() {
-            return Vec::new();
+            return;
         }
         let (out, left): (Vec<Segment>, Vec<Segment>) =
             self.segments.drain(..).partition(|segment| gone.contains(&segment.number));
@@ -77,22 +76,22 @@ impl Index {
             self.note_trimmed(segment, |_| true);
         }
         self.forget_empty_lanes();
-        out.into_iter().map(|segment| segment.path).collect()
+        self.doomed.extend(out.into_iter().map(|segment| (segment.path, segment.file_bytes)));
     }
 
     /// Takes the oldest segment out to make room, with the gaps that take its place, at once
-    /// for every reader. False when it is gone already.
-    pub(super) fn replace_oldest(&mut self, number: u64, gaps: Vec<Gap>) -> bool {
+    /// for every reader. Nothing when it is gone already.
+    pub(super) fn replace_oldest(&mut self, number: u64, gaps: Vec<Gap>) {
         if self.segments.front().is_none_or(|front| front.number != number) {
-            return false;
+            return;
         }
-        let Some(segment) = self.segments.pop_front() else { return false };
+        let Some(segment) = self.segments.pop_front() else { return };
         self.note_trimmed(&segment, |lane| !gaps.iter().any(|gap| gap.lane == lane));
         for gap in gaps {
             self.add_displaced(gap);
         }
         self.forget_empty_lanes();
-        true
+        self.doomed.push((segment.path, segment.file_bytes));
     }
 
     fn note_trimmed(&mut self, segment: &Segment, is_trimmed: impl Fn(LaneId) -> bool) {

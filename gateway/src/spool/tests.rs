@@ -8,9 +8,13 @@ use sandan_proto::record::{Gap, GapCause, Sealed};
 
 use super::*;
 
+mod delivered;
 mod disk;
 mod faults;
+mod fixtures;
+mod keep;
 mod model;
+mod show;
 
 fn births() -> Births {
     Births::new(&v1::BirthSet {

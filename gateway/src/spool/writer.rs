@@ -417,7 +417,7 @@ impl Writer {
                 self.roll()?;
             }
             let gaps = self.declare(&oldest)?;
-            self.spool.replace_oldest(oldest.number, &oldest.path, gaps)?;
+            self.spool.replace_oldest(oldest.number, gaps)?;
             if let Some(open) = &self.open {
                 self.spool.index().grew(open.synced_bytes);
             }
@@ -485,7 +485,6 @@ impl Writer {
 /// A segment on its way out.
 struct Dropped {
     number: u64,
-    path: PathBuf,
     /// What stands for it: older gaps that it keeps, and its own records.
     gaps: Vec<Gap>,
 }
@@ -503,7 +502,7 @@ impl Dropped {
             cumulative_after: segment.cumulative_after,
         });
         let gaps = segment.displaced.iter().cloned().chain(own).collect();
-        Self { number: segment.number, path: segment.path.clone(), gaps }
+        Self { number: segment.number, gaps }
     }
 }
 
