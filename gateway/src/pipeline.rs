@@ -266,6 +266,7 @@ fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status) {
         bytes_cap: depth.bytes_cap,
         oldest_unacked_ms: age_us.map_or(0, |age| u64::try_from(age / 1000).unwrap_or(0)),
         damaged_records_total: depth.damaged_records,
+        written_bytes_total: depth.written_bytes,
     });
     health.set_uplink(UplinkState {
         connected: status.connected,

@@ -41,6 +41,8 @@ impl Collector for Scrape {
         out.gauge("spool_used", "Bytes on disk", Some(&Unit::Bytes), spool.bytes_used as f64)?;
         out.gauge("spool_cap", "Bytes it may take", Some(&Unit::Bytes), spool.bytes_cap as f64)?;
         out.counter("spool_damaged_records", "Records that failed their checksum", spool.damaged_records_total)?;
+        let help = "Bytes written to the spool's files";
+        out.byte_counter("spool_written", help, spool.written_bytes_total)?;
         let links = &status.links;
         out.link_gauge("link_up", "1 while a device is heard, 0 while it is not", None, links, |link| {
             Some(flag(link.state != "down"))
@@ -72,6 +74,10 @@ impl Out<'_, '_> {
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+    fn byte_counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, Some(&Unit::Bytes), counter.metric_type())?)
     }
     fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
         let gauge = ConstGauge::new(value);

@@ -65,6 +65,8 @@ pub struct SpoolStatus {
     pub bytes_cap: u64,
     pub oldest_unacked_ms: u64,
     pub damaged_records_total: u64,
+    #[serde(default)]
+    pub written_bytes_total: u64,
 }
 
 /// The session with the ingest.
@@ -105,6 +107,7 @@ impl Status {
                 bytes_cap: spool.bytes_cap,
                 oldest_unacked_ms: spool.oldest_unacked_ms,
                 damaged_records_total: spool.damaged_records_total,
+                written_bytes_total: spool.written_bytes_total,
             },
             uplink: UplinkStatus {
                 connected: uplink.connected,
