@@ -72,6 +72,9 @@ pub enum Raw {
     Failed(Quality),
 }
 
+/// Packet ids and digests of messages of one session.
+pub type Known = Vec<(u16, [u8; 16])>;
+
 /// What a driver is given: where to send replies, and how far they are synced.
 #[derive(Debug, Clone)]
 pub struct Outlet {
@@ -87,7 +90,7 @@ pub struct Outlet {
     tickets: Arc<AtomicU64>,
     /// Packet ids and digests of messages that an earlier process synced and may not have
     /// acknowledged. For the first driver: a later one would know too old ones.
-    known: Arc<Mutex<Vec<(u16, [u8; 16])>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Outlet {
@@ -98,11 +101,11 @@ impl Outlet {
 
     /// The same for a driver whose messages an earlier process synced.
     #[must_use]
-    pub fn knowing(self, known: Vec<(u16, [u8; 16])>) -> Self {
+    pub fn knowing(self, known: Known) -> Self {
         Self { known: Arc::new(Mutex::new(known)), ..self }
     }
 
-    fn take_known(&self) -> Vec<(u16, [u8; 16])> {
+    fn take_known(&self) -> Known {
         std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -128,12 +131,7 @@ impl Tickets {
     }
 
     /// The same for readings of a message that may come again.
-    async fn deliver(
-        &mut self,
-        at_us: i64,
-        readings: Vec<Reading>,
-        delivery: Option<Delivery>,
-    ) -> Result<u64, Closed> {
+    async fn deliver(&mut self, at_us: i64, readings: Vec<Reading>, delivery: Option<Delivery>) -> Result<u64, Closed> {
         let ticket = self.outlet.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         let reply = Reply { source: self.outlet.source, ticket, at_us, readings, delivery };
         self.outlet.replies.send(reply).await.map_err(|_| Closed)?;

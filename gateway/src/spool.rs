@@ -125,7 +125,9 @@ pub enum SpoolError {
     #[error("the spool {0} is in use by another process")]
     Locked(PathBuf),
     /// The cap is reached, and what is there stays.
-    #[error("the spool {dir} holds the {max_bytes} bytes of its cap and is to refuse the newest; raise max_bytes, or see why the ingest takes nothing")]
+    #[error(
+        "the spool {dir} holds the {max_bytes} bytes of its cap and is to refuse the newest; raise max_bytes, or see why the ingest takes nothing"
+    )]
     Full {
         /// The spool's directory.
         dir: PathBuf,

@@ -13,8 +13,8 @@ use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::{batch, v1};
 use serde_json::{Value, json};
 
-use super::table::table;
 use super::ConfigFile;
+use super::table::table;
 use crate::config::Config;
 use crate::spool::{self, Cause, Damage, Exported, SpoolError, Survey};
 
@@ -121,14 +121,13 @@ fn lanes(survey: &Survey) -> Vec<Value> {
             None => lanes.push((lane.clone(), 1, found.lane_records, found.readings)),
         }
     }
-    let object = |(lane, segments, records, readings)| {
-        json!({"lane": lane, "segments": segments, "records": records, "readings": readings})
-    };
+    let object = |(lane, segments, records, readings)| json!({"lane": lane, "segments": segments, "records": records, "readings": readings});
     lanes.into_iter().map(object).collect()
 }
 
 fn text(survey: &Survey) -> String {
-    let sequences = |range: Option<(u64, u64)>| range.map_or_else(|| "-".into(), |(first, last)| format!("{first}–{last}"));
+    let sequences =
+        |range: Option<(u64, u64)>| range.map_or_else(|| "-".into(), |(first, last)| format!("{first}–{last}"));
     let rows: Vec<[String; 7]> = survey
         .segments
         .iter()
@@ -180,7 +179,13 @@ pub(super) fn repair(dir: &Path, json: bool, out: &mut impl Write) -> anyhow::Re
     } else if !done.is_empty() {
         let row = |done: &spool::Repaired| {
             let carried = done.records.to_string();
-            [done.file.clone(), carried, done.lost_records.to_string(), done.lost_readings.to_string(), done.original.clone()]
+            [
+                done.file.clone(),
+                carried,
+                done.lost_records.to_string(),
+                done.lost_readings.to_string(),
+                done.original.clone(),
+            ]
         };
         let rows: Vec<_> = done.iter().map(row).collect();
         write!(out, "{}", table(["SEGMENT", "RECORDS", "LOST RECORDS", "LOST READINGS", "ORIGINAL"], &rows))?;
@@ -243,7 +248,8 @@ impl Names {
             for column in group.columns {
                 let series = births.and_then(|births| births.series.get(column.series as usize));
                 let asset = series.and_then(|series| births?.assets.get(series.asset as usize));
-                let runs = column.quality.iter().flat_map(|(count, quality)| std::iter::repeat_n(*quality, *count as usize));
+                let runs =
+                    column.quality.iter().flat_map(|(count, quality)| std::iter::repeat_n(*quality, *count as usize));
                 let qualities = runs.chain(std::iter::repeat(Quality::GOOD));
                 for (at, (time, quality)) in group.times_us.iter().zip(qualities).enumerate() {
                     let line = json!({

@@ -11,12 +11,12 @@ use sandan_proto::record::{Gap, GapCause, Sealed};
 use sandan_proto::v1;
 use serde::Serialize;
 
+use super::SpoolError;
 use super::files::{Files, Real, read_whole};
 use super::format::{self, Frame, HEADER_LEN, HeaderError, Kind};
 use super::index::{Index, Segment};
 use super::scan::{self, segment_path};
 use super::state::State;
-use super::SpoolError;
 
 /// What a segment holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -263,7 +263,9 @@ pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) ->
                     (sealed.lane, sequence, sequence, scan::before(&sealed), after, Exported::Batch(sealed))
                 }
                 Kind::Gap => {
-                    let Some(gap) = v1::Gap::decode(body).ok().and_then(|gap| Gap::from_wire(&gap).ok()) else { continue };
+                    let Some(gap) = v1::Gap::decode(body).ok().and_then(|gap| Gap::from_wire(&gap).ok()) else {
+                        continue;
+                    };
                     let (before, after) = (gap.cumulative_before, gap.cumulative_after);
                     (gap.lane, gap.first_sequence, gap.last_sequence, before, after, Exported::Gap(gap))
                 }

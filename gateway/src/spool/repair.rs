@@ -10,11 +10,11 @@ use sandan_proto::record::{Gap, Sealed};
 use sandan_proto::v1;
 use serde::Serialize;
 
+use super::SpoolError;
 use super::files::{Files, Handle, Real, read_whole};
 use super::format::{self, HEADER_LEN, Kind};
 use super::inspect::{Piece, hole, inspect_bytes, pieces};
 use super::scan::{self, segment_path};
-use super::SpoolError;
 
 /// What was done with a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,13 +53,8 @@ pub fn repair(dir: &Path) -> Result<Vec<Repaired>, SpoolError> {
 fn rebuild(dir: &Path, path: &Path, number: u64, bytes: &[u8]) -> Result<Repaired, SpoolError> {
     let original = aside(path);
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut done = Repaired {
-        file: name(path),
-        original: name(&original),
-        records: 0,
-        lost_records: 0,
-        lost_readings: 0,
-    };
+    let mut done =
+        Repaired { file: name(path), original: name(&original), records: 0, lost_records: 0, lost_readings: 0 };
     let header = match format::decode_header(bytes) {
         Ok(header) => Some((header, HEADER_LEN)),
         Err(_) => scan::header_of_records(bytes, number),

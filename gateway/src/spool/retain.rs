@@ -176,7 +176,8 @@ impl Index {
     /// Lanes of which nothing is left but the memory, and that the ingest has not been told
     /// of since a rewind.
     pub(super) fn show_trimmed(&mut self) {
-        let trimmed: Vec<_> = self.state.trimmed.iter().filter_map(|known| Some((known.lane()?, known.clone()))).collect();
+        let trimmed: Vec<_> =
+            self.state.trimmed.iter().filter_map(|known| Some((known.lane()?, known.clone()))).collect();
         let mut at = 0;
         for (id, trimmed) in trimmed {
             let acked = self.state.acked.get(&trimmed.lane).copied().unwrap_or(trimmed.through);

@@ -65,7 +65,11 @@ pub(super) fn scan(files: &dyn Files, dir: &Path, state: State) -> Result<(Index
 
 fn scan_segment(
     files: &dyn Files,
-    dir: &Path, number: u64, index: &mut Index, recovery: &mut Recovery) -> Result<(), SpoolError> {
+    dir: &Path,
+    number: u64,
+    index: &mut Index,
+    recovery: &mut Recovery,
+) -> Result<(), SpoolError> {
     let path = segment_path(dir, number);
     let file = files.open(&path).map_err(SpoolError::io("open", &path))?;
     let len = file.size().map_err(SpoolError::io("open", &path))?;

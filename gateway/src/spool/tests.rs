@@ -153,8 +153,7 @@ fn only_what_is_synced_is_read() {
 fn a_second_process_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(dir.path());
-    let error = Spool::open(&options(dir.path(), CAP), &births(), Some(&clock()), boot())
-        .unwrap_err();
+    let error = Spool::open(&options(dir.path(), CAP), &births(), Some(&clock()), boot()).unwrap_err();
     assert!(matches!(error, SpoolError::Locked(_)), "{error}");
 }
 

@@ -21,9 +21,7 @@ use super::files::Handle;
 use super::format::{self, Header, Kind, LaneEnd};
 use super::index::{Mark, Segment};
 use super::scan::segment_path;
-use super::{
-    MAX_OPEN_LANES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, Spool, SpoolError, WhenFull,
-};
+use super::{MAX_OPEN_LANES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, Spool, SpoolError, WhenFull};
 
 /// What may wait for a disk that fails. Beyond it the newest readings are lost and
 /// declared; polling goes on.
@@ -384,7 +382,9 @@ impl Writer {
     fn prepare(&self, file: &dyn Handle, head: &[u8]) -> std::io::Result<()> {
         let size = self.segment_bytes().max((head.len() + self.buffer.len()) as u64);
         match file.allocate(size) {
-            Err(error) if !matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::StorageFull) => return Err(error),
+            Err(error) if !matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::StorageFull) => {
+                return Err(error);
+            }
             // File systems without it grow the file as it is written, and so does a disk that
             // has less room than a segment.
             _ => {}

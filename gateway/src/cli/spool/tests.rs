@@ -46,7 +46,10 @@ fn damaged_spool(dir: &Path) -> LaneId {
 fn lines(dir: &Path, range: &Range) -> Vec<Value> {
     let mut out = Vec::new();
     export(dir, range, &mut out).unwrap();
-    out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+    out.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
 }
 
 fn checked(dir: &Path) -> (ExitCode, Value) {
@@ -96,7 +99,10 @@ fn readings_and_gaps_come_out_by_lane_and_range() {
                "lane": lane.to_string(), "sequence": 1})
     );
     let gap = &all[4];
-    assert_eq!((&gap["gap"], &gap["first"], &gap["last"], &gap["readings"]), (&json!("damaged"), &json!(3), &json!(3), &json!(2)));
+    assert_eq!(
+        (&gap["gap"], &gap["first"], &gap["last"], &gap["readings"]),
+        (&json!("damaged"), &json!(3), &json!(3), &json!(2))
+    );
     assert_eq!((&all[7]["value"], &all[7]["sequence"]), (&Value::Null, &json!(5)));
     let some = Range { lane: Some(lane), first: 3, last: 4 };
     assert_eq!(lines(dir.path(), &some), all[4..7]);

@@ -5,12 +5,12 @@ use super::*;
 const SESSION: [u8; 16] = [4; 16];
 
 fn delivery(packet_id: u16, unsettled: u32) -> Delivery {
-    Delivery { session: SESSION, packet_id, digest: [packet_id as u8; 16], unsettled }
+    Delivery { session: SESSION, packet_id, digest: [packet_id.to_le_bytes()[0]; 16], unsettled }
 }
 
 fn known(spool: &Spool, session: [u8; 16]) -> Vec<u16> {
     let mut known = spool.take_delivered(session);
-    assert!(known.iter().all(|(packet_id, digest)| *digest == [*packet_id as u8; 16]));
+    assert!(known.iter().all(|(packet_id, digest)| *digest == [packet_id.to_le_bytes()[0]; 16]));
     known.sort_unstable();
     known.into_iter().map(|(packet_id, _)| packet_id).collect()
 }

@@ -26,6 +26,9 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % end.max(1)
     }
+    pub(super) fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap()
+    }
     fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
@@ -103,7 +106,7 @@ impl Disk {
             }
             inode.live.clone_from(&inode.durable);
         }
-        let reached = random.below(pending.len() as u64 + 1) as usize;
+        let reached = random.index(pending.len() + 1);
         for naming in pending.drain(..).take(reached) {
             name(durable, naming);
         }
@@ -116,12 +119,12 @@ impl Disk {
         let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "seg");
         let segments: Vec<usize> = inner.live.iter().filter(|(path, _)| is_segment(path)).map(|(_, at)| *at).collect();
         let Some(last) = segments.len().checked_sub(1) else { return };
-        let chosen = segments[inner.random.below(last as u64 + 1) as usize];
+        let chosen = segments[inner.random.index(last + 1)];
         let written = inner.inodes[chosen].live.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if written == 0 {
             return;
         }
-        let (at, bit) = (inner.random.below(written as u64) as usize, inner.random.below(8));
+        let (at, bit) = (inner.random.index(written), inner.random.below(8));
         inner.inodes[chosen].live[at] ^= 1 << bit;
         let live = inner.inodes[chosen].live.clone();
         inner.inodes[chosen].durable = live;
@@ -189,7 +192,7 @@ fn lose_parts(bytes: &mut Vec<u8>, change: &Change, random: &mut Random) {
         let kept = match random.below(8) {
             _ if all => to,
             _ if none => from,
-            0 => from + random.below((to - from) as u64) as usize,
+            0 => from + random.index(to - from),
             1..4 => from,
             _ => to,
         };
@@ -269,7 +272,7 @@ impl Handle for Open {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut inner = self.0.inner();
         let failed = inner.may_fail();
-        let written = if failed.is_ok() { bytes.len() } else { inner.random.below(bytes.len() as u64) as usize };
+        let written = if failed.is_ok() { bytes.len() } else { inner.random.index(bytes.len()) };
         let change = Change::Write(usize::try_from(at).unwrap(), bytes[..written].to_vec());
         inner.change(self.1, change);
         failed

@@ -1,6 +1,8 @@
 //! Frozen bytes: what this build writes is what `fixtures/segment.hex` holds and
 //! `docs/spool-format.md` describes.
 
+use std::fmt::Write as _;
+
 use prost::Message;
 use sandan_proto::record::Moment;
 
@@ -80,7 +82,8 @@ fn written() -> String {
         let mut record = Vec::new();
         format::encode_record(kind, &body, &mut record);
         let (frame, body) = record.split_at(format::FRAME_LEN);
-        text += &format!("# {name}: magic, length, kind {}, checksum; body\n{}\n{}\n", kind as u8, hex(frame), hex(body));
+        let (frame, body) = (hex(frame), hex(body));
+        writeln!(text, "# {name}: magic, length, kind {}, checksum; body\n{frame}\n{body}", kind as u8).unwrap();
     }
     text
 }

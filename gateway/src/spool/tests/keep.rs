@@ -55,12 +55,12 @@ fn a_restored_store_gets_what_is_kept_and_a_gap_for_the_rest() {
     check(&spool);
     assert!(!spool.rewind(&NEW, 4).unwrap(), "once");
     drop((writer, spool));
-    let (_writer, spool, _) = open(dir.path());
+    let (writer, spool, _) = open(dir.path());
     check(&spool);
     spool.acked(gone, 15);
     spool.acked(kept, 61);
     assert_eq!(spool.lanes().len(), 1);
-    drop((_writer, spool));
+    drop((writer, spool));
     let (_writer, spool, _) = open(dir.path());
     assert_eq!((spool.lanes().len(), spool.depth().records), (1, 0));
 }
@@ -175,7 +175,10 @@ fn a_spool_that_refuses_the_newest_keeps_what_it_has_and_declares_what_comes() {
     let items = drain(&mut spool.reader(writer.lane(), 0));
     let told = gaps(&items);
     let gap = told.last().unwrap();
-    assert_eq!((gap.cause, gap.readings(), gap.last_sequence), (GapCause::SpoolFull, lost, items.last().unwrap().last_sequence()));
+    assert_eq!(
+        (gap.cause, gap.readings(), gap.last_sequence),
+        (GapCause::SpoolFull, lost, items.last().unwrap().last_sequence())
+    );
     assert_eq!((gap.from.unwrap().monotonic_us, gap.to.unwrap().monotonic_us), (value - 500, value - 1));
     assert!(told[..told.len() - 1].iter().all(|gap| gap.cause == GapCause::ReplayWindow));
     assert_eq!(gap.cumulative_after, u64::try_from(value).unwrap());

@@ -35,6 +35,7 @@ struct Lane {
 }
 
 /// What may happen in a run.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Copy, Default)]
 struct Allowed {
     cap: bool,
@@ -156,18 +157,15 @@ impl Run {
             let record = span_of(item);
             assert_eq!(record.first, lane.records.last().map_or(0, |record| record.last) + 1, "a number is left out");
             assert_eq!(record.before, lane.records.last().map_or(0, |record| record.after), "counts do not add up");
-            match &record.payload {
-                Some(payload) => {
-                    assert_eq!(Some(payload), unsynced.next().as_ref(), "what was appended comes in its order");
-                    assert!(self.seen.insert(payload.clone()), "a batch is there twice");
-                }
-                None => {
-                    let Item::Gap(gap) = item else { unreachable!() };
-                    match gap.cause() {
-                        GapCause::Restart => assert_eq!((record.first, record.before), (1, record.after)),
-                        GapCause::DiskFull | GapCause::SpoolFull => self.lost -= record.after - record.before,
-                        cause => panic!("{cause:?} out of nothing"),
-                    }
+            if let Some(payload) = &record.payload {
+                assert_eq!(Some(payload), unsynced.next().as_ref(), "what was appended comes in its order");
+                assert!(self.seen.insert(payload.clone()), "a batch is there twice");
+            }
+            if let Item::Gap(gap) = item {
+                match gap.cause() {
+                    GapCause::Restart => assert_eq!((record.first, record.before), (1, record.after)),
+                    GapCause::DiskFull | GapCause::SpoolFull => self.lost -= record.after - record.before,
+                    cause => panic!("{cause:?} out of nothing"),
                 }
             }
             lane.records.push(record);
@@ -178,7 +176,7 @@ impl Run {
 
     fn ack(&mut self) {
         let lanes = self.spool.lanes();
-        let state = &lanes[self.random.below(lanes.len() as u64) as usize];
+        let state = &lanes[self.random.index(lanes.len())];
         let id = lane_of(state);
         let Some(lane) = self.lanes.get(&id) else { return };
         let items = drain(&mut self.spool.reader(id, lane.acked));
@@ -186,9 +184,9 @@ impl Run {
             return;
         }
         // Mostly all of it.
-        let most = items.len() as u64;
-        let at = if self.random.below(3) > 0 { most } else { self.random.below(most) + 1 };
-        let through = items[at as usize - 1].last_sequence();
+        let last = items.len() - 1;
+        let at = if self.random.below(3) > 0 { last } else { self.random.index(items.len()) };
+        let through = items[at].last_sequence();
         self.spool.acked(id, through);
         let lane = self.lanes.get_mut(&id).unwrap();
         lane.acked = through;
@@ -200,7 +198,10 @@ impl Run {
         let epoch = u64::from(self.timeline);
         if self.spool.rewind(&[self.timeline; 16], epoch).is_ok() {
             self.forget_acks();
-            assert_eq!((self.spool.state().epoch, self.spool.state().timeline_bytes()), (epoch, vec![self.timeline; 16]));
+            assert_eq!(
+                (self.spool.state().epoch, self.spool.state().timeline_bytes()),
+                (epoch, vec![self.timeline; 16])
+            );
         }
     }
 
