@@ -187,7 +187,12 @@ fn log(default: &str) {
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let done = runtime.block_on(work);
+    // What has to be done is done, or was given up: a disk that hangs does not hold up an
+    // end that was asked for twice.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

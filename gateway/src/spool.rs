@@ -63,7 +63,7 @@ use sandan_proto::v1;
 use tokio::sync::watch;
 
 pub use delivered::Delivery;
-pub use index::Depth;
+pub use index::{Boot, Depth, LaneDepth};
 pub use inspect::{Cause, Damage, Exported, Inspection, Survey, Surveyed, export, inspect_bytes, survey};
 pub use reader::{Item, Reader};
 pub use repair::{Repaired, repair};
@@ -296,7 +296,6 @@ impl Spool {
         self.add_written(state.save(self.shared.files.as_ref(), &self.shared.dir)?);
         let has_more = self.index().rewind(state);
         drop(saving);
-        tracing::warn!(epoch, "the store has a new timeline: what is kept is sent again");
         self.notify();
         Ok(has_more)
     }
@@ -338,6 +337,16 @@ impl Spool {
 
     fn add_written(&self, bytes: impl TryInto<u64>) {
         self.shared.written.fetch_add(bytes.try_into().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// How much waits in each lane that holds anything, and in the current one; oldest first.
+    pub fn lane_depths(&self) -> Vec<LaneDepth> {
+        self.index().lane_depths()
+    }
+
+    /// The boots of the machine whose segments are kept, oldest first.
+    pub fn boots(&self) -> Vec<Boot> {
+        self.index().boots()
     }
 
     /// The births of a hash, while the spool holds a batch that names them.

@@ -96,6 +96,32 @@ pub struct Depth {
     pub written_bytes: u64,
 }
 
+/// How much of one lane waits for the ingest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneDepth {
+    /// The lane.
+    pub lane: LaneId,
+    /// It takes the records of this moment.
+    pub is_current: bool,
+    /// Batches and gaps that are synced and not acknowledged.
+    pub records: u64,
+    /// Readings in them.
+    pub readings: u64,
+    /// When the oldest of them was taken, or up to a few records before it.
+    pub oldest: Option<Moment>,
+}
+
+/// A boot of the machine of which the spool holds segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// Its id.
+    pub id: BootId,
+    /// The lanes that were written in it.
+    pub lanes: Vec<LaneId>,
+    /// Monotonic time of its last reading.
+    pub last_us: Option<i64>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) segments: VecDeque<Segment>,
@@ -342,14 +368,51 @@ impl Index {
         self.quarantined_bytes + doomed + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
     }
 
+    /// When the oldest record of a lane that is not acknowledged was taken.
+    fn oldest(&self, id: LaneId) -> Option<Moment> {
+        let next = self.lanes.get(&id)?.acked + 1;
+        let mark = self.mark_from(id, next)?;
+        let boot = self.segment_from(id, next)?.boot;
+        Some(Moment { boot, monotonic_us: mark.first_us })
+    }
+
+    /// Lanes with records that are not acknowledged, and the current one; oldest first.
+    pub(super) fn lane_depths(&self) -> Vec<LaneDepth> {
+        let current = self.order.last();
+        let depth = |id: &LaneId| {
+            let lane = self.lanes.get(id)?;
+            let records = lane.last_sealed.saturating_sub(lane.acked);
+            let is_current = Some(id) == current;
+            (is_current || records > 0).then(|| LaneDepth {
+                lane: *id,
+                is_current,
+                records,
+                readings: lane.cumulative.saturating_sub(lane.acked_cumulative),
+                oldest: if records > 0 { self.oldest(*id) } else { None },
+            })
+        };
+        self.order.iter().filter_map(depth).collect()
+    }
+
+    /// The boots of the segments that are kept, oldest first.
+    pub(super) fn boots(&self) -> Vec<Boot> {
+        let mut boots: Vec<Boot> = Vec::new();
+        for segment in &self.segments {
+            if boots.last().is_none_or(|last| last.id != segment.boot) {
+                boots.push(Boot { id: segment.boot, lanes: Vec::new(), last_us: None });
+            }
+            let Some(boot) = boots.last_mut() else { continue };
+            if !boot.lanes.contains(&segment.lane) {
+                boot.lanes.push(segment.lane);
+            }
+            boot.last_us = boot.last_us.max(segment.last.map(|moment| moment.monotonic_us));
+        }
+        boots
+    }
+
     pub(super) fn depth(&self, bytes_cap: u64) -> Depth {
         let waiting = |lane: &&LaneId| self.lanes.get(*lane).is_some_and(|lane| lane.acked < lane.last_sealed);
-        let oldest = self.order.iter().find(waiting).and_then(|id| {
-            let next = self.lanes.get(id)?.acked + 1;
-            let mark = self.mark_from(*id, next)?;
-            let boot = self.segment_from(*id, next)?.boot;
-            Some(Moment { boot, monotonic_us: mark.first_us })
-        });
+        let oldest = self.order.iter().find(waiting).and_then(|id| self.oldest(*id));
         Depth {
             records: self.lanes.values().map(|lane| lane.last_sealed.saturating_sub(lane.acked)).sum(),
             readings: self.lanes.values().map(|lane| lane.cumulative.saturating_sub(lane.acked_cumulative)).sum(),
