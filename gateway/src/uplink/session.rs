@@ -142,9 +142,10 @@ impl<'a> Session<'a> {
     /// power cut made us forget would fence this gateway. True when the store was restored from
     /// an older state and the spool holds what it may have lost: that takes a new session.
     fn is_restored(&self, welcome: &v1::Welcome) -> Result<bool, SessionError> {
-        let timeline = &welcome.store_timeline;
         let known = self.spool.state().timeline_bytes();
-        if known.is_empty() || timeline.is_empty() || known == *timeline {
+        // An ingest that names none does not make the one that is known forgotten.
+        let timeline = if welcome.store_timeline.is_empty() { &known } else { &welcome.store_timeline };
+        if known.is_empty() || known == *timeline {
             tokio::task::block_in_place(|| self.spool.save_session(welcome.epoch, timeline))?;
             return Ok(false);
         }

@@ -50,6 +50,11 @@ impl Timekeeper {
         self.0.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The time that certificates are judged by.
+    pub fn trusted(&self) -> &TrustedClock {
+        &self.0.trusted
+    }
+
     /// The monotonic clock that questions to the ingest are timed by.
     pub fn monotonic_us(&self) -> i64 {
         self.0.trusted.clocks().monotonic_us()
