@@ -5,6 +5,7 @@
 //! those that only a running one can answer. Whoever may open the socket (mode 0600) or
 //! the data directory is the operator of the host.
 
+pub mod dead_letters;
 pub mod socket;
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
-use crate::access::Access;
+use crate::access::{Access, Deed};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
@@ -62,6 +63,9 @@ pub enum Command {
     ConsentRevoke { id: ConsentId },
     AuditPage { chain: Chain, after: u64 },
     AuditVerify { chain: Chain },
+    DeadLetterList(dead_letters::Chosen),
+    DeadLetterRetry(dead_letters::Chosen),
+    DeadLetterDiscard(dead_letters::Chosen),
     Backup { to: PathBuf, with_keys: bool },
 }
 
@@ -94,8 +98,8 @@ pub struct GatewayLine {
     /// What was added.
     #[serde(flatten)]
     pub entry: GatewayEntry,
-    /// Whether a spool of it is being refused; none while the service does not run.
-    pub fenced: Option<bool>,
+    /// Whether a spool of it was refused, and none let in since.
+    pub fenced: bool,
 }
 
 /// What came of a command.
@@ -120,6 +124,9 @@ pub enum Answer {
     /// Empty at the end of the log.
     Audit(Vec<Entry>),
     AuditHolds(Head),
+    /// Empty at the end of the list.
+    DeadLetters(Vec<dead_letters::Line>),
+    DeadLettersHandled(dead_letters::Outcome),
     BackedUp(Box<Manifest>),
 }
 
@@ -249,11 +256,8 @@ impl Admin {
                 Ok(Answer::Line(token.reveal()))
             }
             Command::GatewayList => {
-                let running = self.running.is_some();
-                let line = |entry: GatewayEntry| GatewayLine {
-                    fenced: running.then(|| self.fleet.is_fenced(&entry.id)),
-                    entry,
-                };
+                let fenced: BTreeSet<_> = self.readings.fenced().await?.into_iter().map(|(id, _)| id).collect();
+                let line = |entry: GatewayEntry| GatewayLine { fenced: fenced.contains(&entry.id), entry };
                 Ok(Answer::Gateways(self.control.gateways().await?.into_iter().map(line).collect()))
             }
             Command::GatewayRelease { id } => self.release(id).await,
@@ -320,6 +324,9 @@ impl Admin {
                 Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
+            Command::DeadLetterList(chosen) => self.dead_letters(&chosen).await,
+            Command::DeadLetterRetry(chosen) => self.handle_dead(&chosen, Deed::Retry).await,
+            Command::DeadLetterDiscard(chosen) => self.handle_dead(&chosen, Deed::Discard).await,
             Command::Backup { to, with_keys } => self.back_up(to, with_keys).await,
         }
     }
@@ -332,12 +339,8 @@ impl Admin {
         if known.revoked_us.is_some() {
             return Err(ControlError::Revoked { kind: "gateway", id: id.to_string() }.into());
         }
-        if self.running.is_none() {
-            let what = "nothing to release: a gateway is refused by a running service, and none runs";
-            return Err(Refused::new(what, "start `sandan-ingest serve` first; the gateway tries again by itself"));
-        }
-        if !self.fleet.is_fenced(&id) {
-            let what = format!("nothing to release: `{id}` was not refused since the service started");
+        if !self.readings.fenced().await?.iter().any(|(fenced, _)| *fenced == id) {
+            let what = format!("nothing to release: `{id}` was not refused since it was last let in");
             return Err(Refused::new(&what, "wait until it has tried to connect; its own log says what it was told"));
         }
         self.apply(Change::ReleaseGateway(id.clone())).await?;

@@ -81,10 +81,13 @@ pub enum Kind {
     LogRead,
     BackedUp,
     StoreRestored,
+    DeadLettersExported,
+    DeadLettersRetried,
+    DeadLettersDiscarded,
 }
 
 impl Kind {
-    const ALL: [Kind; 21] = [
+    const ALL: [Kind; 24] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayRevoked,
@@ -106,6 +109,9 @@ impl Kind {
         Kind::LogRead,
         Kind::BackedUp,
         Kind::StoreRestored,
+        Kind::DeadLettersExported,
+        Kind::DeadLettersRetried,
+        Kind::DeadLettersDiscarded,
     ];
 
     /// Its word in the log.
@@ -132,6 +138,9 @@ impl Kind {
             Kind::LogRead => "log_read",
             Kind::BackedUp => "backed_up",
             Kind::StoreRestored => "store_restored",
+            Kind::DeadLettersExported => "dead_letters_exported",
+            Kind::DeadLettersRetried => "dead_letters_retried",
+            Kind::DeadLettersDiscarded => "dead_letters_discarded",
         }
     }
 

@@ -128,7 +128,7 @@ fn gateway_modules_use_only_what_the_table_lets_them() {
         "gateway",
         &[
             ("main", &[]),
-            ("cli", &["clock", "config", "driver", "health", "pipeline", "tag"]),
+            ("cli", &["clock", "config", "driver", "health", "pipeline", "spool", "tag"]),
             ("pipeline", &["clock", "config", "driver", "health", "http", "identity", "spool", "tag", "uplink"]),
             // The path. A driver never sees the spool, and the spool sees opaque bytes.
             ("driver", &["clock", "config", "health"]),

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use sandan_proto::PROTOCOL_VERSION;
-use sandan_proto::id::{BirthsHash, BootId, GatewayId, LaneId};
+use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId};
 use sandan_proto::limits::{self, MAX_LANES, MAX_LINKS, MAX_MESSAGE_BYTES};
 use sandan_proto::v1::{self, DeadLetterReason, gateway_frame, goodbye, ingest_frame};
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use tonic::{Code, Status, Streaming};
 use super::registry::Entered;
 use super::sequence::Lane;
 use super::{Closed, Service, Token, UNAUTHENTICATED};
-use crate::store::{Opening, Registered, StoreError, Stored};
+use crate::store::{Clock, Opening, Registered, StoreError, Stored};
 
 /// Records that a gateway may have in flight: some seconds of one batch a second, so
 /// that a commit of 50 ms and a round trip of a mobile network never hold it up.
@@ -214,11 +214,14 @@ pub(super) enum Known {
 pub(super) struct Session<'a> {
     pub service: &'a Service,
     pub gateway: GatewayId,
+    pub firm: FirmId,
     pub epoch: u64,
     out: Out,
     pub lanes: HashMap<LaneId, Lane>,
     pub births: HashMap<BirthsHash, Known>,
-    pub clocks: HashMap<BootId, i64>,
+    pub clocks: HashMap<BootId, Clock>,
+    /// Checksums of the records that are on their way to the store.
+    pub unsettled: HashMap<(LaneId, u64), u32>,
     pub in_flight: FuturesOrdered<BoxFuture<'static, InFlight>>,
     pub bytes_in_flight: u64,
     /// Lanes whose watermark the next Ack names.
@@ -239,12 +242,14 @@ impl<'a> Session<'a> {
     ) -> Self {
         Self {
             service,
+            firm: gateway.firm(),
             gateway,
             epoch,
             out,
             lanes: lanes.into_iter().map(|(lane, through)| (lane, Lane::new(through))).collect(),
             births: HashMap::new(),
             clocks: HashMap::new(),
+            unsettled: HashMap::new(),
             in_flight: FuturesOrdered::new(),
             bytes_in_flight: 0,
             moved: BTreeSet::new(),
