@@ -21,7 +21,9 @@ use super::files::Handle;
 use super::format::{self, Header, Kind, LaneEnd};
 use super::index::{Mark, Segment};
 use super::scan::segment_path;
-use super::{MAX_OPEN_LANES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, WhenFull};
+use super::{
+    MAX_OPEN_LANES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, WhenFull,
+};
 
 /// What may wait for a disk that fails. Beyond it the newest readings are lost and
 /// declared; polling goes on.
@@ -361,13 +363,10 @@ impl Writer {
         let files = self.spool.shared.files.clone();
         let file = files.create(&path).map_err(SpoolError::io("create", &path))?;
         crash_point!("spool.segment-created-before-header");
-        let prepared = self
-            .prepare(file.as_ref(), &head)
-            .map_err(SpoolError::io("write", &path))
-            .and_then(|()| {
-                crash_point!("spool.header-before-dir-sync");
-                files.sync_dir(&dir).map_err(SpoolError::io("sync", &dir))
-            });
+        let prepared = self.prepare(file.as_ref(), &head).map_err(SpoolError::io("write", &path)).and_then(|()| {
+            crash_point!("spool.header-before-dir-sync");
+            files.sync_dir(&dir).map_err(SpoolError::io("sync", &dir))
+        });
         if let Err(error) = prepared {
             // It holds nothing; if it stays, the next start removes it.
             let _ = files.remove(&path);
