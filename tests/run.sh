@@ -4,8 +4,8 @@
 #   tests/run.sh          all of it
 #   tests/run.sh NAME     only the tests whose name holds NAME
 #
-# Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto from
-# Debian, pymodbus from PyPI) is installed first where it is missing, as root or
+# Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto and
+# faketime from Debian, pymodbus from PyPI) is installed first where it is missing, as root or
 # with sudo. Every server that a test starts has its own directory and its own port.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,6 +47,7 @@ install_what_is_missing() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v mosquitto >/dev/null || missing+=(mosquitto)
+    ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(faketime)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     if [ ${#missing[@]} -gt 0 ]; then install_debian "${missing[@]}"; fi
 

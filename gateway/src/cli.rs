@@ -16,6 +16,7 @@ pub mod check;
 mod enroll;
 pub mod metrics;
 mod read;
+mod spool;
 mod status;
 mod table;
 
@@ -90,6 +91,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look into the spool on disk, export or repair it
+    Spool {
+        #[command(subcommand)]
+        command: spool::Command,
+    },
 }
 
 /// A gateway waits far more than it works; the second thread carries the polls on while
@@ -131,6 +137,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 return WRONG_CONFIG.into();
             }
             eprintln!("error: {error:#}");
+            if let Some(hint) = spool::hint(&error) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -175,6 +184,10 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Spool { command } => {
+            log("error");
+            spool::spool(command)
+        }
     }
 }
 
@@ -191,7 +204,12 @@ fn log(default: &str) {
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let done = runtime.block_on(work);
+    // What has to be done is done, or was given up: a disk that hangs does not hold up an
+    // end that was asked for twice.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

@@ -90,6 +90,18 @@ pub struct Spool {
     pub max_bytes: u64,
     /// How often it is synced, which is what a power cut may cost.
     pub sync_interval: Duration,
+    /// What goes when it is full.
+    pub when_full: WhenFull,
+}
+
+/// `[spool] when_full`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest readings make room.
+    #[default]
+    DropOldest,
+    /// What is there stays; the newest readings are lost.
+    RefuseNewest,
 }
 
 /// `[http]`
@@ -101,7 +113,7 @@ pub struct Http {
 
 impl Default for Spool {
     fn default() -> Self {
-        Self { max_bytes: 1 << 30, sync_interval: Duration::from_secs(1) }
+        Self { max_bytes: 1 << 30, sync_interval: Duration::from_secs(1), when_full: WhenFull::DropOldest }
     }
 }
 

@@ -6,8 +6,8 @@
 //! ticket up to which they are synced to disk.
 
 use sandan_proto::reading::Quality;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
@@ -29,6 +29,21 @@ pub struct Reply {
     pub at_us: i64,
     /// The raw values, each of another signal.
     pub readings: Vec<Reading>,
+    /// The message that brought them, where its sender may deliver it again.
+    pub delivery: Option<Delivery>,
+}
+
+/// How a reply's sender knows a message that it delivers again until it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The session with the sender: the same after a restart.
+    pub session: [u8; 16],
+    /// The message's number in it.
+    pub packet_id: u16,
+    /// Tells it from another message under the same number.
+    pub digest: [u8; 16],
+    /// How many messages, this one with them, may come again.
+    pub unsettled: u32,
 }
 
 /// The raw value of one signal.
@@ -57,6 +72,9 @@ pub enum Raw {
     Failed(Quality),
 }
 
+/// Packet ids and digests of messages of one session.
+pub type Known = Vec<(u16, [u8; 16])>;
+
 /// What a driver is given: where to send replies, and how far they are synced.
 #[derive(Debug, Clone)]
 pub struct Outlet {
@@ -70,12 +88,25 @@ pub struct Outlet {
     /// The last ticket given out. Outlives a driver that is started again, so that the
     /// tickets of its replies in flight are not given out twice.
     tickets: Arc<AtomicU64>,
+    /// Packet ids and digests of messages that an earlier process synced and may not have
+    /// acknowledged. For the first driver: a later one would know too old ones.
+    known: Arc<Mutex<Known>>,
 }
 
 impl Outlet {
     /// An outlet that has given out no ticket.
     pub fn new(source: usize, replies: mpsc::Sender<Reply>, synced: watch::Receiver<u64>) -> Self {
-        Self { source, replies, synced, tickets: Arc::default() }
+        Self { source, replies, synced, tickets: Arc::default(), known: Arc::default() }
+    }
+
+    /// The same for a driver whose messages an earlier process synced.
+    #[must_use]
+    pub fn knowing(self, known: Known) -> Self {
+        Self { known: Arc::new(Mutex::new(known)), ..self }
+    }
+
+    fn take_known(&self) -> Known {
+        std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -96,8 +127,13 @@ impl Tickets {
 
     /// Sends readings of one moment and gives their ticket. Waits while the pipeline is full.
     async fn send(&mut self, at_us: i64, readings: Vec<Reading>) -> Result<u64, Closed> {
+        self.deliver(at_us, readings, None).await
+    }
+
+    /// The same for readings of a message that may come again.
+    async fn deliver(&mut self, at_us: i64, readings: Vec<Reading>, delivery: Option<Delivery>) -> Result<u64, Closed> {
         let ticket = self.outlet.tickets.fetch_add(1, Ordering::Relaxed) + 1;
-        let reply = Reply { source: self.outlet.source, ticket, at_us, readings };
+        let reply = Reply { source: self.outlet.source, ticket, at_us, readings, delivery };
         self.outlet.replies.send(reply).await.map_err(|_| Closed)?;
         Ok(ticket)
     }

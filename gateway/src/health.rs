@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use sandan_proto::v1;
 
-use crate::clock;
+use crate::clock::{self, ClockState};
 use crate::config::Config;
 
+mod backlog;
 mod link;
 pub mod metrics;
 mod status;
 
+pub use backlog::{BacklogState, Drain, Waiting};
 use link::Link;
 pub(crate) use link::NOTHING_HEARD;
-pub use status::{LinkStatus, SpoolStatus, Status, UplinkStatus};
+pub use status::{ClockStatus, LinkStatus, SpoolStatus, Status, UplinkStatus};
 
 /// The shared handle.
 #[derive(Debug, Clone)]
@@ -33,7 +35,10 @@ struct Inner {
     /// The devices of each endpoint.
     endpoints: Vec<Vec<usize>>,
     spool: Mutex<v1::SpoolHealth>,
+    backlog: Mutex<BacklogState>,
     uplink: Mutex<UplinkState>,
+    certificate: Mutex<CertificateState>,
+    clock: Mutex<ClockState>,
     readings: AtomicU64,
     dropped: AtomicU64,
 }
@@ -47,12 +52,16 @@ pub struct UplinkState {
     pub since_us: i64,
     /// Why there is none, in one sentence; never a secret.
     pub fault: Option<String>,
+    /// For how long nothing was acknowledged while something was in flight.
+    pub waiting: Duration,
+    /// Why the ingest asked to send later.
+    pub asked_to_wait: Option<String>,
+    /// What an operator should know though nothing is wrong here, in one sentence.
+    pub notice: Option<String>,
     /// Readings that the ingest acknowledged since the process started.
     pub acked_total: u64,
     /// Readings that the ingest dead-lettered since the process started.
     pub dead_lettered_total: u64,
-    /// What the gateway shows of itself.
-    pub certificate: CertificateState,
 }
 
 /// How the gateway's certificate stands.
@@ -95,7 +104,10 @@ impl Health {
             links,
             endpoints,
             spool: Mutex::new(v1::SpoolHealth { bytes_cap: config.spool.max_bytes, ..v1::SpoolHealth::default() }),
+            backlog: Mutex::default(),
             uplink: Mutex::default(),
+            certificate: Mutex::default(),
+            clock: Mutex::default(),
             readings: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }))
@@ -157,6 +169,18 @@ impl Health {
     pub fn set_spool(&self, spool: v1::SpoolHealth) {
         *lock(&self.0.spool) = spool;
     }
+    /// What of it is backlog.
+    pub fn set_backlog(&self, backlog: BacklogState) {
+        *lock(&self.0.backlog) = backlog;
+    }
+    /// Where the wall time comes from.
+    pub fn set_clock(&self, clock: ClockState) {
+        *lock(&self.0.clock) = clock;
+    }
+    /// What the gateway shows of itself.
+    pub fn set_certificate(&self, certificate: CertificateState) {
+        *lock(&self.0.certificate) = certificate;
+    }
     /// How the session stands.
     pub fn set_uplink(&self, uplink: UplinkState) {
         *lock(&self.0.uplink) = uplink;
@@ -182,7 +206,11 @@ impl Health {
             let link = lock(link);
             (link.skipped, link.ignored)
         });
-        Status::new(&self.0.gateway, &self.snapshot(now_us), extra, &lock(&self.0.uplink), now_us)
+        let mut status = Status::new(&self.0.gateway, &self.snapshot(now_us), extra, &lock(&self.0.uplink), now_us);
+        status.spool.set_backlog(&lock(&self.0.backlog));
+        status.uplink.set_certificate(&lock(&self.0.certificate));
+        status.clock = ClockStatus::new(&lock(&self.0.clock));
+        status
     }
 }
 

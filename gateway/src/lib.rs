@@ -4,6 +4,9 @@
 //! `pipeline` is the one file that spawns tasks and makes channels; drivers never see
 //! the spool, and the spool sees opaque bytes.
 
+#[macro_use]
+mod failpoint;
+
 pub mod cli;
 pub mod config;
 mod pipeline;

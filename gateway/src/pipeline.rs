@@ -16,11 +16,12 @@
 
 mod recorder;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use sandan_proto::id::BootId;
+use sandan_proto::record::Moment;
 use sandan_proto::v1;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,13 +29,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Endpoint};
+use crate::clock::TrustedClock;
+use crate::config::{self, Config, Endpoint};
 use crate::driver::{self, Outlet};
-use crate::health::{CertificateState, Health, UplinkState};
+use crate::health::{CertificateState, Drain, Health, UplinkState, Waiting};
 use crate::identity::{self, Identity, Renewal, WallClock};
-use crate::spool::{Options, Spool};
+use crate::spool::{LaneDepth, Options, Spool, WhenFull};
 use crate::tag::Tags;
-use crate::uplink::{self, Status};
+use crate::uplink::{self, Status, Timekeeper};
 use crate::{clock, http};
 
 use recorder::{Book, Recorder};
@@ -86,18 +88,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let identity = Identity::new(&config.state_dir, config.gateway.clone());
     let boot = clock::boot_id().context("cannot learn the boot id of this machine")?;
-    let clock_offset = v1::ClockOffset {
-        boot_id: boot.to_vec(),
-        offset_us: clock::offset_us(),
-        source: v1::clock_offset::Source::System.into(),
-    };
+    let trusted = TrustedClock::load(&config.state_dir);
+    let believed = clock::offset::believed(boot, &trusted);
     // Before anything is made on the disk: a second gateway started by mistake ends here.
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("cannot listen on {} for the local pages", config.http.listen))?;
     let local = listener.local_addr()?;
-    let options = Options { dir: config.state_dir.join("spool"), max_bytes: config.spool.max_bytes };
-    let (writer, spool, recovery) = Spool::open(&options, &config.births(), Some(&clock_offset), boot)?;
+    let options = Options {
+        dir: config.state_dir.join("spool"),
+        max_bytes: config.spool.max_bytes,
+        when_full: match config.spool.when_full {
+            config::WhenFull::DropOldest => WhenFull::DropOldest,
+            config::WhenFull::RefuseNewest => WhenFull::RefuseNewest,
+        },
+    };
+    let (writer, spool, recovery) = Spool::open(&options, &config.births(), believed.as_ref(), boot)?;
+    let time = Timekeeper::new(spool.clone(), trusted, boot);
     tracing::info!(
         records = recovery.records,
         damaged_records = recovery.damaged_records,
@@ -116,11 +123,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     for (source, endpoint) in config.endpoints.iter().enumerate() {
         let (sender, receiver) = watch::channel(0);
         synced.push(sender);
-        let replies = match endpoint {
-            Endpoint::Modbus(_) => &polled_in,
-            Endpoint::Mqtt(_) => &delivered_in,
+        let (replies, known) = match endpoint {
+            Endpoint::Modbus(_) => (&polled_in, Vec::new()),
+            Endpoint::Mqtt(mqtt) => (&delivered_in, spool.take_delivered(driver::mqtt::session(mqtt))),
         };
-        let outlet = Outlet::new(source, replies.clone(), receiver);
+        let outlet = Outlet::new(source, replies.clone(), receiver).knowing(known);
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop((polled_in, delivered_in));
@@ -135,7 +142,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     let (status_in, status) = watch::channel(Status::default());
     let (renewal_in, renewal) = watch::channel(Renewal::default());
-    let now: WallClock = Arc::new(clock::wall_us);
+    let trusted = time.trusted().clone();
+    let now: WallClock = Arc::new(move || trusted.now_us());
     let leaving = CancellationToken::new();
     let settings = uplink::Settings {
         ingest: ingest(&config),
@@ -144,10 +152,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         gateway: config.gateway.clone(),
         boot,
         config_hash: config.hash(),
+        time: time.clone(),
     };
     let report = {
-        let (health, spool) = (health.clone(), spool.clone());
-        move || report(&health, &spool, boot, &status.borrow(), &renewal.borrow())
+        let (health, spool, time) = (health.clone(), spool.clone(), time.clone());
+        let drain = Arc::new(Mutex::new(Drain::default()));
+        move || {
+            report(&health, &spool, boot, &time, &drain, &status.borrow());
+            health.set_certificate(certificate(&renewal.borrow()));
+        }
     };
     let heartbeat = {
         let (health, report) = (health.clone(), report.clone());
@@ -164,7 +177,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         identity::keep_renewed(identity.clone(), identity::Pace::default(), now, dial, renewal_in, leaving.clone());
     let renewer = tokio::spawn(renewing);
     let mut uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
-    let reporter = tokio::spawn(report_often(report));
+    let reporter = tokio::spawn(report_often(report, time.clone()));
     let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
     println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
 
@@ -186,6 +199,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             return Err(fault);
         }
         let left = uplink.await;
+        tokio::task::block_in_place(|| time.save());
         flushed.and(left).context("a task failed during the stop")
     };
     let stopped = tokio::select! {
@@ -245,10 +259,12 @@ async fn drive(config: Arc<Config>, outlet: Outlet, health: Health, polling: Can
     }
 }
 
-async fn report_often(report: impl Fn()) {
+async fn report_often(report: impl Fn(), time: Timekeeper) {
     let mut tick = tokio::time::interval(REPORT_INTERVAL);
     loop {
         tick.tick().await;
+        // Now and then it writes a small file.
+        tokio::task::block_in_place(|| time.tick());
         report();
     }
 }
@@ -264,36 +280,57 @@ pub(crate) fn proxy(config: &Config) -> Option<uplink::Proxy> {
     Some(uplink::Proxy { address: proxy.address.to_string(), login: proxy.login.clone() })
 }
 
-fn report(health: &Health, spool: &Spool, boot: BootId, status: &Status, renewal: &Renewal) {
+fn certificate(renewal: &Renewal) -> CertificateState {
+    CertificateState {
+        not_after_us: renewal.not_after_us,
+        fault: renewal.fault.clone(),
+        renewed_total: renewal.renewed_total,
+        failed_total: renewal.failed_total,
+    }
+}
+
+fn report(health: &Health, spool: &Spool, boot: BootId, time: &Timekeeper, drain: &Mutex<Drain>, status: &Status) {
+    let now_us = clock::monotonic_us();
+    let age = |oldest: Moment| {
+        let age_us = if oldest.boot == boot {
+            now_us - oldest.monotonic_us
+        } else {
+            // Of an older boot only its offset to the wall clock can tell.
+            let offset = spool.clock(&oldest.boot.to_vec());
+            offset.map_or(0, |offset| time.wall_us() - offset.offset_us - oldest.monotonic_us)
+        };
+        Duration::from_micros(u64::try_from(age_us).unwrap_or(0))
+    };
     let depth = spool.depth();
-    let age_us = depth.oldest.map(|oldest| {
-        if oldest.boot == boot {
-            return clock::monotonic_us() - oldest.monotonic_us;
-        }
-        // Of an older boot only its offset to the wall clock can tell.
-        let offset_us = spool.clock(&oldest.boot.to_vec()).map_or(0, |clock| clock.offset_us);
-        clock::wall_us() - offset_us - oldest.monotonic_us
-    });
+    let oldest = depth.oldest.map(age).unwrap_or_default();
     health.set_spool(v1::SpoolHealth {
         unacked_records: depth.records,
         unacked_readings: depth.readings,
         bytes_used: depth.bytes,
         bytes_cap: depth.bytes_cap,
-        oldest_unacked_ms: age_us.map_or(0, |age| u64::try_from(age / 1000).unwrap_or(0)),
+        oldest_unacked_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
         damaged_records_total: depth.damaged_records,
+        written_bytes_total: depth.written_bytes,
     });
+    let waiting = |lane: LaneDepth| Waiting {
+        is_current: lane.is_current,
+        records: lane.records,
+        readings: lane.readings,
+        oldest: lane.oldest.map(age).unwrap_or_default(),
+    };
+    let lanes: Vec<Waiting> = spool.lane_depths().into_iter().map(waiting).collect();
+    let mut drain = drain.lock().unwrap_or_else(PoisonError::into_inner);
+    health.set_backlog(drain.look(&lanes, now_us));
+    health.set_clock(time.state());
     health.set_uplink(UplinkState {
         connected: status.connected,
         since_us: status.since_us,
         fault: status.fault.clone(),
+        waiting: status.waiting,
+        asked_to_wait: status.asked_to_wait.clone(),
+        notice: status.notice.clone(),
         acked_total: status.stored_total,
         dead_lettered_total: status.dead_lettered_total,
-        certificate: CertificateState {
-            not_after_us: renewal.not_after_us,
-            fault: renewal.fault.clone(),
-            renewed_total: renewal.renewed_total,
-            failed_total: renewal.failed_total,
-        },
     });
 }
 

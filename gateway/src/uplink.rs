@@ -5,12 +5,19 @@
 //! refusal or an ingest that falls silent costs a pause and another try, never a
 //! record: the spool forgets only what was acknowledged.
 //!
-//! `window` and `cursor` are state machines without I/O of their own; `session` is the
-//! loop around them; this file connects and tries again.
+//! What is older than half a minute when a session opens is backlog: live data moves to a
+//! lane of its own and goes first, and the older lanes drain beside it (`traffic`, `pace`).
+//!
+//! `window`, `pace`, `cursor` and `traffic` are state machines without I/O of their own;
+//! `session` is the loop around them; `timekeeper` keeps the boots' wall times; this file
+//! connects and tries again.
 
 mod connect;
 mod cursor;
+mod pace;
 mod session;
+mod timekeeper;
+mod traffic;
 mod window;
 
 use std::sync::Arc;
@@ -27,6 +34,7 @@ use crate::spool::{Spool, SpoolError};
 
 pub use connect::{ConnectError, Proxy, connect};
 use session::Session;
+pub use timekeeper::Timekeeper;
 
 /// First pause after a lost session.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -48,6 +56,8 @@ pub struct Settings {
     pub boot: BootId,
     /// SHA-256 of the configuration in force.
     pub config_hash: [u8; 32],
+    /// The wall times of the boots in the spool.
+    pub time: Timekeeper,
 }
 
 /// The session as operators see it.
@@ -59,6 +69,12 @@ pub struct Status {
     pub since_us: i64,
     /// Why not, in one sentence.
     pub fault: Option<String>,
+    /// For how long nothing was acknowledged while something was in flight.
+    pub waiting: Duration,
+    /// Why the ingest asked to send later; none since it acknowledged something.
+    pub asked_to_wait: Option<String>,
+    /// What an operator should know though nothing is wrong here, in one sentence.
+    pub notice: Option<String>,
     /// The epoch of the session.
     pub epoch: u64,
     /// Sessions that were welcomed since the start.
@@ -140,6 +156,8 @@ pub async fn run(
                 status.since_us = clock::monotonic_us();
             }
             status.fault = fault;
+            status.waiting = Duration::ZERO;
+            status.asked_to_wait = None;
         });
         if stop.is_cancelled() {
             return;

@@ -7,6 +7,7 @@
 //! It must not know HTTP or how a consent is decided.
 
 mod catalogue;
+mod dead_letters;
 mod read;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{Shared, Visible};
+pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::read::{Plan, Reader};
 use crate::audit::Draft;
 pub use crate::audit::{Chain, Entry, Kind};
@@ -31,8 +33,10 @@ use crate::id::MemberId;
 use crate::metrics::Metrics;
 pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
+pub use crate::store::dead_letters::{parse as parse_reason, word as reason_word};
 pub use crate::store::{Bucket, GapFact, ReadCursor, Rows, SeriesInfo, StoredReading};
-use crate::store::{Chunk, Readings, StoreError};
+pub use crate::store::{Choice, DeadContent, DeadLetterCount, DeadRecord};
+use crate::store::{Chunk, DeadLetters, Readings, StoreError};
 use crate::time::{Clock, SECOND_US};
 
 /// Reads that one firm may have open. A member whose programs hang, or who never
@@ -55,7 +59,7 @@ const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The part of the store that this door opens.
 #[async_trait]
-pub trait Source: Send + Sync {
+pub trait Source: DeadLetters {
     /// One chunk of what `permit` allows, at most `limit` rows.
     async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError>;
     /// Every series of a firm.
@@ -91,7 +95,7 @@ pub enum AccessError {
     /// A consent names the series and does not cover the request.
     #[error("no consent covers this request")]
     Denied(Vec<Reason>),
-    /// The log or the gaps are another firm's.
+    /// The log, the gaps or the dead letters are another firm's.
     #[error("this is read by the firm's own members")]
     OtherFirm,
     /// The consent was withdrawn or ended while the answer was on its way.

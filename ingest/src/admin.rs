@@ -5,6 +5,7 @@
 //! those that only a running one can answer. Whoever may open the socket (mode 0600) or
 //! the data directory is the operator of the host.
 
+pub mod dead_letters;
 mod gateways;
 pub mod socket;
 
@@ -16,7 +17,7 @@ use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
-use crate::access::Access;
+use crate::access::{Access, Deed};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::ca::{Authority, AuthorityEntry, CaError};
@@ -67,6 +68,9 @@ pub enum Command {
     ConsentRevoke { id: ConsentId },
     AuditPage { chain: Chain, after: u64 },
     AuditVerify { chain: Chain },
+    DeadLetterList(dead_letters::Chosen),
+    DeadLetterRetry(dead_letters::Chosen),
+    DeadLetterDiscard(dead_letters::Chosen),
     Backup { to: PathBuf, with_keys: bool },
 }
 
@@ -110,8 +114,8 @@ pub struct GatewayLine {
     pub entry: GatewayEntry,
     /// `revoked`, `fenced`, `enrolled`, `expired`, `invited` or `to be invited`.
     pub state: String,
-    /// Whether a spool of it is being refused; none while the service does not run.
-    pub fenced: Option<bool>,
+    /// Whether a spool of it was refused, and none let in since.
+    pub fenced: bool,
 }
 
 /// What came of a command.
@@ -138,6 +142,9 @@ pub enum Answer {
     /// Empty at the end of the log.
     Audit(Vec<Entry>),
     AuditHolds(Head),
+    /// Empty at the end of the list.
+    DeadLetters(Vec<dead_letters::Line>),
+    DeadLettersHandled(dead_letters::Outcome),
     BackedUp(Box<Manifest>),
 }
 
@@ -283,9 +290,10 @@ impl Admin {
             Command::FirmList => Ok(Answer::Firms(self.control.firms().await?)),
             Command::GatewayInvite { id, life_us, replace } => self.invite(id, life_us, replace).await,
             Command::GatewayList => {
-                let (running, now_us) = (self.running.is_some(), self.access.now_us());
+                let fenced: BTreeSet<_> = self.readings.fenced().await?.into_iter().map(|(id, _)| id).collect();
+                let now_us = self.access.now_us();
                 let line = |entry: GatewayEntry| {
-                    let fenced = running.then(|| self.fleet.is_fenced(&entry.id));
+                    let fenced = fenced.contains(&entry.id);
                     GatewayLine { state: gateways::state(&entry, fenced, now_us).to_owned(), fenced, entry }
                 };
                 Ok(Answer::Gateways(self.control.gateways().await?.into_iter().map(line).collect()))
@@ -357,6 +365,9 @@ impl Admin {
                 Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
+            Command::DeadLetterList(chosen) => self.dead_letters(&chosen).await,
+            Command::DeadLetterRetry(chosen) => self.handle_dead(&chosen, Deed::Retry).await,
+            Command::DeadLetterDiscard(chosen) => self.handle_dead(&chosen, Deed::Discard).await,
             Command::Backup { to, with_keys } => self.back_up(to, with_keys).await,
         }
     }

@@ -7,6 +7,7 @@
 //! through `access` only and must not know the store.
 
 mod csv;
+mod dead_letters;
 mod limits;
 mod problem;
 mod query;
@@ -19,7 +20,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
 use sandan_proto::v1::GapCause;
@@ -33,11 +34,15 @@ use crate::auth::{Auth, Member};
 use crate::time::rfc3339;
 
 /// Every route of this module. The router is built from this table alone.
-pub const ROUTES: [Route; 6] = [
+pub const ROUTES: [Route; 10] = [
     Route { path: "/v1/series", method: "GET", guard: Guard::Member },
     Route { path: "/v1/readings", method: "GET", guard: Guard::Member },
     Route { path: "/v1/gaps", method: "GET", guard: Guard::Member },
     Route { path: "/v1/audit", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/dead-letters", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/dead-letters/export", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/dead-letters/retry", method: "POST", guard: Guard::Member },
+    Route { path: "/v1/dead-letters/discard", method: "POST", guard: Guard::Member },
     Route { path: "/healthz", method: "GET", guard: Guard::Public },
     Route { path: "/metrics", method: "GET", guard: Guard::Public },
 ];
@@ -63,6 +68,10 @@ pub fn router(api: Arc<Api>) -> Router {
             "/v1/readings" => get(readings::pull),
             "/v1/gaps" => get(gaps),
             "/v1/audit" => get(audit),
+            "/v1/dead-letters" => get(dead_letters::list),
+            "/v1/dead-letters/export" => get(dead_letters::export),
+            "/v1/dead-letters/retry" => post(dead_letters::retry),
+            "/v1/dead-letters/discard" => post(dead_letters::discard),
             "/healthz" => get(healthz),
             "/metrics" => get(metrics),
             path => unreachable!("{path} stands in the table and has no handler"),
@@ -140,6 +149,8 @@ async fn gaps(
             "to": gap.to_us.map(rfc3339),
             "cause": gap.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_lowercase(),
             "readings": (!unknown).then_some(gap.readings),
+            // The wall time of a boot was never known: its times are the latest that they can have been.
+            "clock": if gap.uncertain { "estimated" } else { "known" },
         })
     };
     let gaps: Vec<_> = gaps.iter().map(shown).collect();

@@ -87,10 +87,13 @@ pub enum Kind {
     LogRead,
     BackedUp,
     StoreRestored,
+    DeadLettersExported,
+    DeadLettersRetried,
+    DeadLettersDiscarded,
 }
 
 impl Kind {
-    const ALL: [Kind; 27] = [
+    const ALL: [Kind; 30] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -118,6 +121,9 @@ impl Kind {
         Kind::LogRead,
         Kind::BackedUp,
         Kind::StoreRestored,
+        Kind::DeadLettersExported,
+        Kind::DeadLettersRetried,
+        Kind::DeadLettersDiscarded,
     ];
 
     /// Its word in the log.
@@ -150,6 +156,9 @@ impl Kind {
             Kind::LogRead => "log_read",
             Kind::BackedUp => "backed_up",
             Kind::StoreRestored => "store_restored",
+            Kind::DeadLettersExported => "dead_letters_exported",
+            Kind::DeadLettersRetried => "dead_letters_retried",
+            Kind::DeadLettersDiscarded => "dead_letters_discarded",
         }
     }
 

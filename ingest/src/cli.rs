@@ -2,6 +2,7 @@
 //! 1 failed, 2 wrong usage or configuration.
 
 mod args;
+mod dead_letters;
 mod print;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Args, Verb};
+use crate::admin::dead_letters::Chosen;
 use crate::admin::{Answer, Command, Refused};
 use crate::config::{Config, Faults};
 use crate::run::{self, Door, RunError};
@@ -114,6 +116,9 @@ fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn carry_out(door: &mut Door, command: Command, json: bool) -> Result<(), Failure> {
+    if let Command::DeadLetterList(chosen) = command {
+        return list_dead(door, chosen, json).await;
+    }
     let Command::AuditPage { chain, mut after } = command else {
         let answer = door.execute(command).await?;
         if let Answer::Granted { notes, .. } = &answer {
@@ -135,6 +140,19 @@ async fn carry_out(door: &mut Door, command: Command, json: bool) -> Result<(), 
             out.write_all(b"\n")?;
         }
     }
+}
+
+/// A list that comes page by page and is printed as one.
+async fn list_dead(door: &mut Door, mut chosen: Chosen, json: bool) -> Result<(), Failure> {
+    let mut all = Vec::new();
+    loop {
+        let page = door.execute(Command::DeadLetterList(chosen.clone())).await?;
+        let Answer::DeadLetters(mut page) = page else { return Ok(()) };
+        let Some(last) = page.last() else { break };
+        chosen.after = last.id;
+        all.append(&mut page);
+    }
+    Ok(print::answer(&mut io::stdout().lock(), &Answer::DeadLetters(all), json)?)
 }
 
 /// `RUST_LOG` or info; JSON with `SANDAN_LOG=json`.

@@ -8,6 +8,7 @@
 mod fault;
 mod table;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,28 @@ pub struct Config {
     pub retention_us: i64,
     /// A file outside of `data_dir` that tells an older store from the newest.
     pub witness: Option<PathBuf>,
+    /// How fast a firm may send that has no rate of its own.
+    pub quota: Quota,
+    /// Rates of single firms.
+    pub firm_quotas: BTreeMap<FirmId, Quota>,
+}
+
+/// How fast a firm may send, all of its gateways together. Whoever sends faster is told to
+/// send later, and loses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Readings a second.
+    pub readings_per_s: u64,
+    /// Bytes of records a second.
+    pub bytes_per_s: u64,
+}
+
+impl Default for Quota {
+    /// Forty plants of 5,000 readings a second: a firm that drains the backlog of an outage
+    /// feels nothing, and one that is out of its mind leaves the disk to the others.
+    fn default() -> Self {
+        Self { readings_per_s: 200_000, bytes_per_s: 16 << 20 }
+    }
 }
 
 /// The port of gateways. It always speaks TLS.
@@ -205,6 +228,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         table.finish();
         file.map(Some)
     });
+    let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     root.finish();
     Some(Config {
         complex: complex?,
@@ -213,6 +237,8 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         http: http?,
         retention_us: retention_us?,
         witness: witness?,
+        quota,
+        firm_quotas,
     })
 }
 
@@ -228,6 +254,26 @@ fn witness(table: &Table<'_>, home: &Path, data_dir: Option<&Path>) -> Option<Pa
         return None;
     }
     Some(file)
+}
+
+/// A fault in it is noted, and ends the loading.
+fn quotas(table: &Table<'_>) -> (Quota, BTreeMap<FirmId, Quota>) {
+    let rates = |table: &Table<'_>, otherwise: Quota| Quota {
+        readings_per_s: table.count("readings_per_s").unwrap_or(otherwise.readings_per_s),
+        bytes_per_s: table.count("bytes_per_s").unwrap_or(otherwise.bytes_per_s),
+    };
+    let all = rates(table, Quota::default());
+    let mut firms = BTreeMap::new();
+    for (name, own) in table.table("firm").iter().flat_map(Table::tables) {
+        let rates = rates(&own, all);
+        own.finish();
+        match FirmId::new(name) {
+            Ok(firm) => drop(firms.insert(firm, rates)),
+            Err(error) => own.fault(own.at(), error.to_string(), "name a firm as `firm list` does"),
+        }
+    }
+    table.finish();
+    (all, firms)
 }
 
 /// What gateways may call this machine where the configuration does not say it.

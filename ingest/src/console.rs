@@ -7,6 +7,7 @@
 mod page;
 mod words;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +182,14 @@ fn broken(error: &(dyn std::error::Error + 'static), console: &Console, lang: La
 async fn overview(State(console): State<Arc<Console>>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let lang = Lang::of(asked.lang.as_deref(), &headers);
     match console.access.fleet().await {
-        Ok((views, firms, now_us)) => page::overview(&console.complex, lang, &views, &firms, now_us).into_response(),
+        Ok((views, firms, now_us)) => {
+            let dead = console.access.dead_totals().await.unwrap_or_else(|error| {
+                // How the links are is shown all the same.
+                tracing::error!(%error, "what is put aside cannot be counted for the console");
+                BTreeMap::default()
+            });
+            page::overview(&console.complex, lang, &views, &firms, &dead, now_us).into_response()
+        }
         Err(error) => broken(&error, &console, lang),
     }
 }

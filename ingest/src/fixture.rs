@@ -10,10 +10,15 @@ use sandan_proto::v1;
 use crate::consent::{Form, Permit};
 use crate::session::admission::{self, Bounds};
 use crate::store::sqlite::Compaction;
-use crate::store::{Content, Delivery, Letter, Opening, Options, Readings, Registered, Rows, SqliteReadings, Stored};
+use crate::store::{
+    Clock, Content, Delivery, Letter, Opening, Options, Readings, Registered, Rows, SqliteReadings, Stored,
+};
 
 /// The wall time of every test's boot, 2026-11-23T00:00:00Z.
 pub(crate) const BOOTED_US: i64 = 1_795_392_000_000_000;
+
+/// The clock of every test's boot.
+pub(crate) const CLOCK: Clock = Clock { offset_us: BOOTED_US, estimated: false };
 
 /// A reading of a test: series index, monotonic time, value, quality.
 pub(crate) type Reading = (u32, i64, Value, Quality);
@@ -36,6 +41,8 @@ pub(crate) fn options() -> Options {
         compaction,
         log_bytes: u64::MAX,
         now: std::sync::Arc::new(|| BOOTED_US + 3_600_000_000),
+        readmit: Some(admission::readmit(86_400_000_000)),
+        retention_us: 90 * 86_400_000_000,
     }
 }
 
@@ -81,7 +88,7 @@ impl Plant {
         let opening = store.open_session(&self.gateway, self.epoch, &[self.lane]).await.unwrap();
         let Opening::Granted { epoch, .. } = opening else { panic!("fenced: {opening:?}") };
         self.epoch = epoch;
-        store.set_clock(&self.gateway, self.boot, BOOTED_US).await.unwrap();
+        store.set_clock(&self.gateway, self.boot, CLOCK).await.unwrap();
         store.register(&self.gateway, self.births.clone()).await.unwrap()
     }
 
@@ -115,7 +122,7 @@ impl Plant {
             first: sealed.sequence,
             last: sealed.sequence,
             cumulative: Some(sealed.cumulative_readings),
-            content: admission::admit(sealed.clone(), registered, BOOTED_US, bounds),
+            content: admission::admit(sealed.clone(), registered, CLOCK, bounds),
         }
     }
 
@@ -199,6 +206,7 @@ pub(crate) async fn values(store: &dyn Readings, key: SeriesKey) -> Vec<f64> {
 pub(crate) fn letters(content: &Content) -> &[Letter] {
     match content {
         Content::Batch { letters, .. } | Content::Dead { letters, .. } => letters,
+        Content::Forked { letter, .. } => std::slice::from_ref(letter),
         Content::Gap { .. } => &[],
     }
 }

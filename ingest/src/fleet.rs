@@ -25,6 +25,10 @@ const SPOOL_FULL_PERMILLE: u64 = 800;
 const DROPPED_SHOWN_US: i64 = 3_600 * SECOND_US;
 /// A copy that was refused beside the gateway's session is said for this long after it last tried.
 const FENCED_SHOWN_US: i64 = 3_600 * SECOND_US;
+/// A second record under a number that was stored is said for this long after the last one.
+const FORKED_SHOWN_US: i64 = 24 * 3_600 * SECOND_US;
+/// That a firm sends faster than it may is said for this long after it was held back last.
+const HELD_BACK_SHOWN_US: i64 = 60 * SECOND_US;
 /// Ages that a gateway reports are cut to ten years: beyond it they are a fault of its
 /// clock, and whoever reckons with them must not overflow.
 const MAX_AGE_MS: u64 = 10 * 366 * 86_400 * 1_000;
@@ -99,6 +103,9 @@ pub enum Fault {
         /// Of 1,000 requests of the last 5 minutes.
         success_permille: u32,
     },
+    /// Records came under numbers that others are stored under: two copies of a spool run, or
+    /// one was put back to an old state.
+    Forked,
     /// Readings were dropped.
     Dropped {
         /// Since the gateway started.
@@ -109,6 +116,8 @@ pub enum Fault {
         /// Percent.
         percent: u64,
     },
+    /// Its firm sends faster than it may, and it waits.
+    HeldBack,
     /// The backlog drains.
     CatchingUp {
         /// Age of its oldest record, ms.
@@ -176,6 +185,8 @@ struct Seen {
     health: Option<Health>,
     dropped: u64,
     dropped_us: Option<i64>,
+    forked_us: Option<i64>,
+    held_back_us: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -247,6 +258,20 @@ impl Fleet {
     pub fn fenced(&mut self, id: &GatewayId, now_us: i64) {
         if let Some(seen) = self.gateways.get_mut(id) {
             seen.fenced_us = Some(now_us);
+        }
+    }
+
+    /// Another record came under a number that was stored.
+    pub fn forked(&mut self, id: &GatewayId, now_us: i64) {
+        if let Some(seen) = self.gateways.get_mut(id) {
+            seen.forked_us = Some(now_us);
+        }
+    }
+
+    /// It was told to send later.
+    pub fn held_back(&mut self, id: &GatewayId, now_us: i64) {
+        if let Some(seen) = self.gateways.get_mut(id) {
+            seen.held_back_us = Some(now_us);
         }
     }
 
@@ -324,13 +349,19 @@ impl Seen {
             State::Silent => return self.contact_us.map(|contact_us| Fault::Silent { contact_us }),
             State::CatchingUp | State::Online | State::Fenced => {}
         }
-        let health = self.health.as_ref()?;
+        let lately = |at: Option<i64>, shown_us| at.is_some_and(|at| now_us - at < shown_us);
+        let Some(health) = &self.health else {
+            return lately(self.forked_us, FORKED_SHOWN_US).then_some(Fault::Forked);
+        };
         let mut down = health.links.iter().filter(|link| link.state == LinkState::Down);
         if let Some(link) = down.next() {
             let (device, last_good_us) = (link.device.clone(), link.last_good_us);
             return Some(Fault::LinkDown { device, last_good_us, others: down.count() });
         }
-        if self.dropped_us.is_some_and(|at| now_us - at < DROPPED_SHOWN_US) {
+        if lately(self.forked_us, FORKED_SHOWN_US) {
+            return Some(Fault::Forked);
+        }
+        if lately(self.dropped_us, DROPPED_SHOWN_US) {
             return Some(Fault::Dropped { readings: self.dropped });
         }
         if health.spool.percent * 10 >= SPOOL_FULL_PERMILLE {
@@ -339,6 +370,9 @@ impl Seen {
         if let Some(link) = health.links.iter().find(|link| link.state == LinkState::Flaky) {
             let (device, success_permille) = (link.device.clone(), link.success_permille);
             return Some(Fault::LinkFlaky { device, success_permille });
+        }
+        if lately(self.held_back_us, HELD_BACK_SHOWN_US) {
+            return Some(Fault::HeldBack);
         }
         (state == State::CatchingUp).then_some(Fault::CatchingUp { oldest_ms: health.spool.oldest_ms })
     }
@@ -358,12 +392,14 @@ impl View {
             Some(Fault::Offline { .. }) => 1,
             Some(Fault::Silent { .. }) => 2,
             Some(Fault::LinkDown { .. }) => 3,
-            Some(Fault::Dropped { .. }) => 4,
-            Some(Fault::SpoolFull { .. }) => 5,
-            Some(Fault::LinkFlaky { .. }) => 6,
-            Some(Fault::CatchingUp { .. }) => 7,
-            Some(Fault::NeverSeen) => 8,
-            None => 9,
+            Some(Fault::Forked) => 4,
+            Some(Fault::Dropped { .. }) => 5,
+            Some(Fault::SpoolFull { .. }) => 6,
+            Some(Fault::LinkFlaky { .. }) => 7,
+            Some(Fault::HeldBack) => 8,
+            Some(Fault::CatchingUp { .. }) => 9,
+            Some(Fault::NeverSeen) => 10,
+            None => 11,
         }
     }
 }

@@ -5,6 +5,9 @@
 //! session → store → access → api | console. `consent`, `audit` and `fleet` are pure;
 //! `run` is the one file that opens ports and spawns tasks.
 
+#[macro_use]
+mod failpoint;
+
 pub mod enrollment;
 pub mod session;
 pub mod store;

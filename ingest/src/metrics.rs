@@ -89,6 +89,8 @@ impl Collector for StoreCollector {
             ("payload_bytes", "Bytes of stored payloads", &store.bytes),
             ("duplicates", "Records that were durable before", &store.duplicates),
             ("gaps", "Gap records", &store.gaps),
+            ("records_put_off", "Records to be sent later because their firm sends too fast", &store.put_off),
+            ("recovered_readings", "Dead-lettered readings that a retry has stored", &store.recovered),
             ("sessions", "Sessions that were welcomed", &store.sessions),
             ("sessions_fenced", "Hellos refused because their spool was behind", &store.fenced),
             ("compactions", "Compactions done", &store.compactions),

@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,7 @@ use crate::admin::{Admin, Inviting, Running, socket};
 use crate::api::{self, Api};
 use crate::auth::{Auth, Sessions};
 use crate::ca::{Authority, CaError};
-use crate::config::Config;
+use crate::config::{Config, Quota};
 use crate::console::{self, Console};
 use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
@@ -185,6 +186,9 @@ impl Parts {
                 self.fleet.recall(&gateway.id, newest_us);
             }
         }
+        for (gateway, _) in self.stores.readings.fenced().await? {
+            self.fleet.fenced(&gateway);
+        }
         Ok(())
     }
 }
@@ -198,12 +202,13 @@ pub struct Ready {
     pub http: SocketAddr,
 }
 
-/// Serves until SIGTERM, SIGINT or SIGHUP; says on standard output when it is ready.
+/// Serves until SIGTERM, SIGINT or SIGHUP; says on standard output when it is ready. A
+/// second signal ends the process at once.
 pub async fn serve(config: &Config) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signal)?;
-    let ending = async {
+    let mut next = async move || {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
@@ -211,6 +216,17 @@ pub async fn serve(config: &Config) -> Result<(), RunError> {
             _ = hangup.recv() => "SIGHUP",
         }
     };
+    let (told, ending) = oneshot::channel();
+    tokio::spawn(async move {
+        // Nobody waits for it any more where the service ended by itself.
+        let _ = told.send(next().await);
+        let signal = next().await;
+        // What was acknowledged is synced, and what was not is sent again: there is nothing
+        // that an end in the middle could break.
+        tracing::warn!(signal, "a second signal: ending at once");
+        std::process::exit(1);
+    });
+    let ending = async { ending.await.unwrap_or("the end of its signals") };
     // Addresses hold nothing that JSON would have to escape.
     let ready = |Ready { uplink, http }| {
         println!("{{\"ready\":true,\"uplink\":\"{uplink}\",\"http\":\"{http}\"}}");
@@ -279,6 +295,7 @@ async fn serve_until(
     let connections = session::Ending { stop: stop.clone(), ..Default::default() };
     let settings = session::Settings {
         retention_us: config.retention_us,
+        quotas: Arc::new(quotas(config)),
         now: system_clock(),
         heartbeat: HEARTBEAT,
         hello_deadline: HELLO_DEADLINE,
@@ -303,7 +320,7 @@ async fn serve_until(
     let gate = uplink::gate(&tls, refusals);
     let mut uplink = uplink::start(uplink, gate, routes.add_service(enrolments), connections);
     let kept = [tokio::spawn(guard.run(certificates, links)), tokio::spawn(tls.keep_fresh())];
-    let pages = http::start(http, config.http.listen.tls.as_ref(), pages)?;
+    let pages = http::start(http, &config.http, pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
     let witness = parts.stores.witness.clone();
     let keeping = stop.clone();
@@ -327,7 +344,9 @@ async fn serve_until(
     let drained = async {
         stop.cancel();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
+        crash_point!("serve.stopping");
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
+        crash_point!("serve.drained");
         let _ = tokio::join!(admin, witness);
         kept.iter().for_each(tokio::task::JoinHandle::abort);
     };
@@ -339,6 +358,12 @@ async fn serve_until(
     let _ = std::fs::remove_file(&socket_path);
     ended?;
     in_time.map_err(|_| RunError::Deadline)
+}
+
+fn quotas(config: &Config) -> session::Quotas {
+    let rate = |quota: &Quota| session::Rate { readings: quota.readings_per_s as f64, bytes: quota.bytes_per_s as f64 };
+    let firms = config.firm_quotas.iter().map(|(firm, quota)| (firm.clone(), rate(quota))).collect();
+    session::Quotas::new(rate(&config.quota), firms)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -26,7 +26,9 @@ use crate::store::{Readings, StoreError};
 
 pub mod admission;
 mod connection;
+pub mod dry;
 mod guard;
+pub mod quota;
 mod records;
 mod registry;
 pub mod sequence;
@@ -34,6 +36,7 @@ mod stream;
 
 pub use connection::{Connection, Ending, Gate, Standing, incoming};
 pub use guard::Guard;
+pub use quota::{Quotas, Rate};
 pub use registry::Sessions;
 
 /// Frames that wait for a gateway that is slow to read: an acknowledgement of each
@@ -123,6 +126,10 @@ pub trait FleetEvents: Send + Sync + 'static {
     fn stored(&self, gateway: &GatewayId, newest_us: i64, readings: u64);
     /// Its Hello was refused: the spool is a copy or an old state. A session that it has goes on.
     fn fenced(&self, gateway: &GatewayId);
+    /// It sent another record under a number that was stored already.
+    fn forked(&self, gateway: &GatewayId);
+    /// It was told to send later, because its firm sends faster than it may.
+    fn held_back(&self, gateway: &GatewayId);
     /// It has no session any more.
     fn closed(&self, gateway: &GatewayId, why: &Closed);
 }
@@ -163,6 +170,8 @@ pub enum Closed {
 pub struct Settings {
     /// Readings older than this are dead-lettered, µs.
     pub retention_us: i64,
+    /// How fast firms may send.
+    pub quotas: Arc<Quotas>,
     /// The clock, µs since 1970.
     pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// How often a gateway reports; three without a frame end the session.

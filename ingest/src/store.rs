@@ -14,6 +14,7 @@ use crate::consent::Permit;
 
 pub mod backup;
 pub mod control;
+pub mod dead_letters;
 pub mod delivery;
 pub mod facts;
 pub mod metrics;
@@ -21,7 +22,10 @@ pub mod sqlite;
 pub mod testimony;
 
 pub use backup::{BackupError, BackupOrder, Manifest};
-pub use delivery::{Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored};
+pub use dead_letters::{Choice, DeadContent, DeadLetters, DeadReading, DeadRecord, Readmit, Retried};
+pub use delivery::{
+    Clock, Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored,
+};
 pub use facts::{DeadLetterCount, GapFact, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
 pub use sqlite::{Options, SqliteReadings};
@@ -29,7 +33,7 @@ pub use sqlite::{Options, SqliteReadings};
 /// The part of a store that holds readings: delivery from gateways, the catalogue,
 /// and reads under a permit.
 #[async_trait]
-pub trait Readings: Send + Sync + 'static {
+pub trait Readings: DeadLetters + 'static {
     /// One history of this store; another after a restore from an older state.
     fn timeline(&self) -> TimelineId;
 
@@ -41,6 +45,10 @@ pub trait Readings: Send + Sync + 'static {
     /// Lets the next `Hello` of a gateway in that would be fenced, whatever its epoch.
     async fn release(&self, gateway: &GatewayId) -> Result<Released, StoreError>;
 
+    /// Gateways of which a spool was refused as fenced, and none was let in or released
+    /// since, with the time of the latest refusal, µs since 1970. Outlives a restart.
+    async fn fenced(&self) -> Result<Vec<(GatewayId, i64)>, StoreError>;
+
     /// Through which sequence a lane is durable; 0 for a new one.
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError>;
 
@@ -51,11 +59,15 @@ pub trait Readings: Send + Sync + 'static {
     /// Births that the gateway registered before.
     async fn registered(&self, gateway: &GatewayId, hash: BirthsHash) -> Result<Option<Arc<Registered>>, StoreError>;
 
-    /// Keeps the wall clock offset of a boot. The first one wins; gives the one in force.
-    async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError>;
+    /// Keeps the clock of a boot, which takes the place of an earlier one until a record of
+    /// the boot is stored; gives the one in force.
+    async fn set_clock(&self, gateway: &GatewayId, boot: BootId, clock: Clock) -> Result<Clock, StoreError>;
 
-    /// The wall clock offset of a boot, where it is known.
-    async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<i64>, StoreError>;
+    /// The clock of a boot, where it is known.
+    async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<Clock>, StoreError>;
+
+    /// The CRC-32C of the record that is stored under a number, where it is still known.
+    async fn checksum(&self, gateway: &GatewayId, lane: LaneId, sequence: u64) -> Result<Option<u32>, StoreError>;
 
     /// Hands a record to the next group commit. Returns once it is queued, in the order
     /// of the calls; the receipt resolves when the commit is synced. A receipt that

@@ -1,6 +1,6 @@
 //! The binary as people use it: every command, its output and its exit code.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -120,6 +120,15 @@ fn every_command(it: &Bench) {
     assert!(it.ok(&["consent", "show", &consent]).contains("state      revoked at "));
     assert_eq!(it.run(&["consent", "revoke", &consent]).0, 1);
 
+    assert_eq!(it.ok(&["dead-letter", "list", "hanbit"]), "ID  GATEWAY  RECEIVED  REASON  READINGS  DETAIL\n");
+    let none = it.json(&["dead-letter", "retry", "hanbit", "--all"]);
+    assert_eq!((none[0]["records"].as_i64(), none[0]["stored_readings"].as_i64()), (Some(0), Some(0)));
+    assert!(it.line(&["dead-letter", "discard", "hanbit", "--reason", "forked"]).starts_with("0 records: "));
+    assert_eq!(it.run(&["dead-letter", "discard", "hanbit"]).0, 2, "it has to be said which");
+    let Done(code, _, talk) = it.run(&["dead-letter", "list", "hanbit", "--reason", "bad_luck"]);
+    assert_eq!(code, 1);
+    assert!(talk.starts_with("error: there is no reason `bad_luck`"), "{talk}");
+
     let log = it.json(&["audit", "export", "hanbit"]);
     let kinds: Vec<_> = log.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
     let wanted = [
@@ -184,6 +193,28 @@ fn every_command_beside_a_running_service_which_ends_on_sigterm() {
     for word in ["WARN", "ERROR", "sgi_", "smb_", "sop_", "sln_"] {
         assert!(!log.contains(word), "{log}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let it = Bench::new();
+    let mut serving = it.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
+    let ready: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    // Half a request, which an orderly end waits for.
+    let mut half = std::net::TcpStream::connect(ready["http"].as_str().unwrap()).unwrap();
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").unwrap();
+    let mut log = BufReader::new(serving.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let id = rustix::process::Pid::from_child(&serving);
+    let terminate = || rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    terminate();
+    assert!(log.any(|line| line.contains("ending")));
+    terminate();
+    assert!(log.any(|line| line.contains("a second signal: ending at once")));
+    assert_eq!(serving.wait().unwrap().code(), Some(1));
+    drop(half);
+    // What it held is free, and whole.
+    it.ok(&["firm", "list"]);
 }
 
 #[test]

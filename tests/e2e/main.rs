@@ -7,10 +7,12 @@ mod world;
 mod chain;
 mod demo;
 mod docs;
+mod faults;
 mod identity;
 mod identity_time;
 mod interop_modbus;
 mod interop_mosquitto;
+mod loadgen;
 mod outage;
 mod plc_faults;
 

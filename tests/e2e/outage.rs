@@ -1,10 +1,14 @@
 //! The other side is away for a while.
 
+use std::time::Duration;
+
 use sandan_tests::harness::account::{Account, accounts};
 use sandan_tests::harness::{Gateway, GatewayPlan, PATIENCE, lasting_address, wait_for};
+use sandan_tests::outage::{Outage, play};
 use sandan_tests::plcsim::ModbusDevice;
 use sandan_tests::plcsim::fault::Fault;
 use sandan_tests::plcsim::machine::Make;
+use sandan_tests::soak::LIVE_MS;
 
 use crate::world::{FIRM, World, plant, programs, used};
 
@@ -56,4 +60,14 @@ fn the_spool_bridges_an_ingest_that_is_away() {
         accounts.iter().all(Account::agrees).then_some(())
     })
     .unwrap();
+}
+
+/// The short form of `tests/soak.sh outage`.
+#[test]
+fn live_readings_stay_fresh_while_a_backlog_drains() {
+    let figures = play(&programs(), Outage { rate: 1000, away: Duration::from_secs(10) }).unwrap();
+    eprintln!("{figures}");
+    assert!(figures.sum.is_exact(), "{}", figures.sum);
+    assert!(figures.backlog > 5_000, "only {} readings waited", figures.backlog);
+    assert!(figures.live_age_p99_ms < LIVE_MS, "{figures}");
 }

@@ -129,7 +129,7 @@ fn gateway_modules_use_only_what_the_table_lets_them() {
         "gateway",
         &[
             ("main", &[]),
-            ("cli", &["clock", "config", "driver", "health", "identity", "pipeline", "tag", "uplink"]),
+            ("cli", &["clock", "config", "driver", "health", "identity", "pipeline", "spool", "tag", "uplink"]),
             ("pipeline", &["clock", "config", "driver", "health", "http", "identity", "spool", "tag", "uplink"]),
             // The path. A driver never sees the spool, and the spool sees opaque bytes.
             ("driver", &["clock", "config", "health"]),
@@ -139,6 +139,8 @@ fn gateway_modules_use_only_what_the_table_lets_them() {
             // Beside it.
             ("config", &[]),
             ("clock", &[]),
+            // Nothing without the feature of this name.
+            ("failpoint", &[]),
             ("identity", &[]),
             ("health", &["clock", "config"]),
             ("http", &["clock", "health"]),
@@ -193,6 +195,8 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("ca", &["auth", "config", "time"]),
             ("auth", &["id", "store", "time"]),
             ("config", &["time"]),
+            // Nothing without the feature of this name.
+            ("failpoint", &[]),
             ("id", &[]),
             ("metrics", &["store"]),
             ("time", &[]),
@@ -248,6 +252,33 @@ fn every_crate_takes_the_workspace_lints() {
     }
     let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     assert!(workspace.contains("unsafe_code = \"forbid\""));
+}
+
+/// A program that is shipped has no step at which a test could end it.
+#[test]
+fn failpoints_are_in_no_program_but_the_tests() {
+    for program in ["gateway", "ingest"] {
+        let manifest = std::fs::read_to_string(root().join(program).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("\nfail = { workspace = true, optional = true }\n"), "{program} always has `fail`");
+        assert!(!manifest.contains("default ="), "{program} has default features, maybe failpoints among them");
+        for (path, text) in sources(&root().join(program).join("src")) {
+            let is_mechanism = path.ends_with("failpoint.rs");
+            assert!(is_mechanism || !text.contains("fail::"), "{} uses `fail` past the macros", path.display());
+        }
+    }
+    // Features are united over what one command builds: no shipped program in one command
+    // with the tests.
+    let mut checked = 0;
+    for name in ["README.md", "README.ko.md", "tests/bench/gateway.sh"] {
+        let text = std::fs::read_to_string(root().join(name)).unwrap().replace("\\\n", " ");
+        for line in text.lines().filter(|line| line.contains("cargo build")) {
+            let ships = line.contains("--release") || line.contains("--profile");
+            let alone = line.contains("-p sandan-gateway") || line.contains("-p sandan-ingest");
+            assert!(!ships || !line.contains("-p sandan-tests") || !alone, "{name} mixes tests into `{line}`");
+            checked += 1;
+        }
+    }
+    assert!(checked > 1, "the build commands are not where they were");
 }
 
 #[test]

@@ -8,10 +8,12 @@
 //! The harness knows the programs from outside only: command line, config files,
 //! ready lines, HTTP.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -70,9 +72,13 @@ pub fn lasting_address() -> anyhow::Result<SocketAddr> {
     Ok((Ipv4Addr::LOCALHOST, lasting_port()?).into())
 }
 
-/// Where the programs are: one executable that is each of them.
+/// Where the programs are: one executable that is each of them, and the environment that
+/// its next start gets. Clones share the environment.
 #[derive(Debug, Clone)]
-pub struct Programs(PathBuf);
+pub struct Programs {
+    executable: PathBuf,
+    environment: Arc<Mutex<BTreeMap<String, String>>>,
+}
 
 /// First argument of a program that runs to its end.
 const AS: &str = "--as";
@@ -82,11 +88,24 @@ const AS_CHILD: &str = "--as-child";
 impl Programs {
     /// In this executable.
     pub fn at(executable: impl Into<PathBuf>) -> Self {
-        Self(executable.into())
+        Self { executable: executable.into(), environment: Arc::default() }
+    }
+    /// The same programs with an environment that nobody else sets.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::at(&self.executable)
+    }
+    /// Sets a variable of the next starts, or takes it away.
+    pub fn set_env(&self, name: &str, value: Option<&str>) {
+        let mut environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
+        match value {
+            Some(value) => environment.insert(name.to_owned(), value.to_owned()),
+            None => environment.remove(name),
+        };
     }
     /// In the executable that is running.
     pub fn own() -> anyhow::Result<Self> {
-        Ok(Self(std::env::current_exe().context("this program's own path is not known")?))
+        Ok(Self::at(std::env::current_exe().context("this program's own path is not known")?))
     }
     /// Runs a program to its end: exit code, stdout, stderr.
     pub fn run(&self, program: &str, args: &[&str]) -> anyhow::Result<Ended> {
@@ -102,7 +121,8 @@ impl Programs {
         Process::start(label, self.command(AS_CHILD, program, args))
     }
     fn command(&self, how: &str, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.0);
+        let mut command = Command::new(&self.executable);
+        command.envs(self.environment.lock().unwrap_or_else(PoisonError::into_inner).iter());
         // A group of its own: Ctrl-C in the terminal is for the parent, who ends its children in order.
         command.args([how, program]).args(args).process_group(0);
         command
@@ -144,6 +164,10 @@ pub fn become_program(args: impl IntoIterator<Item = std::ffi::OsString>) -> Opt
         return None;
     }
     let program = args.peek()?.to_string_lossy().into_owned();
+    if std::env::var_os("FAILPOINTS").is_some() {
+        // For the life of the process.
+        std::mem::forget(fail::FailScenario::setup());
+    }
     Some(match program.as_str() {
         "sandan-gateway" => sandan_gateway::cli::main(args),
         "sandan-ingest" => sandan_ingest::cli::main(args),

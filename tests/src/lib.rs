@@ -8,6 +8,13 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod broker;
+pub mod chance;
 pub mod demo;
+pub mod faults;
 pub mod harness;
+pub mod loadgen;
+pub mod oracle;
+pub mod outage;
 pub mod plcsim;
+pub mod proxy;
+pub mod soak;

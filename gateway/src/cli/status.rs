@@ -13,12 +13,16 @@ use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::config::Config;
-use crate::health::{LinkStatus, Status};
+use crate::health::{ClockStatus, LinkStatus, Status};
 
 /// A gateway that runs answers at once, also on a slow box.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// A status of the most links there may be is smaller.
 const MAX_STATUS_BYTES: usize = 4 << 20;
+/// An acknowledgement that takes longer is worth a word.
+const SILENCE_MS: u64 = 10_000;
+/// So is a clock that is farther off: one with working NTP never is.
+const DEVIATION_MS: i64 = 2_000;
 
 pub(super) async fn status(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let at = config.http.listen;
@@ -81,6 +85,14 @@ fn sentences(status: &Status) -> String {
     if spool.oldest_unacked_ms > 0 {
         let _ = write!(out, ", the oldest since {}", span(spool.oldest_unacked_ms));
     }
+    if spool.backlog_records > 0 {
+        let readings = short(spool.backlog_readings);
+        let _ = match spool.backlog_drains_in_ms {
+            Some(millis) => write!(out, "; backlog {readings}, drains in {}", span(millis)),
+            None => write!(out, "; backlog {readings}, does not drain"),
+        };
+        let _ = write!(out, "; live data waits for {}", span(spool.live_oldest_ms));
+    }
     if spool.damaged_records_total + status.readings_dropped_total > 0 {
         let (damaged, dropped) = (spool.damaged_records_total, status.readings_dropped_total);
         let _ = write!(out, "; {damaged} damaged records, {dropped} readings dropped");
@@ -95,6 +107,16 @@ fn sentences(status: &Status) -> String {
     if uplink.dead_lettered_total > 0 {
         let _ = write!(out, ", {} refused by the store", uplink.dead_lettered_total);
     }
+    if uplink.waiting_ms > SILENCE_MS {
+        let _ = write!(out, "; nothing of what is sent was acknowledged for {}", span(uplink.waiting_ms));
+    }
+    if let Some(why) = &uplink.asked_to_wait {
+        let _ = write!(out, "; the ingest asks to send later: {why}");
+    }
+    if let Some(notice) = &uplink.notice {
+        let _ = write!(out, "\nnotice: {notice}");
+    }
+    out.push_str(&clock_sentence(&status.clock));
     out.push('\n');
     if let Some(expires_us) = uplink.certificate_expires_us {
         let left = expires_us - clock::wall_us();
@@ -109,6 +131,32 @@ fn sentences(status: &Status) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Nothing to say about a clock that is known and right.
+fn clock_sentence(clock: &ClockStatus) -> String {
+    let told = |deviation: Option<i64>| deviation.filter(|millis| millis.abs() > DEVIATION_MS);
+    if clock.source == "unknown" {
+        return "\nclock: not known yet; readings are kept and get their time from the ingest".into();
+    }
+    let beside =
+        |millis: i64| format!("{} {}", span(millis.unsigned_abs()), if millis < 0 { "behind" } else { "ahead of" });
+    match (told(clock.stored_deviation_ms), told(clock.deviation_ms)) {
+        (Some(stored), _) => format!("\nclock: readings of this boot are stored {} the ingest's time", beside(stored)),
+        (None, Some(wall)) => {
+            format!("\nclock: this machine's is {} the ingest's; stored times are right", beside(wall))
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// A count as people say it.
+fn short(count: u64) -> String {
+    match count {
+        0..10_000 => count.to_string(),
+        10_000..10_000_000 => format!("{}k", count / 1_000),
+        _ => format!("{}M", count / 1_000_000),
+    }
 }
 
 /// One link, one sentence.

@@ -11,7 +11,7 @@ use sandan_proto::limits::MAX_TEXT_BYTES;
 
 use super::notation::{self, AddressFault};
 use super::section::{At, Section};
-use super::{Asset, Http, Plant, Proxy, Spool, Uplink};
+use super::{Asset, Http, Plant, Proxy, Spool, Uplink, WhenFull};
 
 /// Less would not hold a minute of a large plant.
 const MIN_SPOOL_BYTES: u64 = 16 << 20;
@@ -199,6 +199,17 @@ pub(super) fn spool(root: &Section<'_>) -> Spool {
     }
     if let Some(interval) = section.duration("sync_interval", SYNC_INTERVAL) {
         spool.sync_interval = interval.value;
+    }
+    if let Some(text) = section.text("when_full") {
+        match text.value {
+            "drop-oldest" => spool.when_full = WhenFull::DropOldest,
+            "refuse-newest" => spool.when_full = WhenFull::RefuseNewest,
+            other => section.log.fault(
+                text.at,
+                format!("`when_full` is neither drop-oldest nor refuse-newest: `{}`", notation::shown(other)),
+                "write when_full = \"drop-oldest\", or \"refuse-newest\" to keep what is there",
+            ),
+        }
     }
     section.finish();
     spool

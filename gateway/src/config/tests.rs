@@ -17,7 +17,10 @@ fn the_example_says_what_its_comments_say() {
     let config = example(str::to_owned);
     assert_eq!(config.gateway.as_str(), "hanbit-mould/press-hall");
     assert_eq!(config.uplink, Uplink::default(), "all is as the invitation says");
-    assert_eq!(config.spool, Spool { max_bytes: 1 << 30, sync_interval: Duration::from_secs(1) });
+    assert_eq!(
+        config.spool,
+        Spool { max_bytes: 1 << 30, sync_interval: Duration::from_secs(1), when_full: WhenFull::DropOldest }
+    );
     let [Endpoint::Modbus(modbus), Endpoint::Mqtt(mqtt)] = &config.endpoints[..] else { panic!("two endpoints") };
     assert_eq!(modbus.place(), "modbus-tcp 192.168.0.10:502");
     assert_eq!(mqtt.client_id, "sandan-hanbit-mould-press-hall");

@@ -9,9 +9,13 @@
 //! Client and event loop are made anew for each connection: acknowledgements of an old
 //! one can then never reach a new one, and no state of the library outlives a fault.
 //!
-//! Limits. The broker may deliver a message again that an earlier process spooled and
-//! had not acknowledged yet; it is then a second reading at its own arrival time. A
-//! packet beyond [`MAX_PACKET_BYTES`] ends the connection, and the broker would send it
+//! A message goes on with its packet id and digest, which are synced in one record with its
+//! readings: an earlier process' messages that come again after a kill are known.
+//!
+//! Limits. A message of more readings than one batch takes may be cut in two by a kill, and
+//! then its first part comes twice. A broker that gives a packet id away again at once, and
+//! sends the same content under it, cannot be told from one that delivers again, if the
+//! gateway is killed between the two. A packet beyond [`MAX_PACKET_BYTES`] ends the connection, and the broker would send it
 //! again for ever: its session is then discarded, with what else was queued in it, once
 //! in [`DISCARD_SPACING`]. Where such a packet is a retained one, it comes back with each
 //! subscription; the link stays down, with growing pauses, and says why.
@@ -27,7 +31,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::{Closed, Outlet, Raw, Reading, Tickets, arrival_us};
+use super::{Closed, Delivery, Outlet, Raw, Reading, Tickets, arrival_us};
 use crate::config::{Mqtt, MqttDevice};
 use crate::health::Health;
 
@@ -84,6 +88,7 @@ struct Driver {
     endpoint: Mqtt,
     tickets: Tickets,
     ledger: Ledger,
+    session: [u8; 16],
     health: Health,
     /// `None` before the first attempt, so that its failure is told as well.
     connected: Option<bool>,
@@ -111,8 +116,9 @@ impl From<Closed> for Ended {
 impl Driver {
     fn new(endpoint: Mqtt, outlet: Outlet, health: Health) -> Self {
         Self {
+            ledger: Ledger::knowing(outlet.take_known()),
+            session: session(&endpoint),
             tickets: Tickets::new(outlet),
-            ledger: Ledger::default(),
             health,
             connected: None,
             connected_at: None,
@@ -360,7 +366,13 @@ impl Driver {
             return Ok(());
         }
         let readings = self.readings(message);
-        let ticket = if readings.is_empty() { 0 } else { self.tickets.send(at_us, readings).await? };
+        let delivery = (message.qos != QoS::AtMostOnce).then(|| Delivery {
+            session: self.session,
+            packet_id: message.pkid,
+            digest,
+            unsettled: self.ledger.unsettled(message.pkid),
+        });
+        let ticket = if readings.is_empty() { 0 } else { self.tickets.deliver(at_us, readings, delivery).await? };
         if message.qos != QoS::AtMostOnce {
             self.ledger.sent(message.pkid, digest, ticket);
         }
@@ -425,8 +437,21 @@ impl Driver {
 }
 
 /// Tells a redelivery from another message under the same packet id.
-fn digest(message: &Publish) -> [u8; 32] {
-    Sha256::new().chain_update(&message.topic).chain_update([0]).chain_update(&message.payload).finalize().into()
+fn digest(message: &Publish) -> [u8; 16] {
+    shortened(Sha256::new().chain_update(&message.topic).chain_update([0]).chain_update(&message.payload))
+}
+
+/// Names the session that a broker keeps for us, over restarts of either side.
+pub fn session(endpoint: &Mqtt) -> [u8; 16] {
+    let (address, client_id) = (endpoint.address.to_string(), &endpoint.client_id);
+    shortened(Sha256::new().chain_update(address).chain_update([0]).chain_update(client_id))
+}
+
+/// Half of a hash: against chance it is plenty, and it is written to an SD card.
+fn shortened(hash: Sha256) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
 }
 
 fn text_len(raw: &Raw) -> usize {

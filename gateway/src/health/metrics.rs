@@ -45,9 +45,26 @@ impl Collector for Scrape {
         out.gauge("spool_unacked_readings", "Readings not acknowledged yet", None, spool.unacked_readings as f64)?;
         let oldest = seconds(spool.oldest_unacked_ms);
         out.gauge("spool_oldest_unacked", "Age of the oldest of them", Some(&Unit::Seconds), oldest)?;
+        let live = seconds(spool.live_oldest_ms);
+        out.gauge("spool_live_oldest", "Age of the oldest record of live data", Some(&Unit::Seconds), live)?;
+        out.gauge("spool_backlog_records", "Records older than live data", None, spool.backlog_records as f64)?;
+        out.gauge("spool_backlog_readings", "Readings in them", None, spool.backlog_readings as f64)?;
+        let backlog = seconds(spool.backlog_oldest_ms);
+        out.gauge("spool_backlog_oldest", "Age of the oldest of them", Some(&Unit::Seconds), backlog)?;
         out.gauge("spool_used", "Bytes on disk", Some(&Unit::Bytes), spool.bytes_used as f64)?;
         out.gauge("spool_cap", "Bytes it may take", Some(&Unit::Bytes), spool.bytes_cap as f64)?;
         out.counter("spool_damaged_records", "Records that failed their checksum", spool.damaged_records_total)?;
+        let help = "Bytes written to the spool's files";
+        out.byte_counter("spool_written", help, spool.written_bytes_total)?;
+        let waiting = seconds(uplink.waiting_ms);
+        out.gauge("uplink_waiting", "Without an acknowledgement, in flight", Some(&Unit::Seconds), waiting)?;
+        let clock = &status.clock;
+        let is_known = clock.source != "unknown";
+        out.gauge("clock_known", "1 once the wall time of this boot is known", None, flag(is_known))?;
+        let seconds_of = |millis: Option<i64>| millis.map(|millis| millis as f64 / 1_000.0);
+        let (wall, stored) = (seconds_of(clock.deviation_ms), seconds_of(clock.stored_deviation_ms));
+        out.known("clock_deviation", "Wall clock of the machine less the ingest's", &Unit::Seconds, wall)?;
+        out.known("clock_stored_deviation", "Stored times less the ingest's", &Unit::Seconds, stored)?;
         let links = &status.links;
         out.link_gauge("link_up", "1 while a device is heard, 0 while it is not", None, links, |link| {
             Some(flag(link.state != "down"))
@@ -80,9 +97,19 @@ impl Out<'_, '_> {
         let counter = ConstCounter::new(value);
         counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
     }
+    fn byte_counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, Some(&Unit::Bytes), counter.metric_type())?)
+    }
     fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
         let gauge = ConstGauge::new(value);
         gauge.encode(self.0.encode_descriptor(name, help, unit, gauge.metric_type())?)
+    }
+    /// A figure that has no value before it is known.
+    fn known(&mut self, name: &str, help: &str, unit: &Unit, value: Option<f64>) -> fmt::Result {
+        let kind = ConstGauge::new(0.0).metric_type();
+        let descriptor = self.0.encode_descriptor(name, help, Some(unit), kind)?;
+        value.map_or(Ok(()), |value| ConstGauge::new(value).encode(descriptor))
     }
     fn link_counter(
         &mut self,

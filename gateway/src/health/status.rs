@@ -1,9 +1,12 @@
 //! What `/status` answers and `sandan-gateway status` reads.
 
+use std::time::Duration;
+
 use sandan_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{UplinkState, millis};
+use super::{BacklogState, CertificateState, UplinkState, millis};
+use crate::clock::ClockState;
 
 /// The whole gateway at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ pub struct Status {
     pub spool: SpoolStatus,
     /// The session with the ingest.
     pub uplink: UplinkStatus,
+    /// The wall time of readings.
+    pub clock: ClockStatus,
 }
 
 /// One device.
@@ -65,6 +70,27 @@ pub struct SpoolStatus {
     pub bytes_cap: u64,
     pub oldest_unacked_ms: u64,
     pub damaged_records_total: u64,
+    #[serde(default)]
+    pub written_bytes_total: u64,
+    /// Age of the oldest record in the lane that live data goes into.
+    pub live_oldest_ms: u64,
+    /// Records, and readings in them, that are older than live data: an outage.
+    pub backlog_records: u64,
+    pub backlog_readings: u64,
+    pub backlog_oldest_ms: u64,
+    /// When the backlog will have drained; absent while it does not drain.
+    pub backlog_drains_in_ms: Option<u64>,
+}
+
+/// The wall time of readings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// `system`, `ingest` or `unknown`: where the wall time of this boot comes from.
+    pub source: String,
+    /// The machine's wall clock less the ingest's at the last session's begin.
+    pub deviation_ms: Option<i64>,
+    /// The times that are stored less the ingest's.
+    pub stored_deviation_ms: Option<i64>,
 }
 
 /// The session with the ingest.
@@ -76,6 +102,12 @@ pub struct UplinkStatus {
     pub since_ms: u64,
     /// Why there is none, in one sentence.
     pub fault: Option<String>,
+    /// For how long nothing was acknowledged while something was in flight.
+    pub waiting_ms: u64,
+    /// Why the ingest asked to send later.
+    pub asked_to_wait: Option<String>,
+    /// What an operator should know though nothing is wrong here.
+    pub notice: Option<String>,
     /// Readings acknowledged since the process started.
     pub acked_total: u64,
     /// Readings dead-lettered since the process started.
@@ -113,19 +145,68 @@ impl Status {
                 bytes_cap: spool.bytes_cap,
                 oldest_unacked_ms: spool.oldest_unacked_ms,
                 damaged_records_total: spool.damaged_records_total,
+                written_bytes_total: spool.written_bytes_total,
+                live_oldest_ms: 0,
+                backlog_records: 0,
+                backlog_readings: 0,
+                backlog_oldest_ms: 0,
+                backlog_drains_in_ms: None,
             },
             uplink: UplinkStatus {
                 connected: uplink.connected,
                 since_ms: millis(now_us - uplink.since_us),
                 fault: uplink.fault.clone(),
+                waiting_ms: whole_millis(uplink.waiting),
+                asked_to_wait: uplink.asked_to_wait.clone(),
+                notice: uplink.notice.clone(),
                 acked_total: uplink.acked_total,
                 dead_lettered_total: uplink.dead_lettered_total,
-                certificate_expires_us: uplink.certificate.not_after_us,
-                certificate_fault: uplink.certificate.fault.clone(),
-                certificate_renewals_total: uplink.certificate.renewed_total,
-                certificate_failures_total: uplink.certificate.failed_total,
+                certificate_expires_us: None,
+                certificate_fault: None,
+                certificate_renewals_total: 0,
+                certificate_failures_total: 0,
             },
+            clock: ClockStatus::default(),
         }
+    }
+}
+
+fn whole_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl SpoolStatus {
+    pub(super) fn set_backlog(&mut self, backlog: &BacklogState) {
+        self.live_oldest_ms = whole_millis(backlog.live_oldest);
+        self.backlog_records = backlog.records;
+        self.backlog_readings = backlog.readings;
+        self.backlog_oldest_ms = whole_millis(backlog.oldest);
+        self.backlog_drains_in_ms = backlog.drains_in.map(whole_millis);
+    }
+}
+
+impl ClockStatus {
+    pub(super) fn new(clock: &ClockState) -> Self {
+        use v1::clock_offset::Source;
+        let source = match clock.source {
+            Some(Source::System) => "system",
+            Some(Source::Ingest) => "ingest",
+            Some(Source::Estimated | Source::Unspecified) | None => "unknown",
+        };
+        Self {
+            source: source.into(),
+            deviation_ms: clock.deviation_us.map(|us| us / 1_000),
+            stored_deviation_ms: clock.stored_deviation_us.map(|us| us / 1_000),
+        }
+    }
+}
+
+impl UplinkStatus {
+    pub(super) fn set_certificate(&mut self, certificate: &CertificateState) {
+        self.certificate_expires_us = certificate.not_after_us;
+        self.certificate_fault.clone_from(&certificate.fault);
+        self.certificate_renewals_total = certificate.renewed_total;
+        self.certificate_failures_total = certificate.failed_total;
     }
 }
 

@@ -88,3 +88,28 @@ fn the_shared_handle_knows_which_devices_an_endpoint_has() {
     assert_eq!(health.snapshot(now).links[1].fault, NOTHING_HEARD);
     health.answered(99, 0, None);
 }
+
+#[test]
+fn a_backlog_is_told_from_live_data_and_says_when_it_will_have_drained() {
+    let lane = |is_current, readings: u64, seconds| Waiting {
+        is_current,
+        records: readings / 100,
+        readings,
+        oldest: Duration::from_secs(seconds),
+    };
+    let mut drain = Drain::default();
+    let live = drain.look(&[lane(true, 500, 2)], 0);
+    assert_eq!(live, BacklogState { live_oldest: Duration::from_secs(2), ..BacklogState::default() });
+    let offline = drain.look(&[lane(true, 30_000, 31)], SECOND);
+    assert_eq!((offline.readings, offline.oldest, offline.drains_in), (30_000, Duration::from_secs(31), None));
+    let begun = drain.look(&[lane(false, 40_000, 40), lane(true, 500, 1)], 2 * SECOND);
+    assert_eq!((begun.records, begun.live_oldest, begun.drains_in), (400, Duration::from_secs(1), None));
+    let drains = drain.look(&[lane(false, 38_000, 41), lane(true, 500, 1)], 4 * SECOND);
+    assert_eq!(drains.drains_in, Some(Duration::from_secs(38)));
+    // A look right behind another tells no speed of its own.
+    let again = drain.look(&[lane(false, 38_000, 41)], 4 * SECOND + 1_000);
+    assert_eq!(again.drains_in, Some(Duration::from_secs(38)));
+    let stuck = (5..200).map(|second| drain.look(&[lane(false, 38_000, 60)], second * SECOND)).last().unwrap();
+    assert_eq!(stuck.drains_in, None);
+    assert_eq!(drain.look(&[lane(true, 0, 0)], 300 * SECOND), BacklogState::default());
+}

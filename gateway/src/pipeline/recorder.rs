@@ -20,12 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::Reply;
 use crate::health::Health;
-use crate::spool::{Outgoing, SpoolError, Writer};
+use crate::spool::{Delivery, Outgoing, SpoolError, Writer};
 use crate::tag::Tags;
 
 /// A batch is sealed early at this size, a quarter of what the wire allows. It is looked
-/// at after each reading, so no reply, whatever it holds, makes a batch that is refused.
+/// at after each reply: the readings of one message stand in one batch, so that they are
+/// synced, and known when the message comes again, all or none.
 const SEAL_BYTES: usize = sandan_proto::limits::MAX_PAYLOAD_BYTES / 4;
+/// Beyond this a batch is sealed within a reply, so that no reply, whatever it holds, makes
+/// a batch that is refused. A reply of up to half a MiB is never cut.
+const CUT_BYTES: usize = sandan_proto::limits::MAX_PAYLOAD_BYTES / 4 * 3;
 /// Sealed batches are synced early at this size, so that a fast plant does not pile up
 /// a whole interval in memory. It leaves the spool room for one more reply, whatever it
 /// holds, when the sync fails.
@@ -43,8 +47,9 @@ const EARLY_SPACING: Duration = Duration::from_millis(50);
 
 /// What the recorder asks of the spool.
 pub(super) trait Records {
-    /// Takes a batch into memory; returns how many of its readings were lost.
-    fn append(&mut self, batch: &Outgoing) -> u64;
+    /// Takes a batch into memory, and the messages whose last reading it holds; returns how
+    /// many of its readings were lost.
+    fn append(&mut self, batch: &Outgoing, deliveries: &[Delivery]) -> u64;
     /// Bytes that wait for a sync.
     fn unsynced_bytes(&self) -> usize;
     /// Writes and syncs what was appended; after an error all of it is still there.
@@ -52,8 +57,8 @@ pub(super) trait Records {
 }
 
 impl Records for Writer {
-    fn append(&mut self, batch: &Outgoing) -> u64 {
-        Self::append(self, batch)
+    fn append(&mut self, batch: &Outgoing, deliveries: &[Delivery]) -> u64 {
+        Self::append_delivered(self, batch, deliveries)
     }
     fn unsynced_bytes(&self) -> usize {
         Self::unsynced_bytes(self)
@@ -115,13 +120,24 @@ impl<R: Records> Recorder<R> {
 
     fn take(&mut self, reply: &Reply) {
         let Self { tags, book, .. } = self;
-        let refused = book.refused;
+        let (refused, taken) = (book.refused, book.taken);
         tags.apply(reply, &mut |series, at_us, value, quality| book.push(series, at_us, value, quality));
         let refused = book.refused - refused;
         if refused > 0 {
             tracing::error!(source = reply.source, refused, "readings out of order or of a changed type were dropped");
             book.health.add_dropped(refused);
         }
+        if book.taken > taken
+            && let Some(delivery) = &reply.delivery
+        {
+            book.deliveries.push(Delivery {
+                session: delivery.session,
+                packet_id: delivery.packet_id,
+                digest: delivery.digest,
+                unsettled: delivery.unsettled,
+            });
+        }
+        book.seal_if_beyond(SEAL_BYTES);
         if let Some(ticket) = book.tickets.get_mut(reply.source) {
             *ticket = reply.ticket;
         }
@@ -133,6 +149,10 @@ pub(super) struct Book<R> {
     spool: R,
     health: Health,
     builder: BatchBuilder,
+    /// Messages whose last reading is in the builder.
+    deliveries: Vec<Delivery>,
+    /// Readings that came into the builder.
+    taken: u64,
     /// By source: where its synced tickets go.
     synced: Vec<watch::Sender<u64>>,
     /// By source: the ticket of its last reply that was taken whole.
@@ -151,6 +171,8 @@ impl<R: Records> Book<R> {
             spool,
             health,
             builder: BatchBuilder::default(),
+            deliveries: Vec::new(),
+            taken: 0,
             tickets: vec![0; synced.len()],
             owed: vec![0; synced.len()],
             synced,
@@ -161,14 +183,19 @@ impl<R: Records> Book<R> {
     }
 
     fn push(&mut self, series: u32, at_us: i64, value: Value, quality: Quality) {
+        self.seal_if_beyond(CUT_BYTES);
         // Times of one endpoint do not step back, and a signal keeps its type; if one
         // ever does, it is counted rather than mixed up.
         if self.builder.push(series, at_us, value, quality).is_err() {
             self.refused += 1;
             return;
         }
+        self.taken += 1;
         self.health.add_readings(1);
-        if self.builder.encoded_bound() >= SEAL_BYTES {
+    }
+
+    fn seal_if_beyond(&mut self, bytes: usize) {
+        if self.builder.encoded_bound() >= bytes {
             self.seal();
             // A disk that fails is tried again at its tick, not with every batch.
             if !self.failing && self.spool.unsynced_bytes() >= SYNC_BYTES {
@@ -194,7 +221,9 @@ impl<R: Records> Book<R> {
         let readings = self.builder.readings() as u64;
         let groups = self.builder.take();
         let Some((first_us, last_us)) = span(&groups) else { return };
-        let lost = self.spool.append(&Outgoing { payload: batch::encode(&groups), readings, first_us, last_us });
+        let deliveries = std::mem::take(&mut self.deliveries);
+        let batch = Outgoing { payload: batch::encode(&groups), readings, first_us, last_us };
+        let lost = self.spool.append(&batch, &deliveries);
         if lost > 0 {
             self.health.add_dropped(lost);
         }
@@ -209,6 +238,7 @@ impl<R: Records> Book<R> {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the spool takes records again");
                 }
+                crash_point!("recorder.synced-before-acknowledged");
                 self.owed.fill(0);
                 for (sender, ticket) in self.synced.iter().zip(&self.tickets) {
                     sender.send_if_modified(|synced| std::mem::replace(synced, *ticket) != *ticket);

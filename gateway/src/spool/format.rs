@@ -1,7 +1,12 @@
 //! The bytes of a segment. Pure: no file is touched here.
 
+use bytes::Bytes;
+use prost::Message;
 use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::limits::MAX_MESSAGE_BYTES;
+use sandan_proto::v1;
+
+use super::delivered::{Delivered, Session};
 
 /// The format that this build writes, and the newest that it reads.
 pub(super) const VERSION: u16 = 1;
@@ -19,14 +24,36 @@ pub(super) enum Kind {
     Batch = 3,
     Gap = 4,
     Displaced = 5,
+    Delivered = 6,
+    LaneEnd = 7,
 }
 
 impl Kind {
     fn of(code: u8) -> Option<Self> {
-        [Self::Births, Self::Clock, Self::Batch, Self::Gap, Self::Displaced]
+        [Self::Births, Self::Clock, Self::Batch, Self::Gap, Self::Displaced, Self::Delivered, Self::LaneEnd]
             .into_iter()
             .find(|kind| *kind as u8 == code)
     }
+}
+
+/// Where a lane ends that is no longer written.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LaneEnd {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) lane: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(super) last_sequence: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) cumulative_readings: u64,
+}
+
+/// The batch in a record of either kind that holds one, with the messages it answers for.
+pub(super) fn decode_batch(kind: Kind, body: Bytes) -> Option<(v1::Sealed, Vec<Session>)> {
+    if kind == Kind::Batch {
+        return Some((v1::Sealed::decode(body).ok()?, Vec::new()));
+    }
+    let delivered = Delivered::decode(body).ok()?;
+    Some((v1::Sealed::decode(delivered.sealed).ok()?, delivered.sessions))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,14 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::record::{Gap, GapCause, Moment};
 use sandan_proto::v1;
 
+use super::delivered::Known;
 use super::state::State;
 
 /// A closed segment keeps the position of every so many records: a seek then reads a
@@ -46,6 +48,10 @@ pub(super) struct Segment {
     pub(super) marks: Vec<Mark>,
     pub(super) first: Option<Moment>,
     pub(super) last: Option<Moment>,
+    /// Lanes whose ends it tells.
+    pub(super) ends: Vec<LaneId>,
+    /// Since when all of it is acknowledged, and it is kept for a restored store.
+    pub(super) done_at: Option<Duration>,
 }
 
 /// What a reader needs to know of a segment.
@@ -63,11 +69,11 @@ pub(super) struct View {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Lane {
-    last_sealed: u64,
-    cumulative: u64,
-    acked: u64,
-    acked_cumulative: u64,
+pub(super) struct Lane {
+    pub(super) last_sealed: u64,
+    pub(super) cumulative: u64,
+    pub(super) acked: u64,
+    pub(super) acked_cumulative: u64,
 }
 
 /// How much waits for the ingest.
@@ -86,19 +92,53 @@ pub struct Depth {
     pub oldest: Option<Moment>,
     /// Records that failed their checksum since the start.
     pub damaged_records: u64,
+    /// Bytes written to the spool's files since the start: what wears out a card.
+    pub written_bytes: u64,
+}
+
+/// How much of one lane waits for the ingest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneDepth {
+    /// The lane.
+    pub lane: LaneId,
+    /// It takes the records of this moment.
+    pub is_current: bool,
+    /// Batches and gaps that are synced and not acknowledged.
+    pub records: u64,
+    /// Readings in them.
+    pub readings: u64,
+    /// When the oldest of them was taken, or up to a few records before it.
+    pub oldest: Option<Moment>,
+}
+
+/// A boot of the machine of which the spool holds segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// Its id.
+    pub id: BootId,
+    /// The lanes that were written in it.
+    pub lanes: Vec<LaneId>,
+    /// Monotonic time of its last reading.
+    pub last_us: Option<i64>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) segments: VecDeque<Segment>,
     /// In the order in which they were opened.
-    order: Vec<LaneId>,
-    lanes: HashMap<LaneId, Lane>,
-    displaced: HashMap<LaneId, BTreeMap<u64, Gap>>,
+    pub(super) order: Vec<LaneId>,
+    pub(super) lanes: HashMap<LaneId, Lane>,
+    pub(super) displaced: HashMap<LaneId, BTreeMap<u64, Gap>>,
+    /// Where lanes end that are no longer written, as a later segment tells it.
+    pub(super) ends: HashMap<LaneId, (u64, u64)>,
+    /// Messages whose readings are here, and that their senders may deliver again.
+    pub(super) known: Known,
     births: HashMap<Vec<u8>, Bytes>,
     clocks: HashMap<Vec<u8>, v1::ClockOffset>,
-    state: State,
+    pub(super) state: State,
     pub(super) damaged_records: u64,
+    /// Files whose segments are out, and that go when the state is saved; with their sizes.
+    pub(super) doomed: Vec<(PathBuf, u64)>,
     /// Segments that were put aside, which take room too.
     pub(super) quarantined_bytes: u64,
     /// No segment, also none that was put aside or removed, has a higher number.
@@ -115,14 +155,14 @@ impl Index {
     }
 
     pub(super) fn set_session(&mut self, epoch: u64, timeline: &[u8]) {
-        self.state.epoch = epoch;
-        self.state.timeline = uuid::Uuid::from_slice(timeline).map(|id| id.to_string()).unwrap_or_default();
+        self.state.set_session(epoch, timeline);
     }
 
     pub(super) fn open_lane(&mut self, lane: LaneId) {
         if let Entry::Vacant(vacant) = self.lanes.entry(lane) {
-            let acked = self.state.acked.get(&lane.to_string()).copied().unwrap_or(0);
-            vacant.insert(Lane { acked, ..Lane::default() });
+            let acked = self.state.acked.get(&lane.to_string()).copied();
+            let trimmed = || self.state.trimmed(lane).map(|trimmed| trimmed.through);
+            vacant.insert(Lane { acked: acked.or_else(trimmed).unwrap_or(0), ..Lane::default() });
             self.order.push(lane);
         }
     }
@@ -210,17 +250,25 @@ impl Index {
 
     /// Adds a gap that stands for a dropped segment and is kept in the newest one.
     pub(super) fn add_displaced(&mut self, gap: Gap) {
+        if let Some(newest) = self.segments.back_mut()
+            && newest.displaced.last() != Some(&gap)
+        {
+            newest.displaced.push(gap.clone());
+        }
+        self.show_displaced(gap);
+    }
+
+    pub(super) fn show_displaced(&mut self, gap: Gap) {
         if let Entry::Vacant(vacant) = self.lanes.entry(gap.lane) {
             // Its segments are all gone, so it is older than every lane that is left.
-            vacant.insert(Lane::default());
+            let acked = self.state.acked.get(&gap.lane.to_string()).copied();
+            let trimmed = || self.state.trimmed(gap.lane).map(|trimmed| trimmed.through);
+            vacant.insert(Lane { acked: acked.or_else(trimmed).unwrap_or(0), ..Lane::default() });
             self.order.insert(0, gap.lane);
         }
         if let Some(lane) = self.lanes.get_mut(&gap.lane) {
             lane.last_sealed = lane.last_sealed.max(gap.last_sequence);
             lane.cumulative = lane.cumulative.max(gap.cumulative_after);
-        }
-        if let Some(newest) = self.segments.back_mut() {
-            newest.displaced.push(gap.clone());
         }
         let covered = self
             .displaced_at(gap.lane, gap.first_sequence)
@@ -241,7 +289,8 @@ impl Index {
     /// Why a record that no segment holds is gone.
     pub(super) fn cause_of_hole(&self, lane: LaneId, sequence: u64) -> GapCause {
         // It was acknowledged once and removed; the ingest forgot it since.
-        if self.is_unacked(lane, sequence) { GapCause::Damaged } else { GapCause::ReplayWindow }
+        let is_trimmed = self.state.trimmed(lane).is_some_and(|trimmed| trimmed.through >= sequence);
+        if is_trimmed || !self.is_unacked(lane, sequence) { GapCause::ReplayWindow } else { GapCause::Damaged }
     }
 
     /// The segment that holds a sequence of a lane, or else the first behind it.
@@ -273,37 +322,7 @@ impl Index {
         segment.marks.get(at.saturating_sub(1)).copied()
     }
 
-    /// Takes out the segments that nobody needs: acknowledged, from the oldest on, but
-    /// never the newest, and never the newest that holds a reading: it tells the next
-    /// start when the last one was.
-    pub(super) fn take_removable(&mut self) -> Vec<PathBuf> {
-        let mut removed = Vec::new();
-        while self.segments.iter().skip(1).any(|segment| segment.last.is_some())
-            && self.segments.front().is_some_and(|front| self.is_done(front))
-        {
-            removed.extend(self.segments.pop_front().map(|segment| segment.path));
-        }
-        if !removed.is_empty() {
-            self.forget_empty_lanes();
-        }
-        removed
-    }
-
-    /// Takes a segment out to make room, with the gaps that take its place, at once for
-    /// every reader. False when an acknowledgement has removed it meanwhile.
-    pub(super) fn replace_oldest(&mut self, number: u64, gaps: Vec<Gap>) -> bool {
-        let is_there = self.segments.front().is_some_and(|front| front.number == number);
-        if is_there {
-            self.segments.pop_front();
-            for gap in gaps {
-                self.add_displaced(gap);
-            }
-            self.forget_empty_lanes();
-        }
-        is_there
-    }
-
-    fn is_done(&self, segment: &Segment) -> bool {
+    pub(super) fn is_done(&self, segment: &Segment) -> bool {
         segment.sequences.is_none_or(|(_, last)| !self.is_unacked(segment.lane, last))
             && segment.displaced.iter().all(|gap| !self.is_unacked(gap.lane, gap.last_sequence))
     }
@@ -314,30 +333,15 @@ impl Index {
         self.lanes.get(&lane).is_some_and(|lane| lane.acked < sequence)
     }
 
-    fn forget_empty_lanes(&mut self) {
-        let current = self.order.last().copied();
-        let segments = &self.segments;
-        let lanes = &self.lanes;
-        let keep = |id: &LaneId| {
-            Some(*id) == current
-                || segments.iter().any(|segment| segment.lane == *id)
-                || lanes.get(id).is_some_and(|lane| lane.acked < lane.last_sealed)
-        };
-        let gone: Vec<LaneId> = self.order.iter().filter(|id| !keep(id)).copied().collect();
-        for id in gone {
-            self.order.retain(|lane| *lane != id);
-            self.lanes.remove(&id);
-            self.displaced.remove(&id);
-            self.state.acked.remove(&id.to_string());
-        }
-    }
-
     pub(super) fn lane_states(&self) -> Vec<v1::LaneState> {
         let newest = self.order.last();
         self.order
             .iter()
             .filter_map(|id| {
                 let lane = self.lanes.get(id)?;
+                if lane.acked >= lane.last_sealed && Some(id) != newest {
+                    return None;
+                }
                 let first_kept = self
                     .segments
                     .iter()
@@ -360,17 +364,55 @@ impl Index {
     }
 
     pub(super) fn file_bytes(&self) -> u64 {
-        self.quarantined_bytes + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
+        let doomed: u64 = self.doomed.iter().map(|(_, bytes)| bytes).sum();
+        self.quarantined_bytes + doomed + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
+    }
+
+    /// When the oldest record of a lane that is not acknowledged was taken.
+    fn oldest(&self, id: LaneId) -> Option<Moment> {
+        let next = self.lanes.get(&id)?.acked + 1;
+        let mark = self.mark_from(id, next)?;
+        let boot = self.segment_from(id, next)?.boot;
+        Some(Moment { boot, monotonic_us: mark.first_us })
+    }
+
+    /// Lanes with records that are not acknowledged, and the current one; oldest first.
+    pub(super) fn lane_depths(&self) -> Vec<LaneDepth> {
+        let current = self.order.last();
+        let depth = |id: &LaneId| {
+            let lane = self.lanes.get(id)?;
+            let records = lane.last_sealed.saturating_sub(lane.acked);
+            let is_current = Some(id) == current;
+            (is_current || records > 0).then(|| LaneDepth {
+                lane: *id,
+                is_current,
+                records,
+                readings: lane.cumulative.saturating_sub(lane.acked_cumulative),
+                oldest: if records > 0 { self.oldest(*id) } else { None },
+            })
+        };
+        self.order.iter().filter_map(depth).collect()
+    }
+
+    /// The boots of the segments that are kept, oldest first.
+    pub(super) fn boots(&self) -> Vec<Boot> {
+        let mut boots: Vec<Boot> = Vec::new();
+        for segment in &self.segments {
+            if boots.last().is_none_or(|last| last.id != segment.boot) {
+                boots.push(Boot { id: segment.boot, lanes: Vec::new(), last_us: None });
+            }
+            let Some(boot) = boots.last_mut() else { continue };
+            if !boot.lanes.contains(&segment.lane) {
+                boot.lanes.push(segment.lane);
+            }
+            boot.last_us = boot.last_us.max(segment.last.map(|moment| moment.monotonic_us));
+        }
+        boots
     }
 
     pub(super) fn depth(&self, bytes_cap: u64) -> Depth {
         let waiting = |lane: &&LaneId| self.lanes.get(*lane).is_some_and(|lane| lane.acked < lane.last_sealed);
-        let oldest = self.order.iter().find(waiting).and_then(|id| {
-            let next = self.lanes.get(id)?.acked + 1;
-            let mark = self.mark_from(*id, next)?;
-            let boot = self.segment_from(*id, next)?.boot;
-            Some(Moment { boot, monotonic_us: mark.first_us })
-        });
+        let oldest = self.order.iter().find(waiting).and_then(|id| self.oldest(*id));
         Depth {
             records: self.lanes.values().map(|lane| lane.last_sealed.saturating_sub(lane.acked)).sum(),
             readings: self.lanes.values().map(|lane| lane.cumulative.saturating_sub(lane.acked_cumulative)).sum(),
@@ -378,6 +420,7 @@ impl Index {
             bytes_cap,
             oldest,
             damaged_records: self.damaged_records,
+            written_bytes: 0,
         }
     }
 }
@@ -398,6 +441,8 @@ impl Segment {
             marks: Vec::new(),
             first: None,
             last: None,
+            ends: Vec::new(),
+            done_at: None,
         }
     }
 

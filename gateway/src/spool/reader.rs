@@ -1,15 +1,16 @@
 //! Reads one lane in sequence order: batches, gaps, and gaps in place of what is
 //! damaged. Sees only what is synced.
 
-use std::fs::File;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use sandan_proto::id::LaneId;
-use sandan_proto::record::{Gap, GapCause, Sealed};
+use sandan_proto::id::{BootId, LaneId};
+use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::v1;
 
+use super::files::{Handle, read_range};
 use super::format::{self, FRAME_LEN, Frame, Kind};
 use super::index::View;
 use super::{Spool, SpoolError, scan};
@@ -41,7 +42,7 @@ pub struct Reader {
     next: u64,
     /// Readings of the lane before `next`, where it is known.
     cumulative: u64,
-    open: Option<(u64, File)>,
+    open: Option<(u64, Arc<dyn Handle>)>,
     offset: u64,
 }
 
@@ -74,7 +75,23 @@ impl Reader {
                     drop(index);
                     return Ok(Some(self.take_gap(&gap)));
                 }
-                index.segment_from(self.lane, self.next).map(|segment| segment.view(self.next))
+                if let Some(trimmed) = index.state.trimmed(self.lane).filter(|trimmed| trimmed.through >= self.next) {
+                    let hole = self.hole(trimmed.through, trimmed.readings, GapCause::ReplayWindow);
+                    let gap = Gap { from: trimmed.from(), to: trimmed.to(), ..hole };
+                    drop(index);
+                    return Ok(Some(self.take_gap(&gap)));
+                }
+                let segment = index.segment_from(self.lane, self.next).map(|segment| segment.view(self.next));
+                if segment.is_none()
+                    && let Some(lane) = index.lanes.get(&self.lane).filter(|lane| lane.last_sealed >= self.next)
+                {
+                    // No segment holds the end of the lane.
+                    let cause = index.cause_of_hole(self.lane, self.next);
+                    let hole = self.hole(lane.last_sealed, lane.cumulative, cause);
+                    drop(index);
+                    return Ok(Some(self.take_gap(&hole)));
+                }
+                segment
             };
             let Some(segment) = segment else { return Ok(None) };
             if let Some((first, _)) = segment.sequences
@@ -130,7 +147,7 @@ impl Reader {
 
     fn read_segment(&mut self, segment: &View) -> Result<Option<Item>, SpoolError> {
         if self.open.as_ref().is_none_or(|(number, _)| *number != segment.number) {
-            let file = File::open(&segment.path).map_err(SpoolError::io("open", &segment.path))?;
+            let file = self.spool.shared.files.open(&segment.path).map_err(SpoolError::io("open", &segment.path))?;
             self.offset = segment.offset;
             self.cumulative = segment.cumulative_at_offset;
             self.open = Some((segment.number, file));
@@ -148,7 +165,7 @@ impl Reader {
         let Some((_, file)) = &self.open else { return Step::End };
         let read = |from: u64, len: u64| {
             let len = len.min(segment.synced_bytes.saturating_sub(from));
-            scan::read_range(file, from, usize::try_from(len).unwrap_or(0))
+            read_range(file.as_ref(), from, usize::try_from(len).unwrap_or(0))
         };
         let head = read(self.offset, FRAME_LEN as u64);
         if head.len() < FRAME_LEN {
@@ -166,8 +183,8 @@ impl Reader {
             }
         };
         let item = match kind {
-            Kind::Births | Kind::Clock | Kind::Displaced => None,
-            Kind::Batch => v1::Sealed::decode(body).ok().map(Item::Batch),
+            Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd => None,
+            Kind::Batch | Kind::Delivered => format::decode_batch(kind, body).map(|(sealed, _)| Item::Batch(sealed)),
             Kind::Gap => v1::Gap::decode(body).ok().map(Item::Gap),
         };
         let Some(item) = item else {
@@ -200,6 +217,17 @@ impl Reader {
             return Step::Took(item);
         }
         self.offset += len;
+        if let Item::Batch(sealed) = &item
+            && self.spool.index().births(&sealed.births_hash).is_none()
+        {
+            // What its series are was damaged everywhere: nobody could make sense of it.
+            let moment = |at| BootId::from_bytes(&sealed.boot_id).ok().map(|boot| Moment { boot, monotonic_us: at });
+            let hole = self.hole(sealed.sequence, after, GapCause::Damaged);
+            let gap = Gap { from: moment(sealed.first_us), to: moment(sealed.last_us), ..hole };
+            self.next = gap.last_sequence + 1;
+            self.cumulative = after;
+            return Step::Took(Item::Gap(gap.to_wire()));
+        }
         self.next = item.last_sequence() + 1;
         self.cumulative = after;
         Step::Took(item)

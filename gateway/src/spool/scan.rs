@@ -3,53 +3,59 @@
 //! It removes only what holds nothing: segments without a record, and the room behind
 //! the last record that a killed process had preallocated.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use prost::Message;
-use sandan_proto::id::{BirthsHash, LaneId};
+use sandan_proto::id::{BirthsHash, BootId, LaneId};
 use sandan_proto::record::{Gap, Sealed};
 use sandan_proto::{batch, v1};
 
-use super::format::{self, Frame, HEADER_LEN, Header, HeaderError, Kind};
+use super::files::{Files, read_range};
+use super::format::{self, Frame, HEADER_LEN, Header, HeaderError, Kind, LaneEnd};
 use super::index::{Index, Mark, Segment};
 use super::state::State;
 use super::{Recovery, SpoolError};
-
-/// What a disk that cannot read a sector gives in its place: the smallest piece that
-/// is tried on its own.
-const SECTOR: usize = 4096;
-/// Stands for what could not be read; not zero, which would be the end of a segment.
-const UNREADABLE: u8 = 0xA5;
 
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.seg"))
 }
 
-pub(super) fn scan(dir: &Path, state: State) -> Result<(Index, Recovery), SpoolError> {
-    let mut index = Index::new(state);
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(SpoolError::io("list", dir))? {
-        let entry = entry.map_err(SpoolError::io("list", dir))?;
-        let name = entry.file_name();
-        let Some((number, rest)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+/// The segments of a directory, and which numbers are taken by others that were put aside.
+pub(super) fn numbers(found: &[(String, u64)]) -> (Vec<u64>, Vec<(u64, u64)>) {
+    let (mut segments, mut aside) = (Vec::new(), Vec::new());
+    for (name, len) in found {
+        let Some((number, rest)) = name.split_once('.') else { continue };
         let Ok(number) = u64::from_str_radix(number, 16) else { continue };
         match rest {
-            "seg" => numbers.push(number),
-            "seg.damaged" => index.quarantined_bytes += entry.metadata().map_or(0, |metadata| metadata.len()),
-            _ => continue,
+            "seg" => segments.push(number),
+            _ if rest.starts_with("seg.damaged") => aside.push((number, *len)),
+            _ => {}
         }
-        index.highest_number = index.highest_number.max(number);
     }
-    numbers.sort_unstable();
+    segments.sort_unstable();
+    (segments, aside)
+}
+
+pub(super) fn scan(files: &dyn Files, dir: &Path, state: State) -> Result<(Index, Recovery), SpoolError> {
+    let mut index = Index::new(state);
+    let found = files.list(dir).map_err(SpoolError::io("list", dir))?;
+    let (segments, aside) = numbers(&found);
+    index.quarantined_bytes = aside.iter().map(|(_, len)| len).sum();
+    let taken = segments.iter().chain(aside.iter().map(|(number, _)| number));
+    index.highest_number = taken.copied().max().unwrap_or(0);
     let mut recovery = Recovery::default();
-    for number in numbers {
-        scan_segment(dir, number, &mut index, &mut recovery)?;
+    for number in segments {
+        scan_segment(files, dir, number, &mut index, &mut recovery)?;
     }
+    recovery.damaged_records += index.apply_ends();
+    index.show_trimmed();
     index.damaged_records = recovery.damaged_records;
     // Positions acknowledged before the restart, now that it is known what they mean.
-    for (lane, through) in index.state().acked.clone() {
+    let trimmed = index.state().trimmed.iter().map(|trimmed| (trimmed.lane.clone(), trimmed.through));
+    let mut acked: std::collections::BTreeMap<_, _> = trimmed.collect();
+    acked.extend(index.state().acked.clone());
+    for (lane, through) in acked {
         if let Ok(lane) = lane.parse::<LaneId>() {
             index.acked(lane, through);
         }
@@ -57,24 +63,34 @@ pub(super) fn scan(dir: &Path, state: State) -> Result<(Index, Recovery), SpoolE
     Ok((index, recovery))
 }
 
-fn scan_segment(dir: &Path, number: u64, index: &mut Index, recovery: &mut Recovery) -> Result<(), SpoolError> {
+fn scan_segment(
+    files: &dyn Files,
+    dir: &Path,
+    number: u64,
+    index: &mut Index,
+    recovery: &mut Recovery,
+) -> Result<(), SpoolError> {
     let path = segment_path(dir, number);
-    let file = File::options().read(true).write(true).open(&path).map_err(SpoolError::io("open", &path))?;
-    let len = file.metadata().map_err(SpoolError::io("open", &path))?.len();
-    let bytes = read_range(&file, 0, usize::try_from(len).unwrap_or(usize::MAX));
+    let file = files.open(&path).map_err(SpoolError::io("open", &path))?;
+    let len = file.size().map_err(SpoolError::io("open", &path))?;
+    let bytes = Bytes::from(read_range(file.as_ref(), 0, usize::try_from(len).unwrap_or(usize::MAX)));
+    // What a killed process wrote and did not sync is relied on from here on.
+    if let Err(error) = file.sync_data() {
+        tracing::warn!(path = %path.display(), %error, "cannot sync a spool segment");
+    }
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let (header, mut at) = match format::decode_header(&bytes) {
         Ok(header) => (header, HEADER_LEN),
         Err(HeaderError::Newer(found)) => return Err(SpoolError::Newer { path, found, known: format::VERSION }),
         // Killed between taking the room and writing the header.
-        Err(HeaderError::Damaged) if written == 0 => return remove(&path),
+        Err(HeaderError::Damaged) if written == 0 => return remove(files, &path),
         Err(HeaderError::Damaged) => {
             let Some(found) = header_of_records(&bytes, number) else {
                 recovery.damaged_segments += 1;
                 tracing::error!(path = %path.display(), "spool segment holds nothing that can be read; put aside as .damaged");
                 index.quarantined_bytes += len;
                 let aside = path.with_extension("seg.damaged");
-                return std::fs::rename(&path, &aside).map_err(SpoolError::io("rename", &path));
+                return files.rename(&path, &aside).map_err(SpoolError::io("rename", &path));
             };
             recovery.damaged_records += 1;
             tracing::error!(segment = number, "spool segment has a damaged header; its records are read all the same");
@@ -95,7 +111,7 @@ fn scan_segment(dir: &Path, number: u64, index: &mut Index, recovery: &mut Recov
                 None => break,
             },
             Frame::Record { kind, body, len } => {
-                match take(kind, body, at as u64, index) {
+                match take(kind, bytes.slice_ref(body), at as u64, index) {
                     Some(true) => recovery.records += 1,
                     Some(false) => {}
                     None => recovery.damaged_records += 1,
@@ -107,60 +123,74 @@ fn scan_segment(dir: &Path, number: u64, index: &mut Index, recovery: &mut Recov
     let Some(segment) = index.segments.back_mut() else { return Ok(()) };
     if segment.sequences.is_none() && segment.displaced.is_empty() && at >= written {
         index.segments.pop_back();
-        return remove(&path);
+        return remove(files, &path);
     }
     segment.synced_bytes = at as u64;
     segment.thin_marks();
     // What was preallocated and not used.
     let end = written.max(at) as u64;
-    let shortened = end < len && file.set_len(end).is_ok();
+    let shortened = end < len && file.set_size(end).is_ok();
     segment.file_bytes = if shortened { end } else { len };
     recovery.segments += 1;
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), SpoolError> {
-    std::fs::remove_file(path).map_err(SpoolError::io("remove", path))
+fn remove(files: &dyn Files, path: &Path) -> Result<(), SpoolError> {
+    files.remove(path).map_err(SpoolError::io("remove", path))
 }
 
-/// Reads a range as far as it can be read; what cannot is filled with a mark, so that
-/// the records in it fail their checksum and those around it are found.
-pub(super) fn read_range(file: &File, from: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    if file.read_exact_at(&mut bytes, from).is_err() {
-        for (at, sector) in (from..).step_by(SECTOR).zip(bytes.chunks_mut(SECTOR)) {
-            if file.read_exact_at(sector, at).is_err() {
-                sector.fill(UNREADABLE);
-            }
-        }
-    }
-    bytes
-}
-
-/// Lane and boot as the first record tells them, and where that stands.
-fn header_of_records(bytes: &[u8], number: u64) -> Option<(Header, usize)> {
+/// Lane and boot as the records tell them, and where the first of those stands.
+pub(super) fn header_of_records(bytes: &[u8], number: u64) -> Option<(Header, usize)> {
     let begin = format::resync(bytes)?;
-    let mut at = begin;
+    let (mut at, mut tells) = (begin, false);
     loop {
         match format::decode_record(&bytes[at..]) {
-            Frame::Record { kind: Kind::Batch, body, .. } => {
-                let sealed = Sealed::from_wire(v1::Sealed::decode(body).ok()?).ok()?;
-                return Some((Header { lane: sealed.lane, boot: sealed.boot, number }, begin));
+            Frame::Record { kind, body, len } => {
+                if let Some((lane, boot)) = origin(kind, body) {
+                    return Some((Header { lane, boot, number }, begin));
+                }
+                tells |= matches!(kind, Kind::Displaced | Kind::LaneEnd);
+                at += len;
             }
-            Frame::Record { len, .. } => at += len,
-            Frame::End | Frame::Damaged => at += format::resync(&bytes[at..])?,
+            Frame::End | Frame::Damaged => match format::resync(&bytes[at..]) {
+                Some(skipped) => at += skipped,
+                None => break,
+            },
         }
+    }
+    // It holds none of its own lane, but tells of others.
+    if !tells {
+        return None;
+    }
+    let (lane, boot) = (LaneId::random(), BootId::from_bytes(&[0; 16]).ok()?);
+    Some((Header { lane, boot, number }, begin))
+}
+
+fn origin(kind: Kind, body: &[u8]) -> Option<(LaneId, BootId)> {
+    match kind {
+        Kind::Batch | Kind::Delivered => {
+            let (sealed, _) = format::decode_batch(kind, Bytes::copy_from_slice(body))?;
+            let sealed = Sealed::from_wire(sealed).ok()?;
+            Some((sealed.lane, sealed.boot))
+        }
+        Kind::Gap => {
+            let gap = Gap::from_wire(&v1::Gap::decode(body).ok()?).ok()?;
+            Some((gap.lane, gap.to.or(gap.from)?.boot))
+        }
+        Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd => None,
     }
 }
 
 /// Takes one record into the index: `Some(true)` for a record of a lane, `None` when
 /// its body is not what its kind says.
-fn take(kind: Kind, body: &[u8], offset: u64, index: &mut Index) -> Option<bool> {
+pub(super) fn take(kind: Kind, body: Bytes, offset: u64, index: &mut Index) -> Option<bool> {
     match kind {
-        Kind::Births => index.add_births(BirthsHash::of(body).as_bytes(), body.to_vec().into()),
+        Kind::Births => index.add_births(BirthsHash::of(&body).as_bytes(), Bytes::copy_from_slice(&body)),
         Kind::Clock => index.add_clock(v1::ClockOffset::decode(body).ok()?),
-        Kind::Batch => {
-            let sealed = Sealed::from_wire(v1::Sealed::decode(body).ok()?).ok()?;
+        Kind::Batch | Kind::Delivered => {
+            let (sealed, sessions) = format::decode_batch(kind, body)?;
+            let sealed = Sealed::from_wire(sealed).ok()?;
+            index.known.add(&sessions);
             let known =
                 index.segments.back().and_then(|segment| Some((segment.sequences?.1, segment.cumulative_after)));
             let (last, cumulative) = known.unwrap_or((0, 0));
@@ -187,6 +217,13 @@ fn take(kind: Kind, body: &[u8], offset: u64, index: &mut Index) -> Option<bool>
         }
         Kind::Displaced => {
             index.add_displaced(Gap::from_wire(&v1::Gap::decode(body).ok()?).ok()?);
+        }
+        Kind::LaneEnd => {
+            let end = LaneEnd::decode(body).ok()?;
+            let lane = LaneId::from_bytes(&end.lane).ok()?;
+            let known = index.ends.entry(lane).or_default();
+            *known = (*known).max((end.last_sequence, end.cumulative_readings));
+            index.segments.back_mut()?.ends.push(lane);
         }
     }
     Some(false)

@@ -5,9 +5,9 @@
 //! again whole, in a new segment: after a failed sync the kernel may have dropped the
 //! pages of the old one.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
@@ -16,14 +16,22 @@ use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::v1;
 
-use super::format::{self, Header, Kind};
+use super::delivered::{self, Delivery};
+use super::files::Handle;
+use super::format::{self, Header, Kind, LaneEnd};
 use super::index::{Mark, Segment};
 use super::scan::segment_path;
-use super::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, Spool, SpoolError, remove_file, sync_dir};
+use super::{
+    MAX_OPEN_LANES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, WhenFull,
+};
 
 /// What may wait for a disk that fails. Beyond it the newest readings are lost and
 /// declared; polling goes on.
 const UNSYNCED_BYTES_MAX: usize = 4 << 20;
+
+/// Losses in a row that are told apart by their cause; a disk that is now full and now at
+/// its cap makes one gap of what comes beyond.
+const LOSSES_MAX: usize = 16;
 
 /// A segment is at least so many times what stands at its head.
 const HEADS_PER_SEGMENT: u64 = 4;
@@ -49,10 +57,18 @@ struct Entry {
     span: Option<(i64, i64)>,
 }
 
+#[derive(Debug)]
+struct Loss {
+    cause: GapCause,
+    from: Moment,
+    to: Moment,
+    readings: u64,
+}
+
 /// The segment that is being written; what it holds is in the index.
 #[derive(Debug)]
 struct Open {
-    file: File,
+    file: Arc<dyn Handle>,
     path: PathBuf,
     number: u64,
     /// Written and synced through here.
@@ -76,7 +92,10 @@ pub struct Writer {
     cumulative: u64,
     /// The last reading of the process before, until its gap is written.
     restarted_after: Option<Moment>,
-    lost: Option<(Moment, Moment, u64)>,
+    /// What could not wait any more, until there is a place to tell it.
+    lost: Vec<Loss>,
+    /// Why nothing can be written at the moment.
+    refusal: GapCause,
     buffer: Vec<u8>,
     /// Records in `buffer`, their offsets counted from its start.
     entries: Vec<Entry>,
@@ -111,7 +130,8 @@ impl Writer {
             next_sequence: 1,
             cumulative: 0,
             restarted_after,
-            lost: None,
+            lost: Vec::new(),
+            refusal: GapCause::DiskFull,
             buffer: Vec::new(),
             entries: Vec::new(),
         };
@@ -131,17 +151,22 @@ impl Writer {
         self.lane
     }
 
-    /// Appends a batch in memory. Returns how many readings were lost because the disk
-    /// has been failing for too long: 0, or all of this batch.
+    /// Appends a batch in memory. Returns how many readings were lost because nothing
+    /// could be written for too long: 0, or all of this batch.
     pub fn append(&mut self, batch: &Outgoing) -> u64 {
+        self.append_delivered(batch, &[])
+    }
+
+    /// Appends a batch that holds the last reading of each of these messages. They are
+    /// synced with it or not at all.
+    pub fn append_delivered(&mut self, batch: &Outgoing, deliveries: &[Delivery]) -> u64 {
         if self.buffer.is_empty() && self.spool.take_lane_request() {
             self.begin_lane();
         }
         let moment = |monotonic_us| Moment { boot: self.boot, monotonic_us };
         let (first, last) = (moment(batch.first_us), moment(batch.last_us));
         if self.buffer.len() + batch.payload.len() > UNSYNCED_BYTES_MAX {
-            let (from, _, before) = self.lost.unwrap_or((first, last, 0));
-            self.lost = Some((from, last, before + batch.readings));
+            self.lose(first, last, batch.readings);
             return batch.readings;
         }
         if let Some(from) = self.restarted_after.take() {
@@ -160,12 +185,33 @@ impl Writer {
             last_us: batch.last_us,
             payload: batch.payload.clone(),
         };
-        self.put(Kind::Batch, &sealed.to_wire().encode_to_vec(), before, Some((batch.first_us, batch.last_us)));
+        let span = Some((batch.first_us, batch.last_us));
+        if deliveries.is_empty() {
+            self.put(Kind::Batch, &sealed.to_wire().encode_to_vec(), before, span);
+        } else {
+            self.put(Kind::Delivered, &delivered::encode(&sealed.to_wire(), deliveries), before, span);
+        }
         0
+    }
+
+    fn lose(&mut self, from: Moment, to: Moment, readings: u64) {
+        let is_full = self.lost.len() >= LOSSES_MAX;
+        match self.lost.last_mut().filter(|last| is_full || last.cause == self.refusal) {
+            Some(last) => (last.to, last.readings) = (to, last.readings + readings),
+            None => self.lost.push(Loss { cause: self.refusal, from, to, readings }),
+        }
     }
 
     /// Goes on in a new lane, and with it in a new segment.
     fn begin_lane(&mut self) {
+        let open = self.spool.index().open_lanes();
+        if self.next_sequence == 1 {
+            return;
+        }
+        if open >= MAX_OPEN_LANES {
+            tracing::info!(lane = %self.lane, open, "too many lanes are open: live data goes on in this one");
+            return;
+        }
         self.abandon();
         self.lane = LaneId::random();
         (self.next_sequence, self.cumulative) = (1, 0);
@@ -185,8 +231,8 @@ impl Writer {
     }
 
     fn declare_lost(&mut self) {
-        if let Some((from, to, readings)) = self.lost.take() {
-            self.append_gap(GapCause::DiskFull, from, to, readings);
+        for loss in std::mem::take(&mut self.lost) {
+            self.append_gap(loss.cause, loss.from, loss.to, loss.readings);
         }
     }
 
@@ -216,7 +262,7 @@ impl Writer {
             cumulative_before,
         };
         format::encode_record(kind, body, &mut self.buffer);
-        let span = if kind == Kind::Batch { span } else { None };
+        let span = if matches!(kind, Kind::Batch | Kind::Delivered) { span } else { None };
         self.entries.push(Entry { mark, last_sequence: sequence, cumulative: self.cumulative, span });
     }
 
@@ -229,10 +275,16 @@ impl Writer {
     /// power cut. After an error everything is still there for the next call.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
         self.note_clock();
-        self.write_buffer()?;
-        // What was lost meanwhile is told as soon as there is a place to tell it.
-        self.declare_lost();
-        self.write_buffer()
+        let synced = self.write_buffer().and_then(|()| {
+            // What was lost meanwhile is told as soon as there is a place to tell it.
+            self.declare_lost();
+            self.write_buffer()
+        });
+        self.refusal = match &synced {
+            Err(SpoolError::Full { .. }) => GapCause::SpoolFull,
+            _ => GapCause::DiskFull,
+        };
+        synced
     }
 
     fn write_buffer(&mut self) -> Result<(), SpoolError> {
@@ -244,10 +296,12 @@ impl Writer {
             self.roll()?;
         }
         let Some(open) = &self.open else { return Ok(()) };
+        crash_point!("spool.append-before-write");
         if let Err(error) = open.write(&self.buffer) {
             self.abandon();
             return Err(error);
         }
+        crash_point!("spool.synced-before-publish");
         self.publish();
         Ok(())
     }
@@ -264,6 +318,7 @@ impl Writer {
         let Some(open) = &mut self.open else { return };
         let base = open.synced_bytes;
         open.synced_bytes += self.buffer.len() as u64;
+        self.spool.add_written(self.buffer.len());
         let mut index = self.spool.index();
         for entry in self.entries.drain(..) {
             let mark = Mark { offset: base + entry.mark.offset, ..entry.mark };
@@ -278,7 +333,8 @@ impl Writer {
     fn segment_bytes(&self) -> u64 {
         // A head that takes most of a segment would be written over and over.
         let share = self.spool.shared.max_bytes / SEGMENTS_PER_CAP;
-        share.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(HEADS_PER_SEGMENT * self.head_bytes)
+        let least = if is_hurried!("spool.small") { SMALL_SEGMENT } else { SEGMENT_BYTES_MIN };
+        share.clamp(least, SEGMENT_BYTES_MAX).max(HEADS_PER_SEGMENT * self.head_bytes)
     }
 
     /// Begins a new segment: preallocated, with header, births and clock, synced.
@@ -295,21 +351,32 @@ impl Writer {
             format::encode_record(Kind::Clock, &clock.encode_to_vec(), &mut head);
         }
         self.head_bytes = head.len() as u64;
-        let file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(SpoolError::io("create", &path))?;
-        let prepared = self.prepare(&file, &head).map_err(SpoolError::io("write", &path)).and_then(|()| sync_dir(&dir));
+        let ends = self.spool.index().untold_ends(self.lane, MAX_OPEN_LANES);
+        for (lane, last_sequence, cumulative_readings) in &ends {
+            let end = LaneEnd {
+                lane: lane.to_vec(),
+                last_sequence: *last_sequence,
+                cumulative_readings: *cumulative_readings,
+            };
+            format::encode_record(Kind::LaneEnd, &end.encode_to_vec(), &mut head);
+        }
+        let files = self.spool.shared.files.clone();
+        let file = files.create(&path).map_err(SpoolError::io("create", &path))?;
+        crash_point!("spool.segment-created-before-header");
+        let prepared = self.prepare(file.as_ref(), &head).map_err(SpoolError::io("write", &path)).and_then(|()| {
+            crash_point!("spool.header-before-dir-sync");
+            files.sync_dir(&dir).map_err(SpoolError::io("sync", &dir))
+        });
         if let Err(error) = prepared {
             // It holds nothing; if it stays, the next start removes it.
-            let _ = std::fs::remove_file(&path);
+            let _ = files.remove(&path);
             return Err(error);
         }
+        self.spool.add_written(head.len());
         let mut segment = Segment::new(number, path, self.lane, self.boot);
+        segment.ends = ends.iter().map(|(lane, _, _)| *lane).collect();
         segment.synced_bytes = head.len() as u64;
-        segment.file_bytes = file.metadata().map_or(segment.synced_bytes, |metadata| metadata.len());
+        segment.file_bytes = file.size().unwrap_or(segment.synced_bytes);
         self.abandon();
         self.open = Some(Open { file, path: segment.path.clone(), number, synced_bytes: segment.synced_bytes });
         let mut index = self.spool.index();
@@ -318,45 +385,58 @@ impl Writer {
         Ok(())
     }
 
-    fn prepare(&self, file: &File, head: &[u8]) -> std::io::Result<()> {
+    fn prepare(&self, file: &dyn Handle, head: &[u8]) -> std::io::Result<()> {
         let size = self.segment_bytes().max((head.len() + self.buffer.len()) as u64);
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        match file.allocate(size) {
+            Err(error) if !matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::StorageFull) => {
+                return Err(error);
+            }
             // File systems without it grow the file as it is written, and so does a disk that
             // has less room than a segment.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSPC) => {}
-            Err(error) => return Err(error.into()),
+            _ => {}
         }
-        file.write_all_at(head, 0)?;
+        io_point!("spool.write");
+        file.write_at(head, 0)?;
         file.sync_all()
     }
 
-    /// Drops the oldest segments while the cap would be exceeded. The gap that takes a
-    /// segment's place is synced before its file goes.
+    /// Makes room under the cap: what is kept for a restored store goes first. Then the
+    /// oldest segments are dropped, the gap that takes a segment's place synced before its
+    /// file goes; or nothing more is taken, as configured.
     fn make_room(&mut self) -> Result<(), SpoolError> {
+        self.spool.drop_surplus(self.needed())?;
         loop {
-            let needed = match &self.open {
-                Some(open) if open.fits(self.buffer.len() as u64, self.segment_bytes()) => 0,
-                _ => self.segment_bytes(),
-            };
+            let needed = self.needed();
+            let max_bytes = self.spool.shared.max_bytes;
             let oldest = {
                 let index = self.spool.index();
-                if index.file_bytes() + needed <= self.spool.shared.max_bytes || index.segments.len() < 2 {
+                if index.file_bytes() + needed <= max_bytes || index.segments.len() < 2 {
                     return Ok(());
                 }
-                index.segments.front().map(Dropped::of)
+                index.segments.front().map(|front| (Dropped::of(front), index.is_done(front)))
             };
-            let Some(oldest) = oldest else { return Ok(()) };
+            let Some((oldest, is_done)) = oldest else { return Ok(()) };
+            if self.spool.shared.when_full == WhenFull::RefuseNewest && !is_done {
+                return Err(SpoolError::Full { dir: self.spool.shared.dir.clone(), max_bytes });
+            }
             if self.open.is_none() {
                 // The gap needs a place; for a moment there is one segment too many.
                 self.roll()?;
             }
             let gaps = self.declare(&oldest)?;
-            if self.spool.index().replace_oldest(oldest.number, gaps) {
-                remove_file(&oldest.path);
-            }
+            crash_point!("spool.displaced-synced-before-remove");
+            self.spool.replace_oldest(oldest.number, gaps)?;
             if let Some(open) = &self.open {
                 self.spool.index().grew(open.synced_bytes);
             }
+        }
+    }
+
+    /// Room that the next write takes beside what is there.
+    fn needed(&self) -> u64 {
+        match &self.open {
+            Some(open) if open.fits(self.buffer.len() as u64, self.segment_bytes()) => 0,
+            _ => self.segment_bytes(),
         }
     }
 
@@ -379,7 +459,10 @@ impl Writer {
         );
         let mut frames = Vec::new();
         for gap in &gaps {
-            format::encode_record(Kind::Displaced, &gap.to_wire().encode_to_vec(), &mut frames);
+            // Twice: of a lane that is gone nothing else tells.
+            for _ in 0..2 {
+                format::encode_record(Kind::Displaced, &gap.to_wire().encode_to_vec(), &mut frames);
+            }
         }
         if let Some(open) = &mut self.open {
             if let Err(error) = open.write(&frames) {
@@ -387,6 +470,7 @@ impl Writer {
                 return Err(error);
             }
             open.synced_bytes += frames.len() as u64;
+            self.spool.add_written(frames.len());
         }
         Ok(gaps)
     }
@@ -399,9 +483,9 @@ impl Writer {
         &self.buffer
     }
     /// Puts another file in the place of the open one.
-    pub(super) fn replace_file(&mut self, by: impl FnOnce(&std::path::Path) -> File) {
+    pub(super) fn replace_file(&mut self, by: impl FnOnce(&std::path::Path) -> std::fs::File) {
         if let Some(open) = &mut self.open {
-            open.file = by(&open.path);
+            open.file = Arc::new(by(&open.path));
         }
     }
 }
@@ -409,7 +493,6 @@ impl Writer {
 /// A segment on its way out.
 struct Dropped {
     number: u64,
-    path: PathBuf,
     /// What stands for it: older gaps that it keeps, and its own records.
     gaps: Vec<Gap>,
 }
@@ -427,7 +510,7 @@ impl Dropped {
             cumulative_after: segment.cumulative_after,
         });
         let gaps = segment.displaced.iter().cloned().chain(own).collect();
-        Self { number: segment.number, path: segment.path.clone(), gaps }
+        Self { number: segment.number, gaps }
     }
 }
 
@@ -437,13 +520,18 @@ impl Open {
     }
 
     fn write(&self, frames: &[u8]) -> Result<(), SpoolError> {
-        self.file.write_all_at(frames, self.synced_bytes).map_err(SpoolError::io("write", &self.path))?;
+        let write = || -> std::io::Result<()> {
+            io_point!("spool.write");
+            self.file.write_at(frames, self.synced_bytes)
+        };
+        write().map_err(SpoolError::io("write", &self.path))?;
+        crash_point!("spool.written-before-sync");
         self.file.sync_data().map_err(SpoolError::io("sync", &self.path))
     }
 
     /// Gives back what was preallocated and not used.
     fn close(self, spool: &Spool) {
-        let shortened = self.file.set_len(self.synced_bytes);
+        let shortened = self.file.set_size(self.synced_bytes);
         if let Err(error) = &shortened {
             tracing::warn!(path = %self.path.display(), %error, "cannot shorten a full spool segment");
         }

@@ -123,12 +123,15 @@ fn passed(publish: &str, raws: &[Raw]) -> Vec<i64> {
     for (second, raw) in raws.iter().enumerate() {
         let at_us = i64::try_from(second).unwrap() * 1_000_000;
         let readings = vec![Reading { signal: 0, raw: raw.clone() }];
-        tags.apply(&Reply { source: 0, ticket: 1, at_us, readings }, &mut |series, at, value, quality| {
-            assert_eq!((series, at), (0, at_us));
-            assert_eq!(value.value_type(), ValueType::I64, "a series has one type, also when it is bad");
-            assert!(quality == Quality::GOOD || value == Value::I64(0));
-            seconds.push(at / 1_000_000);
-        });
+        tags.apply(
+            &Reply { source: 0, ticket: 1, at_us, readings, delivery: None },
+            &mut |series, at, value, quality| {
+                assert_eq!((series, at), (0, at_us));
+                assert_eq!(value.value_type(), ValueType::I64, "a series has one type, also when it is bad");
+                assert!(quality == Quality::GOOD || value == Value::I64(0));
+                seconds.push(at / 1_000_000);
+            },
+        );
     }
     seconds
 }

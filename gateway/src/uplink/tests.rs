@@ -15,8 +15,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 
 use super::*;
+use crate::clock::TrustedClock;
 use crate::identity::fixture::{Authority, now};
-use crate::spool::{Options, Outgoing, Writer};
+use crate::spool::{Options, Outgoing, WhenFull, Writer};
+
+mod lanes;
+mod time;
 
 /// What the fake ingest does with the nth session, frame by frame.
 type Script = Box<dyn Fn(usize, usize, &Frame) -> Vec<Step> + Send + Sync>;
@@ -118,20 +122,29 @@ fn births() -> Births {
 }
 
 fn spool(dir: &Path, batches: i64) -> (Writer, Spool) {
-    let boot = BootId::random();
+    spool_of(dir, BootId::random(), batches)
+}
+
+fn spool_of(dir: &Path, boot: BootId, batches: i64) -> (Writer, Spool) {
     let clock = v1::ClockOffset { boot_id: boot.to_vec(), offset_us: 1, source: 1 };
-    let options = Options { dir: dir.join("spool"), max_bytes: 16 << 20 };
+    let options = Options { dir: dir.join("spool"), max_bytes: 16 << 20, when_full: WhenFull::default() };
     let (mut writer, spool, _) = Spool::open(&options, &births(), Some(&clock), boot).unwrap();
     append(&mut writer, 0..batches);
     (writer, spool)
 }
 
 fn append(writer: &mut Writer, values: std::ops::Range<i64>) {
+    append_aged(writer, values, 0);
+}
+
+/// Batches of one reading that was taken so long ago.
+fn append_aged(writer: &mut Writer, values: std::ops::Range<i64>, age_us: i64) {
     for value in values {
+        let at_us = clock::monotonic_us() - age_us;
         let mut builder = BatchBuilder::default();
-        builder.push(0, value, Value::I64(value), Quality::GOOD).unwrap();
+        builder.push(0, at_us, Value::I64(value), Quality::GOOD).unwrap();
         let payload = batch::encode(&builder.take());
-        writer.append(&Outgoing { payload, readings: 1, first_us: value, last_us: value });
+        writer.append(&Outgoing { payload, readings: 1, first_us: at_us, last_us: at_us });
         writer.sync().unwrap();
     }
 }
@@ -143,10 +156,18 @@ struct Running {
 }
 
 fn start(dir: &Path, ingest: String, spool: &Spool) -> Running {
+    start_in(dir, ingest, spool, BootId::random())
+}
+
+fn start_in(dir: &Path, ingest: String, spool: &Spool, boot: BootId) -> Running {
+    let time = Timekeeper::new(spool.clone(), TrustedClock::load(dir), boot);
+    start_at(dir, ingest, spool, boot, time)
+}
+
+fn start_at(dir: &Path, ingest: String, spool: &Spool, boot: BootId, time: Timekeeper) -> Running {
     let gateway = GatewayId::new("hanbit/gw-1").unwrap();
     let identity = AUTHORITY.enrolled(dir, &gateway, &ingest);
-    let settings =
-        Settings { ingest: None, proxy: None, now: now(), gateway, boot: BootId::random(), config_hash: [3; 32] };
+    let settings = Settings { ingest: None, proxy: None, now: now(), gateway, boot, config_hash: [3; 32], time };
     let (sender, status) = watch::channel(Status::default());
     let stop = CancellationToken::new();
     let health: HealthReport = Arc::new(v1::Health::default);
@@ -160,8 +181,13 @@ fn sequences(frames: &[Frame]) -> Vec<u64> {
 }
 
 async fn empty(spool: &Spool) {
+    until(spool, || spool.depth().records == 0).await;
+}
+
+/// Waits for a state of the spool.
+async fn until(spool: &Spool, is_so: impl Fn() -> bool) {
     let mut changes = spool.changes();
-    while spool.depth().records > 0 {
+    while !is_so() {
         changes.changed().await.unwrap();
     }
 }

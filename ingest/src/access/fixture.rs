@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use sandan_proto::id::{FirmId, GatewayId, SeriesKey};
+use sandan_proto::id::{AssetId, FirmId, GatewayId, LaneId, MetricId, SeriesKey};
 use sandan_proto::reading::{Quality, Value, ValueType};
+use sandan_proto::v1::DeadLetterReason;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -15,6 +16,7 @@ use crate::auth::{Auth, Secret, TokenKind};
 use crate::consent::{AccessWindow, EventWindow, Form, Function, RECORD_VERSION, SharedForm, Terms};
 use crate::id::{ConsentId, MemberId};
 use crate::store::sqlite::control::SqliteControl;
+use crate::store::{DeadReading, Letter, Retried};
 use crate::time::SECOND_US;
 
 /// 2026-03-02T00:00:00Z, a multiple of a day. Readings begin here.
@@ -29,11 +31,96 @@ pub(crate) struct Memory {
     pub(crate) chunks: Semaphore,
     pub(crate) waiting: Semaphore,
     pub(crate) dead: AtomicBool,
+    /// What was put aside, by number.
+    pub(crate) letters: Mutex<BTreeMap<i64, DeadContent>>,
 }
 
 impl Memory {
+    /// A record of one reading that its gateway had no clock for, and of `readings` by its count.
+    pub(crate) fn put_aside(&self, id: i64, gateway: &str, readings: u64, value: f64) {
+        let letter = Letter {
+            series: None,
+            count: 1,
+            reason: DeadLetterReason::ClockUnknown,
+            readings: Some(readings),
+            detail: "its clock did not come".to_owned(),
+        };
+        let reading = DeadReading {
+            monotonic_us: 7,
+            time_us: None,
+            series: Some((AssetId::new("press-1").unwrap(), MetricId::new("press_force").unwrap())),
+            index: 0,
+            value: Value::F64(value),
+            quality: Quality::GOOD,
+        };
+        let record = DeadRecord {
+            id,
+            gateway: GatewayId::new(gateway).unwrap(),
+            lane: LaneId::random(),
+            sequence: 4,
+            received_us: BEGIN,
+            bytes: 2,
+            letters: vec![(letter, None)],
+        };
+        let original = bytes::Bytes::from_static(&[0xff, 0x01]);
+        self.letters.lock().unwrap().insert(id, DeadContent { record, readings: Some(vec![reading]), original });
+    }
+
     pub(crate) fn put(&self, series: &SeriesKey, rows: impl IntoIterator<Item = (i64, f64)>) {
         self.series.lock().unwrap().entry(series.clone()).or_default().extend(rows);
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Memory {
+    async fn dead_records(
+        &self,
+        firm: &FirmId,
+        choice: &Choice,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadRecord>, StoreError> {
+        let letters = self.letters.lock().unwrap();
+        let chosen = letters.values().filter(|it| it.record.gateway.firm() == *firm && it.record.id > after);
+        let chosen = chosen.filter(|it| choice.ids.is_empty() || choice.ids.contains(&it.record.id));
+        Ok(chosen.map(|it| it.record.clone()).take(limit).collect())
+    }
+    async fn dead_content(&self, firm: &FirmId, id: i64) -> Result<Option<DeadContent>, StoreError> {
+        let found = self.letters.lock().unwrap().get(&id).cloned();
+        Ok(found.filter(|it| it.record.gateway.firm() == *firm))
+    }
+    async fn retry_dead(&self, firm: &FirmId, id: i64) -> Result<Option<Retried>, StoreError> {
+        let found = self.dead_content(firm, id).await?;
+        Ok(found.map(|it| {
+            // What can be decoded is stored.
+            let stored = it.readings.as_ref().map_or(0, Vec::len) as u64;
+            let kept = it.record.letters.into_iter().map(|(letter, _)| letter).filter(|_| stored == 0).collect();
+            if stored > 0 {
+                self.letters.lock().unwrap().remove(&id);
+            }
+            Retried { stored, letters: kept }
+        }))
+    }
+    async fn discard_dead(&self, firm: &FirmId, id: i64) -> Result<Option<u64>, StoreError> {
+        let found = self.dead_content(firm, id).await?;
+        self.letters.lock().unwrap().remove(&id);
+        Ok(found.map(|it| it.record.letters.iter().filter_map(|(letter, _)| letter.readings).sum()))
+    }
+    async fn dead_totals(&self) -> Result<BTreeMap<GatewayId, Vec<DeadLetterCount>>, StoreError> {
+        let mut totals = BTreeMap::<_, Vec<_>>::new();
+        for it in self.letters.lock().unwrap().values() {
+            let (letter, _) = &it.record.letters[0];
+            totals.entry(it.record.gateway.clone()).or_default().push(DeadLetterCount {
+                reason: letter.reason,
+                letters: letter.count,
+                readings: letter.readings.unwrap_or(0),
+                discarded: 0,
+                recovered: 0,
+                newest_us: it.record.received_us,
+                detail: letter.detail.clone(),
+            });
+        }
+        Ok(totals)
     }
 }
 
@@ -93,6 +180,7 @@ impl Source for Memory {
             to_us: None,
             cause: sandan_proto::v1::GapCause::Restart,
             readings: 0,
+            uncertain: false,
         };
         let gap = GapFact {
             gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
@@ -100,6 +188,7 @@ impl Source for Memory {
             to_us: Some(BEGIN),
             cause: sandan_proto::v1::GapCause::SpoolFull,
             readings: 12,
+            uncertain: true,
         };
         Ok([gap, restart].into_iter().take(limit).collect())
     }
@@ -159,6 +248,7 @@ impl Complex {
         let dir = tempfile::tempdir().unwrap();
         let control = Arc::new(SqliteControl::open(&dir.path().join("control.db")).unwrap());
         let memory = Arc::new(Memory {
+            letters: Mutex::default(),
             series: Mutex::default(),
             chunks: Semaphore::new(1_000),
             waiting: Semaphore::new(0),

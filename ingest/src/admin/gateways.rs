@@ -15,11 +15,11 @@ const MIN_LIFE_US: i64 = MINUTE_US;
 const MAX_LIFE_US: i64 = 30 * DAY_US;
 
 /// How a gateway stands, in a word or three.
-pub(super) fn state(entry: &GatewayEntry, fenced: Option<bool>, now_us: i64) -> &'static str {
+pub(super) fn state(entry: &GatewayEntry, fenced: bool, now_us: i64) -> &'static str {
     let is_after = |us: Option<i64>| us.is_some_and(|us| us > now_us);
     match entry {
         _ if entry.revoked_us.is_some() => "revoked",
-        _ if fenced == Some(true) => "fenced",
+        _ if fenced => "fenced",
         _ if is_after(entry.not_after_us) => "enrolled",
         _ if entry.enrolled_us.is_some() => "expired",
         _ if is_after(entry.invited_until_us) => "invited",
@@ -68,12 +68,8 @@ impl Admin {
         if known.revoked_us.is_some() {
             return Err(ControlError::Revoked { kind: "gateway", id: id.to_string() }.into());
         }
-        if self.running.is_none() {
-            let what = "nothing to release: a gateway is refused by a running service, and none runs";
-            return Err(Refused::new(what, "start `sandan-ingest serve` first; the gateway tries again by itself"));
-        }
-        if !self.fleet.is_fenced(&id) {
-            let what = format!("nothing to release: `{id}` was not refused since the service started");
+        if !self.readings.fenced().await?.iter().any(|(fenced, _)| *fenced == id) {
+            let what = format!("nothing to release: `{id}` was not refused since it was last let in");
             return Err(Refused::new(&what, "wait until it has tried to connect; its own log says what it was told"));
         }
         self.apply(Change::ReleaseGateway(id.clone())).await?;

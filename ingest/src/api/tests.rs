@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 use crate::store::control::{Change, Restored, Revocations, Stamp};
 use crate::time::{SECOND_US, rfc3339};
 
+mod dead_letters;
+
 fn pages(complex: &Complex) -> Router {
     let metrics = Arc::new(Metrics::default());
     let mut registry = Registry::default();
@@ -67,6 +69,7 @@ async fn every_route_has_an_authorisation_case() {
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
             "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
             "/v1/audit" => ("/v1/audit?firm=saesol".to_owned(), 401, 401, 200),
+            path if path.starts_with("/v1/dead-letters") => (format!("{path}?all=true"), 401, 401, 200),
             "/healthz" | "/metrics" => (route.path.to_owned(), 200, 200, 200),
             path => panic!("{path} has no authorisation case"),
         };
@@ -75,7 +78,9 @@ async fn every_route_has_an_authorisation_case() {
         for (token, wanted) in
             [("", nobody), ("x", other), (&*unknown, other), (&*operator, other), (&*complex.partner.1, member)]
         {
-            let status = get(&pages, &target, token).await.status().as_u16();
+            let request = Request::builder().method(route.method).uri(&target);
+            let request = request.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
+            let status = pages.clone().oneshot(request).await.unwrap().status().as_u16();
             assert_eq!(status, wanted, "{} with `{token}`", route.path);
         }
     }
@@ -265,9 +270,11 @@ async fn a_firm_sees_what_its_gateways_declared_gone() {
     let (_, answer) = json_of(&pages(&complex), "/v1/gaps", &complex.owner.1).await;
     let gap = json!({
         "gateway": "hanbit/gw", "from": null, "to": "2026-03-02T00:00:00Z", "cause": "spool_full", "readings": 12,
+        "clock": "estimated",
     });
     let restart = json!({
         "gateway": "hanbit/gw", "from": "2026-03-02T00:00:00Z", "to": null, "cause": "restart", "readings": null,
+        "clock": "known",
     });
     assert_eq!(answer, json!({ "firm": "hanbit", "gaps": [gap, restart] }), "what a restart cost is not known");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
+use super::dead_letters::DeadLetterVerb;
 use crate::admin::{Command, Grant};
 use crate::audit::Chain;
 use crate::consent::{EventWindow, Function, SharedForm};
@@ -66,6 +67,9 @@ pub(super) enum Verb {
         /// What `backup` made.
         dir: PathBuf,
     },
+    /// What came and could not be stored, per firm.
+    #[command(subcommand)]
+    DeadLetter(DeadLetterVerb),
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,6 +285,7 @@ impl Verb {
             }
             Verb::Audit(AuditVerb::Export { chain }) => Command::AuditPage { chain, after: 0 },
             Verb::Audit(AuditVerb::Verify { chain }) => Command::AuditVerify { chain },
+            Verb::DeadLetter(verb) => verb.command(),
         })
     }
 }

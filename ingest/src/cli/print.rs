@@ -71,6 +71,21 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
             writeln!(out, "{files} files, {bytes} bytes, {keys}; as of {}", rfc3339(manifest.began_us))
         }
         Answer::Audit(entries) => lines(out, entries),
+        Answer::DeadLetters(letters) if json => lines(out, letters),
+        Answer::DeadLetters(letters) => {
+            let rows = letters.iter().map(|it| {
+                let (id, received) = (it.id.to_string(), rfc3339(it.received_us));
+                let (reasons, readings) = (joined(&it.reasons), it.readings.to_string());
+                vec![id, it.gateway.to_string(), received, reasons, readings, it.detail.clone()]
+            });
+            table(out, &["ID", "GATEWAY", "RECEIVED", "REASON", "READINGS", "DETAIL"], rows)
+        }
+        Answer::DeadLettersHandled(done) if json => lines(out, std::slice::from_ref(done)),
+        Answer::DeadLettersHandled(done) => writeln!(
+            out,
+            "{} records: {} readings stored, {} discarded; of {} records something stays",
+            done.records, done.stored_readings, done.discarded_readings, done.kept_records
+        ),
         Answer::AuditHolds(head) if json => writeln!(out, "{}", json!({ "holds": true, "head": head })),
         Answer::AuditHolds(head) => writeln!(out, "{} entries, none changed; head {}", head.number, head.hash),
     }

@@ -106,6 +106,41 @@ impl<'t> Table<'t> {
         None
     }
 
+    /// A whole number from 1 on.
+    pub(super) fn count(&self, key: &'static str) -> Option<u64> {
+        let value = self.get(key)?;
+        let DeValue::Integer(number) = value.get_ref() else {
+            self.wrong(key, value, "a whole number");
+            return None;
+        };
+        let number = u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| *number > 0);
+        if number.is_none() {
+            let what = format!("`{key}` is not a whole number from 1 on");
+            self.log.note(value.span().start, what, "write a whole number from 1 on, like 1000");
+        }
+        number
+    }
+
+    /// The tables of this one, whatever they are called.
+    pub(super) fn tables(&self) -> Vec<(&'t str, Table<'t>)> {
+        let table = |(key, value): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
+            let name: &str = AsRef::<str>::as_ref(key.get_ref());
+            let DeValue::Table(tree) = value.get_ref() else {
+                self.wrong(name, value, &format!("a table [{}.{name}]", self.name.trim_matches(['[', ']'])));
+                return None;
+            };
+            let of = format!("[{}.{name}]", self.name.trim_matches(['[', ']']));
+            let at = key.span().start;
+            Some((name, Table { name: of, at, tree, asked: RefCell::default(), log: self.log }))
+        };
+        self.tree.iter().filter_map(table).collect()
+    }
+
+    /// Where it stands.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     pub(super) fn table(&self, key: &'static str) -> Option<Table<'t>> {
         let value = self.get(key)?;
         if let DeValue::Table(table) = value.get_ref() {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, offset};
 use maud::{DOCTYPE, Markup, html};
-use sandan_proto::id::FirmId;
+use sandan_proto::id::{FirmId, GatewayId};
 
 use super::words::{Lang, Sentence, say};
-use crate::access::{Fault, Firm, Link, LinkState, Spool, State, View};
+use crate::access::{DeadLetterCount, Fault, Firm, Link, LinkState, Spool, State, View};
 use crate::time::rfc3339;
 
 /// How often the page fetches itself anew: a heartbeat.
@@ -90,6 +90,7 @@ pub(super) fn overview(
     lang: Lang,
     views: &[View],
     firms: &BTreeMap<FirmId, Firm>,
+    dead: &BTreeMap<GatewayId, Vec<DeadLetterCount>>,
     now_us: i64,
 ) -> Markup {
     let tools = html! {
@@ -101,7 +102,10 @@ pub(super) fn overview(
         (summary(lang, views, now_us))
         @if views.is_empty() { p { (say(lang, &Sentence::NoGateways)) } }
         div.gateways {
-            @for view in views { (gateway(lang, view, firms.get(&view.id.firm()), now_us)) }
+            @for view in views {
+                @let dead = dead.get(&view.id).map_or(&[][..], Vec::as_slice);
+                (gateway(lang, view, firms.get(&view.id.firm()), dead, now_us))
+            }
         }
     };
     frame(complex, lang, Some(&REFRESH_SECONDS.to_string()), &tools, &body)
@@ -130,7 +134,7 @@ fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
     }
 }
 
-fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup {
+fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, dead: &[DeadLetterCount], now_us: i64) -> Markup {
     let name = firm.map(|firm| match lang {
         Lang::Ko => firm.name_ko.as_str(),
         Lang::En => firm.name_en.as_str(),
@@ -162,6 +166,13 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, now_us: i64) -> Markup 
                 @let then = view.spool.is_some() && !in_contact;
                 dt { (say(lang, &if then { Sentence::SpoolThen } else { Sentence::Spool })) }
                 dd { (spool(lang, view.spool)) }
+            }
+            @let lost: Vec<_> = dead.iter().filter(|it| it.readings > 0).collect();
+            @if !lost.is_empty() {
+                h3 { (say(lang, &Sentence::DeadLetters)) }
+                ul { @for it in lost {
+                    li { (say(lang, &Sentence::Dead(it.reason, it.readings, it.discarded))) }
+                } }
             }
             @if view.contact_us.is_some() {
                 h3 { (say(lang, &if in_contact { Sentence::Links } else { Sentence::LinksThen })) }
@@ -245,8 +256,8 @@ fn tone(state: State) -> &'static str {
 /// Of the whole card: a device that is down is as bad as a gateway that is.
 fn tone_of(view: &View) -> &'static str {
     match &view.fault {
-        Some(Fault::Fenced { .. } | Fault::LinkDown { .. } | Fault::Dropped { .. }) => "bad",
-        Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. }) => "warn",
+        Some(Fault::Fenced { .. } | Fault::LinkDown { .. } | Fault::Forked | Fault::Dropped { .. }) => "bad",
+        Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. } | Fault::HeldBack) => "warn",
         _ => tone(view.state),
     }
 }

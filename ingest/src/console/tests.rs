@@ -293,3 +293,19 @@ async fn a_page_loads_nothing_from_elsewhere_and_may_not_be_kept() {
     let style = include_str!("style.css");
     assert!(!style.contains("url(") && !style.contains("@import"));
 }
+
+#[tokio::test]
+async fn what_is_put_aside_is_shown_by_count_and_reason_alone() {
+    let bed = bed().await;
+    bed.gateway("hanbit/press-hall", vec![]);
+    let count = 1_234;
+    bed.complex.memory.put_aside(1, "hanbit/press-hall", count, MARKER);
+    let cookie = bed.signed_in().await;
+    let (_, ko) = bed.get("/?lang=ko", &cookie).await;
+    let (_, en) = bed.get("/?lang=en", &cookie).await;
+    assert!(ko.contains("저장하지 못한 측정값") && ko.contains("시각을 알 수 없음: 1,234건"), "{ko}");
+    assert!(en.contains("Not stored") && en.contains("clock unknown: 1,234"), "{en}");
+    for page in [&ko, &en] {
+        assert!(!page.contains("8675309") && !page.contains("8,675,309"));
+    }
+}

@@ -4,6 +4,8 @@
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
 
+use sandan_proto::v1::DeadLetterReason;
+
 use crate::access::{Fault, LinkState, State};
 use crate::time::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 
@@ -95,6 +97,10 @@ pub(super) enum Sentence<'a> {
     AllWell,
     /// Gateways at which something is wrong, whatever their state.
     NeedsAttention,
+    /// What is put aside of a gateway.
+    DeadLetters,
+    /// Readings of one reason, and how many of them were discarded.
+    Dead(DeadLetterReason, u64, u64),
     /// What is wrong, seen at a time.
     Fault(&'a Fault, i64),
 }
@@ -204,6 +210,16 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
         Sentence::Ago(us) => (format!("{} 전", span(*us, Lang::Ko)), format!("{} ago", span(*us, Lang::En))),
         Sentence::AllWell => ("이상 없음".into(), "All is well".into()),
         Sentence::NeedsAttention => ("문제 있음".into(), "needs attention".into()),
+        Sentence::DeadLetters => ("저장하지 못한 측정값".into(), "Not stored".into()),
+        Sentence::Dead(reason, readings, discarded) => {
+            let (ko, en) = why(*reason);
+            let (all, gone) = (grouped(*readings), grouped(*discarded));
+            if *discarded > 0 {
+                (format!("{ko}: {all}건 (그중 {gone}건 폐기)"), format!("{en}: {all} ({gone} of them discarded)"))
+            } else {
+                (format!("{ko}: {all}건"), format!("{en}: {all}"))
+            }
+        }
         Sentence::Fault(fault, now_us) => wrong(fault, *now_us),
     };
     match lang {
@@ -213,6 +229,25 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
 }
 
 /// What is wrong, in one sentence.
+/// Why readings were not stored.
+fn why(reason: DeadLetterReason) -> (&'static str, &'static str) {
+    match reason {
+        DeadLetterReason::Unspecified => ("알 수 없는 이유", "an unknown reason"),
+        DeadLetterReason::Undecodable => ("읽을 수 없는 기록", "cannot be decoded"),
+        DeadLetterReason::UnknownSeries => ("등록되지 않은 시계열", "unknown series"),
+        DeadLetterReason::WrongType => ("선언과 다른 형식", "another type than declared"),
+        DeadLetterReason::LimitExceeded => ("한도 초과", "beyond a limit"),
+        DeadLetterReason::TextRefused => ("저장할 수 없는 문자열", "text that cannot be stored"),
+        DeadLetterReason::TimeTooOld => ("보존 기간보다 오래됨", "older than the retention"),
+        DeadLetterReason::TimeAhead => ("미래의 시각", "ahead of the time"),
+        DeadLetterReason::OtherOwner => ("다른 게이트웨이의 시계열", "another gateway's series"),
+        DeadLetterReason::OverQuota => ("시계열 수 초과", "more series than allowed"),
+        DeadLetterReason::Forked => ("번호가 겹친 기록", "number used twice"),
+        DeadLetterReason::ClockUnknown => ("시각을 알 수 없음", "clock unknown"),
+        DeadLetterReason::BadChecksum => ("검사합 불일치", "wrong checksum"),
+    }
+}
+
 fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
     let since = |us: i64| (span(now_us - us, Lang::Ko), span(now_us - us, Lang::En));
     match fault {
@@ -271,6 +306,14 @@ fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
                 format!("{device} answers only {percent} % of the time (last 5 min)"),
             )
         }
+        Fault::Forked => (
+            "같은 번호로 다른 기록이 왔습니다. 스풀 사본이 함께 돌고 있거나 옛 상태로 되돌려졌습니다. 따로 보관했습니다".into(),
+            "Other records came under numbers that are stored: a copy of its spool runs, or it was put back to an old state. They are kept aside".into(),
+        ),
+        Fault::HeldBack => (
+            "기업의 전송 한도를 넘어 나중에 보내도록 했습니다".into(),
+            "Its firm sends more than it may, so it is told to send later".into(),
+        ),
         Fault::Dropped { readings } => {
             let count = grouped(*readings);
             (

@@ -39,6 +39,16 @@ impl Board {
     pub fn recall(&self, id: &GatewayId, newest_us: i64) {
         self.fleet().recall(id, newest_us);
     }
+    /// See [`Fleet::forked`].
+    pub fn forked(&self, id: &GatewayId) {
+        let now_us = (self.clock)();
+        self.fleet().forked(id, now_us);
+    }
+    /// See [`Fleet::held_back`].
+    pub fn held_back(&self, id: &GatewayId) {
+        let now_us = (self.clock)();
+        self.fleet().held_back(id, now_us);
+    }
     /// See [`Fleet::opened`].
     pub fn opened(&self, id: &GatewayId) {
         self.fleet().opened(id, (self.clock)());

@@ -10,7 +10,7 @@ use crate::admin::socket;
 use crate::config::{Config, Listen, Uplink};
 use crate::store::control::Control;
 use crate::store::sqlite::control::SqliteControl;
-use crate::store::sqlite::look;
+use crate::store::sqlite::{SqliteReadings, look};
 use crate::time::show_duration;
 use crate::witness::Record;
 
@@ -93,6 +93,9 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
             };
             report.witness = Some(format!("{} ({stands})", path.display()));
         }
+    }
+    if dir.join(data_dir::INBOX).exists() {
+        report.counts.extend(SqliteReadings::look(&dir.join(data_dir::INBOX))?);
     }
     Ok(report)
 }

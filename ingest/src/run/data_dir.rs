@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::RunError;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::session::admission::readmit;
 use crate::store::control::{Restored, Stamp, Undone};
 use crate::store::sqlite::control::{self, SqliteControl};
 use crate::store::sqlite::restore::{begin_timeline, stand};
@@ -29,6 +30,9 @@ pub(super) const CONTROL: &str = control::FILE;
 pub(super) const RESTORING: &str = "restore-is-not-whole";
 /// Who suspends consents after a restore, in the audit log.
 const ACTOR: &str = "restore";
+
+/// Watermarks, births, dead letters and what waits to be packed.
+pub(super) const INBOX: &str = "inbox.db";
 
 /// The stores, and the lock on their directory.
 pub(super) struct Stores {
@@ -84,7 +88,9 @@ pub(super) async fn open_settled(
     known: Option<Record>,
 ) -> Result<Stores, RunError> {
     let control = Arc::new(control);
-    let readings = Arc::new(SqliteReadings::open(&config.data_dir, Options::default())?);
+    let retention_us = config.retention_us;
+    let options = Options { readmit: Some(readmit(retention_us)), retention_us, ..Options::default() };
+    let readings = Arc::new(SqliteReadings::open(&config.data_dir, options)?);
     let metrics = Arc::new(Metrics::default());
     let mut witness = None;
     if let Some(path) = &config.witness {

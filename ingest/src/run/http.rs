@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use self::connections::Bounded;
 use super::RunError;
-use crate::config::Tls;
+use crate::config::{Http, Tls};
 
 /// A connection that has not sent the whole head of its next request by then is closed.
 const HEADER: Duration = Duration::from_secs(10);
@@ -27,17 +27,22 @@ const STALL: Duration = Duration::from_mins(1);
 /// Connections at once: well below the usual 1,024 file handles, of which gateways and
 /// the store need theirs.
 const CONNECTIONS: usize = 400;
+/// Of which from one address: the browsers and programs of an office behind one router, and
+/// not so many that one address keeps the others out.
+const CONNECTIONS_PER_ADDRESS: usize = 64;
 
 /// What a connection may cost.
 struct Bounds {
     header: Duration,
     stall: Duration,
     connections: usize,
+    /// None: as many.
+    per_address: Option<usize>,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { header: HEADER, stall: STALL, connections: CONNECTIONS }
+        Self { header: HEADER, stall: STALL, connections: CONNECTIONS, per_address: Some(CONNECTIONS_PER_ADDRESS) }
     }
 }
 
@@ -57,14 +62,19 @@ impl Pages {
     }
 }
 
-/// Serves `router` within the bounds on connections.
-pub(super) fn start(listener: TcpListener, tls: Option<&Tls>, router: Router) -> Result<Pages, RunError> {
-    start_within(listener, tls, router, &Bounds::default())
+/// Serves `router` within the bounds on connections. Behind a proxy, and on loopback where
+/// one may stand too, all come from its address.
+pub(super) fn start(listener: TcpListener, http: &Http, router: Router) -> Result<Pages, RunError> {
+    let mut bounds = Bounds::default();
+    if http.behind_proxy || http.listen.address.ip().is_loopback() {
+        bounds.per_address = None;
+    }
+    start_within(listener, http.listen.tls.as_ref(), router, &bounds)
 }
 
 fn start_within(listener: TcpListener, tls: Option<&Tls>, router: Router, bounds: &Bounds) -> Result<Pages, RunError> {
     let handle = Handle::new();
-    let bounded = Bounded::new(bounds.connections, bounds.stall);
+    let bounded = Bounded::new(bounds.connections, bounds.per_address, bounds.stall);
     let mut server = Server::from_listener(listener)
         .acceptor(bounded.clone())
         .handle(handle.clone())

@@ -329,7 +329,7 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     // cannot be released, and then nothing is in the log.
     let release = || Command::GatewayRelease { id: Clone::clone(&gateway) };
     let refused = door.execute(release()).await.unwrap_err();
-    assert!(refused.message.ends_with("was not refused since the service started"), "{refused}");
+    assert!(refused.message.ends_with("was not refused since it was last let in"), "{refused}");
     let unknown = Command::GatewayRelease { id: "hanbit/none".parse().unwrap() };
     assert_eq!(door.execute(unknown).await.unwrap_err().message, "there is no gateway `hanbit/none`");
     let mut copy = Wire::open(uplink, &device).await;
@@ -337,7 +337,7 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     let told = copy.answers.message().await.unwrap_err();
     assert!(told.message().starts_with("fenced: "), "{told}");
     let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
-    assert_eq!(gateways[0].fenced, Some(true));
+    assert!(gateways[0].fenced);
     let (_, console) = get(http, "/?lang=en", &format!("Cookie: {cookie}")).await;
     assert!(console.contains("`sandan-ingest gateway release hanbit/press-hall`"), "{console}");
     assert_eq!(door.execute(release()).await.unwrap(), Answer::Done);
@@ -370,4 +370,36 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     // Nothing holds the directory any more.
     let mut door = Door::open(&config).await.unwrap();
     assert!(matches!(door.execute(Command::FirmList).await, Ok(Answer::Firms(firms)) if firms.len() == 1));
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_refused_can_be_released_while_no_service_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let id = || plant.gateway.clone();
+    let mut door = Door::open(&config).await.unwrap();
+    door.execute(add("hanbit")).await.unwrap();
+    let invite = Command::GatewayInvite { id: id(), life_us: 60 * SECOND_US, replace: false };
+    door.execute(invite).await.unwrap();
+    door.close().await;
+    let gateway = id();
+    {
+        let stores = data_dir::open(&config).await.unwrap().unwrap();
+        plant.connect(&stores.readings).await;
+        plant.deliver(&stores.readings, &[pressure(0, 1.0)]).await;
+        let copy = [sandan_proto::id::LaneId::random()];
+        let refused = stores.readings.open_session(&gateway, 0, &copy).await.unwrap();
+        assert!(matches!(refused, crate::store::Opening::Fenced { .. }), "{refused:?}");
+    }
+    let mut door = Door::open(&config).await.unwrap();
+    let Answer::Gateways(gateways) = door.execute(Command::GatewayList).await.unwrap() else { panic!() };
+    assert!(gateways[0].fenced, "it is known after a restart");
+    let release = || Command::GatewayRelease { id: gateway.clone() };
+    assert_eq!(door.execute(release()).await.unwrap(), Answer::Done);
+    assert!(door.execute(release()).await.is_err(), "once is enough");
+    door.close().await;
+    let stores = data_dir::open(&config).await.unwrap().unwrap();
+    let let_in = stores.readings.open_session(&gateway, 0, &[]).await.unwrap();
+    assert!(matches!(let_in, crate::store::Opening::Granted { .. }), "{let_in:?}");
 }

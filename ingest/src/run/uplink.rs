@@ -121,6 +121,12 @@ impl FleetEvents for Reports {
     fn fenced(&self, gateway: &GatewayId) {
         self.0.fenced(gateway);
     }
+    fn forked(&self, gateway: &GatewayId) {
+        self.0.forked(gateway);
+    }
+    fn held_back(&self, gateway: &GatewayId) {
+        self.0.held_back(gateway);
+    }
     fn closed(&self, gateway: &GatewayId, _: &Closed) {
         self.0.closed(gateway);
     }

@@ -4,6 +4,7 @@
 //! record that was admitted can be stored and its lane goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prost::Message;
 use sandan_proto::batch::{self, BatchError, Column, Group};
@@ -13,7 +14,7 @@ use sandan_proto::reading::ValueType;
 use sandan_proto::record::Sealed;
 use sandan_proto::v1::DeadLetterReason;
 
-use crate::store::{Content, Letter, Placement, Registered, SeriesNo};
+use crate::store::{Clock, Content, Letter, Placement, Readmit, Registered, SeriesNo};
 
 /// Observation times that are stored, µs since 1970, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,20 @@ impl Bounds {
 }
 
 /// Decides on a sealed record.
-pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bounds) -> Content {
+pub fn admit(sealed: Sealed, registered: &Registered, clock: Clock, bounds: Bounds) -> Content {
+    admit_columns(sealed, registered, clock, bounds, None)
+}
+
+/// Decides on some columns of a sealed record, named by their ordinals over all groups,
+/// ascending; none: on all. The others are not stored and have no letter.
+pub fn admit_columns(
+    sealed: Sealed,
+    registered: &Registered,
+    clock: Clock,
+    bounds: Bounds,
+    only: Option<&[u32]>,
+) -> Content {
+    let offset_us = clock.offset_us;
     let groups = match batch::decode(&sealed.payload) {
         Ok(groups) => groups,
         Err(error) => {
@@ -55,6 +69,10 @@ pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bo
     let all = groups.iter().flat_map(|group| group.columns.iter().map(move |column| (group, column)));
     for ((group, column), ordinal) in all.zip(0u32..) {
         let (Some(first), Some(last)) = (group.times_us.first(), group.times_us.last()) else { continue };
+        if only.is_some_and(|only| only.binary_search(&ordinal).is_err()) {
+            dead_columns.push(ordinal);
+            continue;
+        }
         match check(group, column, registered, offset_us, bounds) {
             Ok(series) => {
                 // Within the bounds, so neither sum overflows.
@@ -76,7 +94,7 @@ pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bo
     Content::Batch {
         births: registered.number,
         sealed,
-        offset_us,
+        clock,
         first_us,
         last_us,
         readings,
@@ -84,6 +102,13 @@ pub fn admit(sealed: Sealed, registered: &Registered, offset_us: i64, bounds: Bo
         newest: newest.into_iter().collect(),
         letters: letters.all(),
     }
+}
+
+/// Decides on what was put aside, at the time that it is then.
+pub fn readmit(retention_us: i64) -> Readmit {
+    Arc::new(move |sealed, registered, clock, now_us, only| {
+        admit_columns(sealed, registered, clock, Bounds::at(now_us, retention_us), only)
+    })
 }
 
 /// A record of which nothing is stored.

@@ -10,13 +10,14 @@ use sandan_proto::births::{Births, BirthsError};
 use sandan_proto::id::{BirthsHash, BootId, LaneId};
 use sandan_proto::limits::MAX_LANES;
 use sandan_proto::record::{Gap, Moment, RecordError, Sealed};
+use sandan_proto::v1::clock_offset::Source;
 use sandan_proto::v1::{self, DeadLetterReason, ingest_frame};
 
 use super::admission::{self, Bounds};
 use super::sequence::{Lane, Verdict};
 use super::stream::{End, InFlight, Known, Session, credits, in_words, protocol, watermark};
 use super::{Closed, admission::admit};
-use crate::store::{Content, Delivery, Letter, Receipt, StoreError, Stored};
+use crate::store::{Clock, Content, Delivery, Letter, Receipt, StoreError, Stored, dead_letters};
 
 /// Times that a record with a wrong checksum is asked for again: the wire may have
 /// changed it once; a disk changes it always.
@@ -49,7 +50,10 @@ impl Session<'_> {
                     tracing::warn!(gateway = %self.gateway, detail, "births refused; records under them are dead-lettered");
                     Known::Refused(DeadLetterReason::OverQuota, detail)
                 }
-                registered => Known::Registered(registered?),
+                registered => {
+                    crash_point!("session.births-registered");
+                    Known::Registered(registered?)
+                }
             },
             // Changed on the way: the record that needs them asks again.
             Err(BirthsError::Hash { .. }) => return Ok(()),
@@ -64,26 +68,21 @@ impl Session<'_> {
 
     pub(super) async fn on_clock(&mut self, wire: &v1::ClockOffset) -> Result<(), End> {
         let boot = BootId::from_bytes(&wire.boot_id).map_err(|error| protocol(error.to_string()))?;
-        // The first offset of a boot wins: what is stored under it must not move.
-        let offset_us = self.service.store.set_clock(&self.gateway, boot, wire.offset_us).await?;
-        remember(&mut self.clocks, REMEMBERED_CLOCKS, boot, offset_us);
+        let clock = Clock { offset_us: wire.offset_us, estimated: wire.source() == Source::Estimated };
+        let clock = self.service.store.set_clock(&self.gateway, boot, clock).await?;
+        remember(&mut self.clocks, REMEMBERED_CLOCKS, boot, clock);
         Ok(())
     }
 
     pub(super) async fn on_sealed(&mut self, wire: v1::Sealed) -> Result<(), End> {
         let lane = LaneId::from_bytes(&wire.lane).map_err(|error| protocol(error.to_string()))?;
         let sequence = check_sequence(wire.sequence)?;
-        match self.lane(lane).await?.check(sequence, sequence) {
+        let verdict = self.lane(lane).await?.check(sequence, sequence);
+        match verdict {
+            Verdict::Take if self.put_off(lane, sequence).await? => return Ok(()),
             Verdict::Take => {}
-            verdict => {
-                let readings = match verdict {
-                    Verdict::Duplicate | Verdict::InFlight => {
-                        batch::decode(&wire.payload).map_or(0, |groups| batch::count(&groups))
-                    }
-                    _ => 0,
-                };
-                return self.pass(lane, verdict, readings).await;
-            }
+            Verdict::Duplicate | Verdict::InFlight => return self.again(lane, verdict, wire).await,
+            Verdict::Ask(_) | Verdict::Ignore => return self.pass(lane, verdict, 0).await,
         }
         let original = wire.clone();
         let cumulative = wire.cumulative_readings;
@@ -99,12 +98,9 @@ impl Session<'_> {
                 if self.lane(lane).await?.refuse() < DAMAGED_TRIES {
                     return self.expect(lane).await;
                 }
-                dead(&original, DeadLetterReason::BadChecksum, error.to_string())
+                dead(&original, dead_letters::reason(&error), error.to_string())
             }
-            Err(error @ RecordError::TooLarge(_)) => {
-                dead(&original, DeadLetterReason::LimitExceeded, error.to_string())
-            }
-            Err(error) => dead(&original, DeadLetterReason::Undecodable, error.to_string()),
+            Err(error) => dead(&original, dead_letters::reason(&error), error.to_string()),
         };
         self.hand_over(lane, sequence, sequence, Some(cumulative), content).await
     }
@@ -116,16 +112,20 @@ impl Session<'_> {
             return Err(protocol(format!("a gap from {first} to {last}")));
         }
         match self.lane(lane).await?.check(first, last) {
+            Verdict::Take if self.put_off(lane, first).await? => return Ok(()),
             Verdict::Take => {}
             verdict => return self.pass(lane, verdict, 0).await,
         }
         let original = wire.clone();
         let (cumulative, content) = match Gap::from_wire(&wire) {
             Ok(gap) => {
-                let mut ends = [None, None];
+                let (mut ends, mut uncertain) = ([None, None], false);
                 for (end, moment) in ends.iter_mut().zip([gap.from, gap.to]) {
                     *end = match self.wall_time(moment).await? {
-                        Ok(wall_us) => wall_us,
+                        Ok(wall) => wall.map(|(wall_us, estimated)| {
+                            uncertain |= estimated;
+                            wall_us
+                        }),
                         Err(need) => match self.ask_for(lane, need).await? {
                             // Its size is what counts; when it was stays unknown.
                             Some(_) => None,
@@ -134,9 +134,9 @@ impl Session<'_> {
                     };
                 }
                 let [from_us, to_us] = ends;
-                (Some(gap.cumulative_after), Content::Gap { gap, from_us, to_us })
+                (Some(gap.cumulative_after), Content::Gap { gap, from_us, to_us, uncertain })
             }
-            Err(error) => (None, dead(&original, DeadLetterReason::Undecodable, error.to_string())),
+            Err(error) => (None, dead(&original, dead_letters::reason(&error), error.to_string())),
         };
         self.hand_over(lane, first, last, cumulative, content).await
     }
@@ -176,6 +176,52 @@ impl Session<'_> {
             Verdict::Ask(sequence) => self.send_expected(lane, sequence).await,
             Verdict::Ignore | Verdict::Take => Ok(()),
         }
+    }
+
+    /// Whether the firm has to send its next record later, which it then is told.
+    async fn put_off(&mut self, lane: LaneId, sequence: u64) -> Result<bool, End> {
+        let settings = &self.service.settings;
+        let Err((exceeded, delay)) = settings.quotas.check(&self.firm, (settings.now)()) else { return Ok(false) };
+        self.service.store.metrics().put_off.add(1);
+        self.service.fleet.held_back(&self.gateway);
+        self.lane(lane).await?.put_off();
+        let later = v1::RetryLater {
+            lane: lane.to_vec(),
+            sequence,
+            delay_ms: u32::try_from(delay.as_millis()).unwrap_or(u32::MAX),
+            reason: exceeded.words().to_owned(),
+        };
+        self.send(ingest_frame::Frame::RetryLater(later)).await?;
+        Ok(true)
+    }
+
+    fn spend(&self, readings: u64, bytes: usize) {
+        let settings = &self.service.settings;
+        settings.quotas.spend(&self.firm, (settings.now)(), readings, bytes as u64);
+    }
+
+    /// A record under a number that the lane has already: the same one again, or another.
+    async fn again(&mut self, lane: LaneId, verdict: Verdict, wire: v1::Sealed) -> Result<(), End> {
+        let readings = batch::decode(&wire.payload).map_or(0, |groups| batch::count(&groups));
+        // It costs a look, so that whoever sends nothing else is held back with the rest.
+        self.spend(0, wire.payload.len());
+        let (sequence, given) = (wire.sequence, wire.crc32c);
+        let kept = match self.unsettled.get(&(lane, sequence)) {
+            Some(&sum) => Some(sum),
+            None => self.service.store.checksum(&self.gateway, lane, sequence).await?,
+        };
+        // One that was changed on the way is no other record.
+        if kept.is_none_or(|kept| kept == given) || Sealed::from_wire(wire.clone()).is_err() {
+            return self.pass(lane, verdict, readings).await;
+        }
+        if verdict == Verdict::Duplicate {
+            self.moved.insert(lane);
+        }
+        tracing::warn!(gateway = %self.gateway, %lane, sequence, "another record came under a number that is stored");
+        let detail = format!("another record is stored under number {sequence}: the spool was copied or put back");
+        let letter = admission::whole(DeadLetterReason::Forked, Some(readings), detail);
+        let content = Content::Forked { original: wire.encode_to_vec().into(), letter };
+        self.deliver(lane, sequence, sequence, None, content).await
     }
 
     /// Asks for the record that did come once more.
@@ -222,9 +268,9 @@ impl Session<'_> {
             }
             None => return Ok(Err(Need::Births(sealed.births))),
         };
-        let Some(offset_us) = self.offset(sealed.boot).await? else { return Ok(Err(Need::Clock(sealed.boot))) };
+        let Some(clock) = self.clock(sealed.boot).await? else { return Ok(Err(Need::Clock(sealed.boot))) };
         let settings = &self.service.settings;
-        Ok(Ok(admit(sealed, &registered, offset_us, Bounds::at((settings.now)(), settings.retention_us))))
+        Ok(Ok(admit(sealed, &registered, clock, Bounds::at((settings.now)(), settings.retention_us))))
     }
 
     async fn known_births(&mut self, hash: BirthsHash) -> Result<Option<Known>, End> {
@@ -236,26 +282,27 @@ impl Session<'_> {
         Ok(Some(Known::Registered(registered)))
     }
 
-    async fn offset(&mut self, boot: BootId) -> Result<Option<i64>, End> {
-        if let Some(&offset_us) = self.clocks.get(&boot) {
-            return Ok(Some(offset_us));
+    async fn clock(&mut self, boot: BootId) -> Result<Option<Clock>, End> {
+        if let Some(&clock) = self.clocks.get(&boot) {
+            return Ok(Some(clock));
         }
-        let offset_us = self.service.store.clock(&self.gateway, boot).await?;
-        if let Some(offset_us) = offset_us {
-            remember(&mut self.clocks, REMEMBERED_CLOCKS, boot, offset_us);
+        let clock = self.service.store.clock(&self.gateway, boot).await?;
+        if let Some(clock) = clock {
+            remember(&mut self.clocks, REMEMBERED_CLOCKS, boot, clock);
         }
-        Ok(offset_us)
+        Ok(clock)
     }
 
-    async fn wall_time(&mut self, moment: Option<Moment>) -> Result<Result<Option<i64>, Need>, End> {
+    /// The wall time of a moment, and whether it is estimated.
+    async fn wall_time(&mut self, moment: Option<Moment>) -> Result<Result<Option<(i64, bool)>, Need>, End> {
         let Some(Moment { boot, monotonic_us }) = moment else { return Ok(Ok(None)) };
-        Ok(match self.offset(boot).await? {
-            Some(offset_us) => Ok(monotonic_us.checked_add(offset_us)),
+        Ok(match self.clock(boot).await? {
+            Some(clock) => Ok(monotonic_us.checked_add(clock.offset_us).map(|wall_us| (wall_us, clock.estimated))),
             None => Err(Need::Clock(boot)),
         })
     }
 
-    /// Queues a record for the next group commit.
+    /// Hands over a record that follows, and takes what it costs.
     async fn hand_over(
         &mut self,
         lane: LaneId,
@@ -264,15 +311,43 @@ impl Session<'_> {
         cumulative: Option<u64>,
         content: Content,
     ) -> Result<(), End> {
-        let bytes = match &content {
-            Content::Batch { sealed, .. } => sealed.payload.len() as u64,
-            Content::Dead { original, .. } => original.len() as u64,
-            Content::Gap { .. } => 0,
+        let sum = match &content {
+            Content::Batch { sealed, readings, letters, .. } => {
+                let refused: u64 = letters.iter().filter_map(|letter| letter.readings).sum();
+                self.spend(readings.saturating_add(refused), content.bytes());
+                Some(sealed.checksum())
+            }
+            Content::Dead { letters, .. } => {
+                self.spend(letters.iter().filter_map(|letter| letter.readings).sum(), content.bytes());
+                None
+            }
+            Content::Gap { .. } | Content::Forked { .. } => {
+                self.spend(0, content.bytes());
+                None
+            }
         };
+        self.deliver(lane, first, last, cumulative, content).await?;
+        if let Some(sum) = sum {
+            self.unsettled.insert((lane, last), sum);
+        }
+        self.lane(lane).await?.take(last);
+        Ok(())
+    }
+
+    /// Queues a record for the next group commit.
+    async fn deliver(
+        &mut self,
+        lane: LaneId,
+        first: u64,
+        last: u64,
+        cumulative: Option<u64>,
+        content: Content,
+    ) -> Result<(), End> {
+        let bytes = content.bytes() as u64;
         let (gateway, epoch) = (self.gateway.clone(), self.epoch);
         let receipt: Receipt =
             self.service.store.deliver(Delivery { gateway, epoch, lane, first, last, cumulative, content }).await?;
-        self.lane(lane).await?.take(last);
+        crash_point!("session.queued");
         self.bytes_in_flight += bytes;
         self.in_flight.push_back(
             async move {
@@ -297,6 +372,7 @@ impl Session<'_> {
 
     fn settle(&mut self, done: InFlight) -> Result<(), End> {
         self.bytes_in_flight -= done.bytes;
+        self.unsettled.remove(&(done.lane, done.sequence));
         let through = match done.result? {
             Stored::Done { through, stored, letters, newest_us } => {
                 self.stored += stored;
@@ -306,6 +382,9 @@ impl Session<'_> {
                 for letter in letters {
                     let readings = letter.readings.unwrap_or(0);
                     self.dead_lettered += readings;
+                    if letter.reason == DeadLetterReason::Forked {
+                        self.service.fleet.forked(&self.gateway);
+                    }
                     if self.letters.len() < NAMED_LETTERS {
                         self.letters.push(v1::DeadLetter {
                             lane: done.lane.to_vec(),
@@ -319,6 +398,7 @@ impl Session<'_> {
                 }
                 through
             }
+            // Asked for by a forked one that came again, or by a gap.
             Stored::Duplicate { through } => through,
             Stored::Ahead { through } => {
                 let detail = format!("record {} came to the store after {through}", done.sequence);
@@ -350,7 +430,9 @@ impl Session<'_> {
             dead_letters: std::mem::take(&mut self.letters),
             credits: Some(credits()),
         };
-        self.send(ingest_frame::Frame::Ack(ack)).await
+        self.send(ingest_frame::Frame::Ack(ack)).await?;
+        crash_point!("session.ack-sent");
+        Ok(())
     }
 }
 

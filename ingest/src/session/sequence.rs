@@ -76,6 +76,12 @@ impl Lane {
         self.refusals
     }
 
+    /// Notes that the gateway is told to send its next record again later: until that comes
+    /// there is nothing to ask for.
+    pub fn put_off(&mut self) {
+        self.asked = true;
+    }
+
     /// Notes that records through `last` went to the store.
     pub fn take(&mut self, last: u64) {
         self.taken = self.taken.max(last);

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use sandan_proto::PROTOCOL_VERSION;
-use sandan_proto::id::{BirthsHash, BootId, GatewayId, LaneId};
+use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId};
 use sandan_proto::limits::{self, MAX_LANES, MAX_LINKS, MAX_MESSAGE_BYTES};
 use sandan_proto::v1::{self, DeadLetterReason, gateway_frame, goodbye, ingest_frame};
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use super::registry::Entered;
 use super::sequence::Lane;
 use super::{Closed, Denied, Service};
 use crate::ca::Leaf;
-use crate::store::{Opening, Registered, StoreError, Stored};
+use crate::store::{Clock, Opening, Registered, StoreError, Stored};
 
 /// Records that a gateway may have in flight: some seconds of one batch a second, so
 /// that a commit of 50 ms and a round trip of a mobile network never hold it up.
@@ -150,6 +150,7 @@ async fn open(
             Err(protocol("an epoch that was never given".into()))
         }
         Opening::Granted { epoch, watermarks } => {
+            crash_point!("session.epoch-granted-before-welcome");
             let welcome = v1::Welcome {
                 epoch,
                 watermarks: watermarks.iter().map(|&(lane, through)| watermark(lane, through)).collect(),
@@ -216,11 +217,14 @@ pub(super) enum Known {
 pub(super) struct Session<'a> {
     pub service: &'a Service,
     pub gateway: GatewayId,
+    pub firm: FirmId,
     pub epoch: u64,
     out: Out,
     pub lanes: HashMap<LaneId, Lane>,
     pub births: HashMap<BirthsHash, Known>,
-    pub clocks: HashMap<BootId, i64>,
+    pub clocks: HashMap<BootId, Clock>,
+    /// Checksums of the records that are on their way to the store.
+    pub unsettled: HashMap<(LaneId, u64), u32>,
     pub in_flight: FuturesOrdered<BoxFuture<'static, InFlight>>,
     pub bytes_in_flight: u64,
     /// Lanes whose watermark the next Ack names.
@@ -241,12 +245,14 @@ impl<'a> Session<'a> {
     ) -> Self {
         Self {
             service,
+            firm: gateway.firm(),
             gateway,
             epoch,
             out,
             lanes: lanes.into_iter().map(|(lane, through)| (lane, Lane::new(through))).collect(),
             births: HashMap::new(),
             clocks: HashMap::new(),
+            unsettled: HashMap::new(),
             in_flight: FuturesOrdered::new(),
             bytes_in_flight: 0,
             moved: BTreeSet::new(),
@@ -347,6 +353,7 @@ impl<'a> Session<'a> {
 
     async fn on_frame(&mut self, frame: v1::GatewayFrame) -> Result<(), End> {
         use gateway_frame::Frame;
+        crash_point!("session.frame-received");
         match frame.frame {
             Some(Frame::Hello(_)) => Err(protocol("a second Hello".into())),
             Some(Frame::Births(births)) => self.on_births(births).await,

@@ -1,5 +1,6 @@
 //! Sessions over loopback gRPC against a real store.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,8 @@ use super::*;
 use crate::fixture::{BOOTED_US, Plant, births, options, pressure, values};
 use crate::store::{Released, SqliteReadings};
 
+mod hostile;
+mod limits;
 mod records;
 
 const SECOND: i64 = 1_000_000;
@@ -87,6 +90,12 @@ impl FleetEvents for Recorder {
     fn fenced(&self, gateway: &GatewayId) {
         self.note(format!("fenced {gateway}"));
     }
+    fn forked(&self, gateway: &GatewayId) {
+        self.note(format!("forked {gateway}"));
+    }
+    fn held_back(&self, gateway: &GatewayId) {
+        self.note(format!("held back {gateway}"));
+    }
     fn closed(&self, gateway: &GatewayId, why: &Closed) {
         self.note(format!("closed {gateway} {why}"));
     }
@@ -115,6 +124,7 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let mut settings = Settings {
             retention_us: 86_400 * SECOND,
+            quotas: Arc::new(Quotas::new(Rate { readings: 1e6, bytes: 1e9 }, BTreeMap::new())),
             now: Arc::new(|| BOOTED_US + 3_600 * SECOND),
             heartbeat: HEARTBEAT,
             hello_deadline: HELLO_DEADLINE,
@@ -399,7 +409,7 @@ async fn a_copied_spool_is_fenced_until_it_is_released() {
     assert_eq!(released.welcome().await.epoch, live_epoch + 1);
     // It is for one copy: the other is fenced from now on, and so is any further one.
     for epoch in [live_epoch, copy_epoch] {
-        plant.epoch = epoch;
+        (plant.epoch, plant.lane) = (epoch, sandan_proto::id::LaneId::random());
         let status = rig.hello(&plant).await.refused().await;
         assert!(status.message().starts_with("fenced: "), "{status}");
     }

@@ -67,6 +67,16 @@ pub enum Placement {
     OverQuota,
 }
 
+/// What turns the monotonic time of one boot into wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// Wall time = monotonic time + offset, µs.
+    pub offset_us: i64,
+    /// The wall time of the boot was never known; the offset is the latest that it can have
+    /// been. Readings that were good are stored as uncertain(clock).
+    pub estimated: bool,
+}
+
 /// One checked record of a lane on its way into a group commit.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -86,7 +96,7 @@ pub struct Delivery {
     pub content: Content,
 }
 
-/// The three things a record can be to the store.
+/// What a record can be to the store.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// A batch of which at least one column is stored.
@@ -95,8 +105,8 @@ pub enum Content {
         sealed: Sealed,
         /// The number of its births.
         births: u32,
-        /// Wall time = monotonic time + offset.
-        offset_us: i64,
+        /// The clock of its boot.
+        clock: Clock,
         /// Wall time of the earliest stored reading.
         first_us: i64,
         /// Wall time of the latest stored reading.
@@ -118,6 +128,16 @@ pub enum Content {
         from_us: Option<i64>,
         /// Wall time of the first reading after, where known.
         to_us: Option<i64>,
+        /// One of these times comes from an estimated offset.
+        uncertain: bool,
+    },
+    /// Another record under a number that is durable already. The one that came first
+    /// stays, and the watermark where it is.
+    Forked {
+        /// As it came, an encoded wire message.
+        original: Bytes,
+        /// Why it is put aside.
+        letter: Letter,
     },
     /// A record of which nothing is stored but its bytes.
     Dead {
@@ -142,6 +162,17 @@ pub struct Letter {
     pub readings: Option<u64>,
     /// One sentence for a person. Never a value.
     pub detail: String,
+}
+
+impl Content {
+    /// Bytes that it holds in memory while it waits for a commit.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Content::Batch { sealed, .. } => sealed.payload.len(),
+            Content::Dead { original, .. } | Content::Forked { original, .. } => original.len(),
+            Content::Gap { .. } => 0,
+        }
+    }
 }
 
 /// What became of a delivery.

@@ -25,8 +25,12 @@ pub struct DeadLetterCount {
     pub reason: DeadLetterReason,
     /// How many columns and whole records.
     pub letters: u64,
-    /// How many readings.
+    /// How many readings are not stored, also discarded ones.
     pub readings: u64,
+    /// How many of these were discarded by their firm.
+    pub discarded: u64,
+    /// How many readings more a retry has stored.
+    pub recovered: u64,
     /// When the newest came, by the store's clock, µs since 1970.
     pub newest_us: i64,
     /// The newest one in a sentence.
@@ -46,6 +50,9 @@ pub struct GapFact {
     pub cause: GapCause,
     /// How many readings.
     pub readings: u64,
+    /// The wall time of a boot was never known: the times are the latest that they can
+    /// have been.
+    pub uncertain: bool,
 }
 
 /// A series that two gateways declare.

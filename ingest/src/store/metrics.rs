@@ -82,6 +82,10 @@ pub struct Metrics {
     pub bytes: Counter,
     /// Records that were durable before.
     pub duplicates: Counter,
+    /// Records that were answered with "later", because their firm sends too fast.
+    pub put_off: Counter,
+    /// Readings that were put aside and that a retry has stored.
+    pub recovered: Counter,
     /// Gap records.
     pub gaps: Counter,
     /// Sessions open now.

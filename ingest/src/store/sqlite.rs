@@ -6,7 +6,7 @@
 //! The directory belongs to one process: whoever opens it has locked it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,21 +21,27 @@ use uuid::Uuid;
 
 use super::delivery::Content;
 use super::{
-    BackupError, BackupOrder, Chunk, DeadLetterCount, Delivery, GapFact, LaneFacts, Manifest, Metrics, Opening,
-    ReadCursor, Readings, Receipt, RefusedSeries, Registered, Released, SeriesInfo, SeriesNo, StoreError, Stored,
+    BackupError, BackupOrder, Choice, Chunk, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
+    GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
+    Released, Retried, SeriesInfo, SeriesNo, StoreError, Stored,
 };
 use crate::consent::Permit;
 use compact::Compactor;
 use file::failed;
 use heads::Heads;
 use inbox::{Inbox, Now};
+use sums::Sums;
 
 mod backup;
 mod catalogue;
+mod clear;
+mod clocks;
 mod compact;
 pub mod control;
+mod dead;
 mod deliver;
 mod facts;
+mod fence;
 mod file;
 mod firm_file;
 mod heads;
@@ -46,6 +52,7 @@ mod read;
 pub mod restore;
 mod rows;
 mod run;
+mod sums;
 
 pub use compact::Compaction;
 pub(crate) use look::look;
@@ -81,11 +88,6 @@ impl Turns {
     }
 }
 
-/// How far a spool's epoch may be ahead of what this store has granted, as after a
-/// restore: more sessions than any gateway opens in its life, and few enough that what
-/// one claims never uses the numbers up.
-const EPOCHS_AHEAD: u64 = 1 << 32;
-
 /// How the engine is run.
 #[derive(Clone)]
 pub struct Options {
@@ -98,6 +100,10 @@ pub struct Options {
     pub log_bytes: u64,
     /// The store's clock, µs since 1970.
     pub now: Now,
+    /// Decides on dead letters that are tried again; without it none is stored.
+    pub readmit: Option<Readmit>,
+    /// What nothing came under for so long is cleared away, µs: births, lanes and clocks.
+    pub retention_us: i64,
 }
 
 impl Default for Options {
@@ -106,6 +112,8 @@ impl Default for Options {
             commit_interval: Duration::from_millis(50),
             compaction: Compaction::default(),
             log_bytes: 64 << 20,
+            readmit: None,
+            retention_us: i64::MAX,
             now: Arc::new(|| {
                 let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -121,6 +129,7 @@ struct Shared {
     timeline: TimelineId,
     options: Options,
     heads: Heads,
+    sums: Sums,
     metrics: Arc<Metrics>,
     idle: Mutex<Vec<Connection>>,
     turns: Turns,
@@ -149,7 +158,7 @@ impl SqliteReadings {
             conn.query_row("SELECT uuid FROM store", [], |row| row.get(0)).map_err(failed("reading the inbox"))?;
         let uuid = Uuid::from_slice(&uuid).map_err(|error| StoreError::Damaged(error.to_string()))?;
         let timeline = timeline(&conn)?;
-        let heads = compact::recover(dir, uuid, &conn)?;
+        let (heads, sums) = compact::recover(dir, uuid, &conn, (options.now)())?;
         let metrics = Arc::new(Metrics::default());
         let inbox =
             Arc::new(Inbox::start(conn, options.commit_interval, Arc::clone(&options.now), Arc::clone(&metrics))?);
@@ -159,6 +168,7 @@ impl SqliteReadings {
             timeline,
             options,
             heads,
+            sums,
             metrics,
             idle: Mutex::default(),
             turns: Turns::default(),
@@ -167,6 +177,25 @@ impl SqliteReadings {
         });
         let compactor = Compactor::start(Arc::clone(&shared), Arc::clone(&inbox))?;
         Ok(Self { compactor, inbox, shared })
+    }
+
+    /// How many there are of what grows with the age of a store, from its inbox, which is
+    /// left as it is.
+    pub fn look(inbox: &Path) -> Result<Vec<(&'static str, usize)>, StoreError> {
+        let counts = [
+            ("lanes", "SELECT count(*) FROM lane"),
+            ("sets of births", "SELECT count(*) FROM births"),
+            ("clocks of boots", "SELECT count(*) FROM clock"),
+            ("records that wait to be packed", "SELECT count(*) FROM record"),
+            ("records put aside", "SELECT count(*) FROM dead_record"),
+        ];
+        let count = || {
+            let conn = look(inbox)?;
+            let one = |(name, sql)| Ok((name, conn.query_row(sql, [], |row| row.get::<_, i64>(0))?));
+            counts.into_iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let counted = count().map_err(failed("looking at the inbox"))?;
+        Ok(counted.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect())
     }
 
     /// Runs a read of a pull or a page.
@@ -283,9 +312,9 @@ impl Shared {
             let Some(record) = rows::record(&inbox, head.id)? else { continue };
             // A series that is known to be as new as the row's end needs no decoding.
             let older = |series: SeriesNo| found.borrow().get(&series).is_none_or(|&time_us| time_us < head.last_us);
-            rows::columns(&inbox, &mut places, &record, older, |series, group, _, offset_us, _| {
+            rows::columns(&inbox, &mut places, &record, older, |series, group, _, stored| {
                 if let Some(&last) = group.times_us.last() {
-                    heads::raise(&mut found.borrow_mut(), series, last.saturating_add(offset_us));
+                    heads::raise(&mut found.borrow_mut(), series, last.saturating_add(stored.offset_us));
                 }
             })?;
         }
@@ -321,43 +350,17 @@ impl Readings for SqliteReadings {
     ) -> Result<Opening, StoreError> {
         let (gateway, lanes) = (gateway.clone(), lanes.to_vec());
         self.inbox
-            .write(0, move |conn, _| {
-                let numbers = catalogue::ensure_gateway(conn, &gateway)?;
-                let (granted, used): (i64, i64) = conn
-                    .prepare_cached("SELECT granted, used FROM gateway WHERE number = ?1")?
-                    .query_row([numbers.gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let (used, granted) = (Used::from_column(used), granted.cast_unsigned());
-                if last_epoch < used.epoch && !used.released {
-                    return Ok(Opening::Fenced { used: used.epoch });
-                }
-                if last_epoch > granted.saturating_add(EPOCHS_AHEAD) {
-                    return Ok(Opening::NeverGranted { granted });
-                }
-                // A spool may know a later epoch than a store that was restored.
-                let epoch = granted.max(last_epoch) + 1;
-                // Whoever a release lets in is the gateway from here on; any other copy is
-                // fenced, also before the first record comes.
-                let used = if last_epoch < used.epoch { Used { epoch, released: false } } else { used };
-                conn.prepare_cached("UPDATE gateway SET granted = ?2, used = ?3 WHERE number = ?1")?.execute([
-                    numbers.gateway,
-                    epoch.cast_signed(),
-                    used.to_column(),
-                ])?;
-                let watermarks = lanes
-                    .into_iter()
-                    .map(|lane| Ok((lane, watermark(conn, &gateway, lane)?)))
-                    .collect::<rusqlite::Result<_>>()?;
-                Ok(Opening::Granted { epoch, watermarks })
-            })
+            .write(0, move |conn, group| fence::open_session(conn, group.now_us, &gateway, last_epoch, &lanes))
             .await
     }
 
     async fn release(&self, gateway: &GatewayId) -> Result<Released, StoreError> {
         let gateway = gateway.clone();
-        let release = move |conn: &Connection, _: &mut inbox::Group| {
-            conn.execute("UPDATE gateway SET used = -abs(used) WHERE id = ?1 AND used <> 0", [gateway.as_str()])
-        };
-        Ok(if self.inbox.write(0, release).await? > 0 { Released::NextHello } else { Released::NothingFenced })
+        self.inbox.write(0, move |conn, _| fence::release(conn, &gateway)).await
+    }
+
+    async fn fenced(&self) -> Result<Vec<(GatewayId, i64)>, StoreError> {
+        self.reading(|_, conn| fence::list(conn)).await
     }
 
     async fn watermark(&self, gateway: &GatewayId, lane: LaneId) -> Result<u64, StoreError> {
@@ -390,33 +393,29 @@ impl Readings for SqliteReadings {
         self.looking_up(move |conn| Ok(catalogue::registered(conn, &gateway, hash)?.map(Arc::new))).await
     }
 
-    async fn set_clock(&self, gateway: &GatewayId, boot: BootId, offset_us: i64) -> Result<i64, StoreError> {
+    async fn set_clock(&self, gateway: &GatewayId, boot: BootId, clock: Clock) -> Result<Clock, StoreError> {
         let gateway = gateway.clone();
-        self.inbox
-            .write(0, move |conn, _| {
-                let numbers = catalogue::ensure_gateway(conn, &gateway)?;
-                conn.prepare_cached(
-                    "INSERT INTO clock (gateway, boot, offset_us) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![numbers.gateway, boot.as_bytes(), offset_us])?;
-                Ok(clock(conn, &gateway, boot)?.unwrap_or(offset_us))
-            })
-            .await
+        self.inbox.write(0, move |conn, group| clocks::set(conn, group.now_us, &gateway, boot, clock)).await
     }
 
-    async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<i64>, StoreError> {
+    async fn clock(&self, gateway: &GatewayId, boot: BootId) -> Result<Option<Clock>, StoreError> {
         let gateway = gateway.clone();
-        self.looking_up(move |conn| clock(conn, &gateway, boot).map_err(failed("reading a clock"))).await
+        self.looking_up(move |conn| clocks::get(conn, &gateway, boot).map_err(failed("reading a clock"))).await
+    }
+
+    async fn checksum(&self, gateway: &GatewayId, lane: LaneId, sequence: u64) -> Result<Option<u32>, StoreError> {
+        // In this order: what is packed in between is found in the file.
+        if let Some(sum) = self.shared.sums.get(gateway, lane, sequence) {
+            return Ok(Some(sum));
+        }
+        let gateway = gateway.clone();
+        self.looking_up(move |conn| sums::packed(conn, &gateway, lane, sequence)).await
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Receipt, StoreError> {
         let (done, receipt) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        let bytes = match &delivery.content {
-            Content::Batch { sealed, .. } => sealed.payload.len(),
-            Content::Dead { original, .. } => original.len(),
-            Content::Gap { .. } => 0,
-        };
+        let bytes = delivery.content.bytes();
         let delivery = Arc::new(delivery);
         let record = Arc::clone(&delivery);
         let run = move |conn: &Connection, group: &mut inbox::Group| deliver::store(conn, group, &record);
@@ -503,6 +502,58 @@ impl Readings for SqliteReadings {
     }
 }
 
+#[async_trait]
+impl DeadLetters for SqliteReadings {
+    async fn dead_records(
+        &self,
+        firm: &FirmId,
+        choice: &Choice,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadRecord>, StoreError> {
+        let (firm, choice) = (firm.clone(), choice.clone());
+        self.reading(move |_, conn| dead::list(conn, &firm, &choice, after, limit)).await
+    }
+
+    async fn dead_content(&self, firm: &FirmId, id: i64) -> Result<Option<DeadContent>, StoreError> {
+        let firm = firm.clone();
+        self.reading(move |_, conn| dead::content(conn, &firm, id)).await
+    }
+
+    async fn retry_dead(&self, firm: &FirmId, id: i64) -> Result<Option<Retried>, StoreError> {
+        let Some(readmit) = self.shared.options.readmit.clone() else {
+            return Err(StoreError::Damaged("nothing decides on dead letters here".into()));
+        };
+        let firm = firm.clone();
+        let (done, receipt) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let run = move |conn: &Connection, group: &mut inbox::Group| dead::retry(conn, group, &firm, id, &readmit);
+        let settle = move |result: Result<Option<dead::Outcome>, StoreError>| {
+            // Readable before it is answered for, as what is delivered.
+            drop(done.send(result.map(|outcome| {
+                outcome.map(|outcome| {
+                    if let Some(new) = outcome.head {
+                        shared.metrics.recovered.add(outcome.retried.stored);
+                        shared.heads.add(new.firm, new.head, &outcome.newest);
+                    }
+                    outcome.retried
+                })
+            })));
+        };
+        self.inbox.queue(sandan_proto::limits::MAX_PAYLOAD_BYTES, run, settle).await?;
+        receipt.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn discard_dead(&self, firm: &FirmId, id: i64) -> Result<Option<u64>, StoreError> {
+        let firm = firm.clone();
+        self.inbox.write(0, move |conn, _| dead::discard(conn, &firm, id)).await
+    }
+
+    async fn dead_totals(&self) -> Result<BTreeMap<GatewayId, Vec<DeadLetterCount>>, StoreError> {
+        self.reading(|_, conn| dead::totals(conn)).await
+    }
+}
+
 /// Counts what was synced and makes it readable.
 fn settled(shared: &Shared, delivery: &Delivery, stored: Stored, head: Option<deliver::NewHead>) -> Stored {
     let metrics = &shared.metrics;
@@ -520,31 +571,15 @@ fn settled(shared: &Shared, delivery: &Delivery, stored: Stored, head: Option<de
     match (&delivery.content, head) {
         (Content::Batch { newest, .. }, Some(new)) => {
             metrics.bytes.add(new.head.bytes);
+            if let Some(sum) = new.sum {
+                shared.sums.add(&delivery.gateway, delivery.lane, delivery.last, sum);
+            }
             shared.heads.add(new.firm, new.head, newest);
         }
         (Content::Gap { .. }, _) if matches!(stored, Stored::Done { .. }) => metrics.gaps.add(1),
         _ => {}
     }
     stored
-}
-
-/// The newest epoch under which a record of a gateway came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Used {
-    epoch: u64,
-    /// The next Hello that is behind it is let in.
-    released: bool,
-}
-
-impl Used {
-    /// In the column a released one is negative.
-    fn from_column(used: i64) -> Self {
-        Self { epoch: used.unsigned_abs(), released: used < 0 }
-    }
-    fn to_column(self) -> i64 {
-        let epoch = self.epoch.cast_signed();
-        if self.released { -epoch } else { epoch }
-    }
 }
 
 fn watermark(conn: &Connection, gateway: &GatewayId, lane: LaneId) -> rusqlite::Result<u64> {
@@ -554,14 +589,6 @@ fn watermark(conn: &Connection, gateway: &GatewayId, lane: LaneId) -> rusqlite::
     .query_row(params![gateway.as_str(), lane.as_bytes()], |row| row.get::<_, i64>(0))
     .optional()
     .map(|through| through.unwrap_or(0).cast_unsigned())
-}
-
-fn clock(conn: &Connection, gateway: &GatewayId, boot: BootId) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached(
-        "SELECT offset_us FROM clock JOIN gateway ON gateway.number = clock.gateway WHERE gateway.id = ?1 AND boot = ?2",
-    )?
-    .query_row(params![gateway.as_str(), boot.as_bytes()], |row| row.get(0))
-    .optional()
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ pub fn served(plant: &Plant, used: &Use, point: &Point) -> Vec<Value> {
     messages.iter().filter(|message| message.acked).filter_map(|message| published(&message.payload, point)).collect()
 }
 
-fn published(payload: &str, point: &Point) -> Option<Value> {
+/// The value of a point in a message.
+pub(crate) fn published(payload: &str, point: &Point) -> Option<Value> {
     let payload: serde_json::Value = serde_json::from_str(payload).ok()?;
     let value = if point.name == "current" { &payload["current"]["rms"] } else { &payload[&point.name] };
     match point.kind {

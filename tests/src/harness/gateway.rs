@@ -266,6 +266,10 @@ impl Gateway {
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
     }
+    /// Whether it was started and ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| !process.is_running())
+    }
     /// Its own HTTP address while it runs.
     pub fn http(&self) -> anyhow::Result<SocketAddr> {
         self.process.as_ref().context("the gateway is not running")?.address("http")

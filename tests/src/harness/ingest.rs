@@ -60,6 +60,14 @@ impl Ingest {
     pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.process.take().context("the ingest is not running")?.terminate()
     }
+    /// Whether it was started and ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| !process.is_running())
+    }
+    /// Where gateways connect.
+    pub fn uplink(&self) -> SocketAddr {
+        self.uplink
+    }
     /// What all its starts said.
     pub fn log(&self) -> &Log {
         &self.log
@@ -91,6 +99,10 @@ impl Ingest {
     /// Adds a gateway: the invitation for its box.
     pub fn add_gateway(&self, gateway: &str) -> anyhow::Result<String> {
         self.command(&["gateway", "invite", gateway])
+    }
+    /// The same for a box whose way to the ingest goes through a line at this address.
+    pub fn add_gateway_through(&self, gateway: &str, line: SocketAddr) -> anyhow::Result<String> {
+        Ok(self.add_gateway(gateway)?.replacen(&self.uplink.to_string(), &line.to_string(), 1))
     }
     /// Adds a member of a firm: their token.
     pub fn add_member(&self, firm: &str, name: &str) -> anyhow::Result<String> {

@@ -34,6 +34,10 @@ impl Log {
         let expected = |line: &String| allowed.iter().any(|text| line.contains(text));
         self.lines().into_iter().filter(|line| complains(line) && !expected(line)).collect()
     }
+    /// The last lines, for whoever looks for a fault.
+    pub fn tail(&self) -> String {
+        tail(self)
+    }
     /// Fails on a complaint that was not expected.
     pub fn assert_quiet(&self, label: &str, allowed: &[&str]) {
         let complaints = self.complaints(allowed);

@@ -1,10 +1,12 @@
 use sandan_proto::v1::SpoolHealth;
+use sandan_proto::v1::clock_offset::Source;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::clock::ClockState;
 use crate::config::tests::example;
-use crate::health::{Health, UplinkState};
+use crate::health::{BacklogState, Health, UplinkState};
 use crate::{clock, http};
 
 #[tokio::test]
@@ -33,11 +35,13 @@ fn everything_is_said_in_sentences() {
         bytes_cap: 1 << 30,
         oldest_unacked_ms: 90_000,
         damaged_records_total: 0,
+        written_bytes_total: 0,
     };
     health.set_spool(spool);
     let now = clock::monotonic_us();
     let fault = Some("ingest.example:7443 does not answer".into());
     health.set_uplink(UplinkState { since_us: now - 300_000_000, fault, ..UplinkState::default() });
+    health.set_clock(ClockState { source: Some(Source::System), ..ClockState::default() });
     let mut status = health.status(now);
     status.links[0].last_good_age_ms = Some(12);
     status.uptime_ms = 3 * 86_400_000;
@@ -50,4 +54,51 @@ spool: 1500 readings in 3 records wait for the ingest, 5 MiB of 1024 MiB used, t
 uplink: not connected for 5 min: ingest.example:7443 does not answer
 "
     );
+}
+
+#[test]
+fn a_backlog_a_silence_and_a_wrong_clock_are_said() {
+    let health = Health::new(&example(str::to_owned));
+    let minutes = Duration::from_mins;
+    let backlog = BacklogState {
+        live_oldest: Duration::from_millis(800),
+        records: 600,
+        readings: 38_412,
+        oldest: minutes(20),
+        drains_in: Some(minutes(6)),
+    };
+    health.set_backlog(backlog);
+    let link = UplinkState {
+        connected: true,
+        waiting: Duration::from_secs(45),
+        asked_to_wait: Some("the firm sends more than 1000 readings a second".into()),
+        notice: Some("the ingest's store was restored".into()),
+        ..UplinkState::default()
+    };
+    health.set_uplink(link);
+    health.set_clock(ClockState {
+        source: Some(Source::Ingest),
+        deviation_us: Some(-90_000_000),
+        ..ClockState::default()
+    });
+    let said = sentences(&health.status(0));
+    for expected in [
+        "; backlog 38k, drains in 6 min; live data waits for 800 ms",
+        "; nothing of what is sent was acknowledged for 45 s; the ingest asks to send later: the firm sends more",
+        "\nnotice: the ingest's store was restored\n",
+        "clock: this machine's is 90 s behind the ingest's; stored times are right\n",
+    ] {
+        assert!(said.contains(expected), "{expected:?} in {said}");
+    }
+    health.set_backlog(BacklogState { drains_in: None, ..backlog });
+    health.set_clock(ClockState {
+        source: Some(Source::System),
+        deviation_us: Some(0),
+        stored_deviation_us: Some(3_600_000_000),
+    });
+    let said = sentences(&health.status(0));
+    assert!(said.contains("; backlog 38k, does not drain"), "{said}");
+    assert!(said.ends_with("clock: readings of this boot are stored 60 min ahead of the ingest's time\n"), "{said}");
+    health.set_clock(ClockState::default());
+    assert!(sentences(&health.status(0)).contains("clock: not known yet"));
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-type Digest = [u8; 32];
+type Digest = [u8; 16];
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -56,6 +56,22 @@ pub(super) enum Verdict {
 }
 
 impl Ledger {
+    /// A ledger that knows messages which an earlier process synced and may not have
+    /// acknowledged. That is done when they come again, not before.
+    pub(super) fn knowing(messages: Vec<(u16, Digest)>) -> Self {
+        let entry = |digest| Entry { digest, ticket: 0, epoch: 0, state: State::Acknowledged(0) };
+        Self {
+            entries: messages.into_iter().map(|(packet_id, digest)| (packet_id, entry(digest))).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// How many messages may come again, with one that arrives now.
+    pub(super) fn unsettled(&self, packet_id: u16) -> u32 {
+        let others = self.entries.len() - usize::from(self.entries.contains_key(&packet_id));
+        u32::try_from(others + 1).unwrap_or(u32::MAX)
+    }
+
     /// A connection is made. Without a session the broker knows nothing of old packet ids.
     pub(super) fn connected(&mut self, session_present: bool) {
         self.epoch += 1;

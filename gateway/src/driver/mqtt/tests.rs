@@ -32,12 +32,19 @@ struct Rig {
     _guard: tokio_util::sync::DropGuard,
 }
 
+const COUNT: &str = r#"{ name = "count", metric = "part_count", path = "n", type = "i64" }"#;
+
 async fn rig() -> Rig {
-    rig_of(r#"{ name = "count", metric = "part_count", path = "n", type = "i64" }"#).await
+    rig_of(COUNT).await
 }
 
 /// The example's welder, and a line with these signals.
 async fn rig_of(signals: &str) -> Rig {
+    rig_knowing(signals, Vec::new()).await
+}
+
+/// The same after an earlier process synced these messages.
+async fn rig_knowing(signals: &str, known: Vec<(u16, [u8; 16])>) -> Rig {
     let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = broker.local_addr().unwrap();
     let config = example(|text| {
@@ -54,7 +61,7 @@ async fn rig_of(signals: &str) -> Rig {
     let (sender, replies) = mpsc::channel(100);
     let (synced, receiver) = watch::channel(0);
     let stop = CancellationToken::new();
-    let outlet = Outlet::new(1, sender, receiver);
+    let outlet = Outlet::new(1, sender, receiver).knowing(known);
     tokio::spawn(run(endpoint, outlet, health.clone(), stop.clone()));
     Rig { config, health, replies, synced, broker, _guard: stop.clone().drop_guard(), stop }
 }
@@ -285,6 +292,39 @@ async fn after_a_reconnect_nothing_is_spooled_twice() {
     assert_eq!(rig.names(&third), [("count", Raw::Integer(3))], "neither came again");
     rig.synced.send(2).unwrap();
     assert_eq!(line.acknowledged().await, 6);
+}
+
+#[tokio::test]
+async fn after_a_kill_what_was_synced_is_acknowledged_and_not_spooled_twice() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    line.publish(6, "plant/press-9/count", r#"{"n": 2}"#, |_| {}).await;
+    let (first, second) = (rig.next().await.delivery.unwrap(), rig.next().await.delivery.unwrap());
+    assert_eq!([(first.packet_id, first.unsettled), (second.packet_id, second.unsettled)], [(5, 1), (6, 2)]);
+    let Endpoint::Mqtt(endpoint) = &rig.config.endpoints[1] else { panic!("the second endpoint is MQTT") };
+    assert_eq!((first.session, second.session), (session(endpoint), session(endpoint)));
+    drop((line, rig));
+
+    // 5 was synced and its acknowledgement lost; 6 was not synced.
+    let mut rig = rig_knowing(COUNT, vec![(5, first.digest)]).await;
+    let mut line = rig.granted(true).await;
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |message| message.dup = true).await;
+    assert_eq!(line.acknowledged().await, 5, "without another sync");
+    line.publish(6, "plant/press-9/count", r#"{"n": 2}"#, |message| message.dup = true).await;
+    let again = rig.next().await;
+    assert_eq!((rig.names(&again), again.ticket), (vec![("count", Raw::Integer(2))], 1));
+    assert_eq!(again.delivery.unwrap().unsettled, 2);
+    // Another message under the number that is free again.
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |_| {}).await;
+    assert_eq!(rig.next().await.ticket, 2);
+    drop((line, rig));
+
+    // A broker that has forgotten the session sends nothing again, whatever it looks like.
+    let mut rig = rig_knowing(COUNT, vec![(5, first.digest)]).await;
+    let mut line = rig.granted(false).await;
+    line.publish(5, "plant/press-9/count", r#"{"n": 1}"#, |message| message.dup = true).await;
+    assert_eq!(rig.next().await.ticket, 1);
 }
 
 #[tokio::test]

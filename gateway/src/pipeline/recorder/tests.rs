@@ -39,6 +39,8 @@ struct Inner {
     lost: AtomicU64,
     appended: Mutex<Vec<Outgoing>>,
     synced: Mutex<Vec<Outgoing>>,
+    /// Packet ids that each batch answers for.
+    deliveries: Mutex<Vec<Vec<u16>>>,
 }
 
 impl Disk {
@@ -65,12 +67,14 @@ impl Disk {
 }
 
 impl Records for Disk {
-    fn append(&mut self, batch: &Outgoing) -> u64 {
+    fn append(&mut self, batch: &Outgoing, deliveries: &[Delivery]) -> u64 {
         if self.unsynced_bytes() + batch.payload.len() > ROOM {
             self.0.lost.fetch_add(batch.readings, Ordering::SeqCst);
             return batch.readings;
         }
         self.0.appended.lock().unwrap().push(batch.clone());
+        let packet_ids = deliveries.iter().map(|delivery| delivery.packet_id).collect();
+        self.0.deliveries.lock().unwrap().push(packet_ids);
         0
     }
     fn unsynced_bytes(&self) -> usize {
@@ -135,7 +139,7 @@ impl Rig {
     fn reply(&mut self, source: usize, readings: Vec<Reading>) -> Reply {
         self.tickets[source] += 1;
         self.time_us += 1_000;
-        Reply { source, ticket: self.tickets[source], at_us: self.time_us, readings }
+        Reply { source, ticket: self.tickets[source], at_us: self.time_us, readings, delivery: None }
     }
 
     async fn poll(&mut self) {
@@ -150,7 +154,10 @@ impl Rig {
     async fn deliver(&mut self, texts: u32, bytes: usize) {
         let text = |signal| Reading { signal, raw: Raw::Text(noise(bytes)) };
         let readings = (FIRST_TEXT..FIRST_TEXT + texts).map(text).collect();
-        let reply = self.reply(DELIVERED, readings);
+        let mut reply = self.reply(DELIVERED, readings);
+        let packet_id = u16::try_from(reply.ticket).unwrap();
+        let known = crate::driver::Delivery { session: [1; 16], packet_id, digest: [2; 16], unsettled: 1 };
+        reply.delivery = Some(known);
         self.delivered.send(reply).await.unwrap();
     }
 
@@ -264,6 +271,23 @@ async fn a_disk_that_fails_does_not_hold_up_the_stop() {
     timeout(PATIENCE, rig.delivered.closed()).await.expect("drivers are told that nothing is taken any more");
     assert_eq!(*rig.synced[DELIVERED].borrow(), 0);
     rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_stands_in_one_batch_which_answers_for_it() {
+    let mut rig = rig(NEVER, 200);
+    rig.wait_for(|disk| disk.tries() > 0).await;
+    // The second begins where a batch of its own would be sealed.
+    for texts in [180, 200, 1] {
+        rig.deliver(texts, MAX_TEXT_BYTES).await;
+    }
+    let disk = rig.end().await;
+    let batches: Vec<_> = disk.synced().iter().map(|batch| batch.readings).collect();
+    let answered = disk.0.deliveries.lock().unwrap().clone();
+    let of = |packet_id| answered.iter().position(|ids| ids.contains(&packet_id)).unwrap();
+    assert_eq!(answered.concat(), [1, 2, 3], "each is answered for once: {answered:?}");
+    assert_eq!((of(1), of(2)), (0, 0), "380 KiB are not cut");
+    assert_eq!((batches[0], batches.iter().sum::<u64>()), (380, 381));
 }
 
 #[tokio::test(flavor = "multi_thread")]

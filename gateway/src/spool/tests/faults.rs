@@ -95,18 +95,19 @@ fn a_segment_whose_file_is_gone_is_a_hole() {
     assert_whole(&items, 1);
     assert_eq!(gaps_of(&items).len(), 1);
     spool.acked(writer.lane(), 30);
-    assert_eq!(segments(dir.path()).len(), 1);
+    assert_eq!(spool.depth().records, 0);
 }
 
 #[test]
 fn what_was_acknowledged_and_removed_is_a_replay_window() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, spool, _) = open(dir.path());
-    fill(&mut writer, 30, bulky);
-    spool.acked(writer.lane(), 30);
+    fill(&mut writer, 60, bulky);
+    spool.acked(writer.lane(), 60);
     let items = drain(&mut spool.reader(writer.lane(), 4));
     assert_whole(&items, 5);
     assert_eq!(gaps_of(&items).iter().map(|gap| gap.2).collect::<Vec<_>>(), [GapCause::ReplayWindow]);
+    assert!(items.len() > 1, "what is kept is there");
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn a_lane_that_was_told_pins_nothing_and_does_not_come_back() {
             spool.acked(old_lane, 30);
             spool.acked(writer.lane(), u64::MAX);
             assert_eq!(spool.depth().records, 0, "batch {batch}");
-            assert!(segments(dir.path()).len() <= 2, "{} segments", segments(dir.path()).len());
+            assert!(segments(dir.path()).len() <= 5, "{} segments", segments(dir.path()).len());
         }
     }
 }
@@ -171,7 +172,7 @@ fn a_state_of_a_later_version_is_refused_and_a_damaged_one_put_aside() {
     let path = dir.path().join("state.json");
     let known = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, known.replace("\"version\":1", "\"version\":2,\"more\":true")).unwrap();
-    let options = Options { dir: dir.path().to_owned(), max_bytes: CAP };
+    let options = options(dir.path(), CAP);
     let error = Spool::open(&options, &births(), Some(&clock()), boot()).unwrap_err();
     assert!(matches!(error, SpoolError::Newer { found: 2, .. }), "{error}");
     std::fs::write(&path, &known[..20]).unwrap();
@@ -195,7 +196,7 @@ fn births_that_fill_a_small_segment_do_not_fill_the_spool() {
     })
     .unwrap();
     assert!(large.content().len() > 1 << 20);
-    let options = Options { dir: dir.path().to_owned(), max_bytes: CAP };
+    let options = options(dir.path(), CAP);
     let (mut writer, spool, _) = Spool::open(&options, &large, Some(&clock()), boot()).unwrap();
     for batch in 0..30 {
         writer.append(&outgoing(batch * 10, 10));

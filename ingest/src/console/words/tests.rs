@@ -1,8 +1,13 @@
+use sandan_proto::v1::DeadLetterReason;
+
 use super::*;
 
 fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
     let mut all = vec![
         Sentence::Title,
+        Sentence::DeadLetters,
+        Sentence::Dead(DeadLetterReason::ClockUnknown, 1_234, 0),
+        Sentence::Dead(DeadLetterReason::Forked, 1_234, 7),
         Sentence::SignIn,
         Sentence::SignOut,
         Sentence::Token,
@@ -50,6 +55,8 @@ fn faults() -> Vec<Fault> {
         Fault::Dropped { readings: 12_000 },
         Fault::SpoolFull { percent: 85 },
         Fault::CatchingUp { oldest_ms: 3 * 86_400_000 },
+        Fault::Forked,
+        Fault::HeldBack,
         Fault::NeverSeen,
     ]
 }

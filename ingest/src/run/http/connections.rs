@@ -1,9 +1,11 @@
 //! A bound on connections, and on how long one may take nothing of what it is sent.
 
+use std::collections::HashMap;
 use std::future::{Ready, ready};
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,16 +15,55 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// Lets so many connections in; further ones are closed at once.
+/// Connections of each address that has any.
+type Counts = HashMap<IpAddr, usize>;
+
+/// Lets so many connections in, and so many of one address; further ones are closed at once.
 #[derive(Clone)]
 pub(super) struct Bounded {
     room: Arc<Semaphore>,
+    /// None where all come from one address, as behind a proxy.
+    per_address: Option<usize>,
+    of: Arc<Mutex<Counts>>,
     stall: Duration,
 }
 
 impl Bounded {
-    pub(super) fn new(connections: usize, stall: Duration) -> Self {
-        Self { room: Arc::new(Semaphore::new(connections)), stall }
+    pub(super) fn new(connections: usize, per_address: Option<usize>, stall: Duration) -> Self {
+        Self { room: Arc::new(Semaphore::new(connections)), per_address, of: Arc::default(), stall }
+    }
+
+    fn place(&self, stream: &TcpStream) -> io::Result<Place> {
+        let refused = || io::Error::other("too many connections");
+        let room = self.room.clone().try_acquire_owned().map_err(|_| refused())?;
+        let Some(most) = self.per_address else { return Ok(Place { _room: room, of: None }) };
+        let address = stream.peer_addr()?.ip();
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = of.entry(address).or_default();
+        if *count >= most {
+            return Err(refused());
+        }
+        *count += 1;
+        Ok(Place { _room: room, of: Some((self.of.clone(), address)) })
+    }
+}
+
+/// A connection's place among all and among those of its address.
+struct Place {
+    _room: OwnedSemaphorePermit,
+    of: Option<(Arc<Mutex<Counts>>, IpAddr)>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((of, address)) = &self.of else { return };
+        let mut of = of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = of.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(address);
+            }
+        }
     }
 }
 
@@ -32,10 +73,8 @@ impl<S> Accept<TcpStream, S> for Bounded {
     type Future = Ready<io::Result<(Held, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(match self.room.clone().try_acquire_owned() {
-            Ok(place) => Ok((Held { stream, stall: self.stall, stalled: None, _place: place }, service)),
-            Err(_) => Err(io::Error::other("too many connections")),
-        })
+        let place = self.place(&stream);
+        ready(place.map(|place| (Held { stream, stall: self.stall, stalled: None, _place: place }, service)))
     }
 }
 
@@ -45,7 +84,7 @@ pub(super) struct Held {
     stall: Duration,
     /// Runs while the other side takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Held {

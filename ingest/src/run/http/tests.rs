@@ -47,6 +47,30 @@ async fn connections_that_say_nothing_or_half_a_request_are_closed() {
 }
 
 #[tokio::test]
+async fn one_address_has_a_part_of_the_room_and_gets_it_back() {
+    let bounds = Bounds { header: LONG, per_address: Some(2), ..Bounds::default() };
+    let (_pages, at) = serve(bounds, hello()).await;
+    let mut open = [TcpStream::connect(at).await.unwrap(), TcpStream::connect(at).await.unwrap()];
+    for stream in &mut open {
+        assert!(answered(stream).await);
+    }
+    let mut third = TcpStream::connect(at).await.unwrap();
+    assert!(!answered(&mut third).await);
+    // Another address of this machine finds room.
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    assert!(answered(&mut other.connect(at).await.unwrap()).await);
+    drop(open);
+    loop {
+        let mut next = TcpStream::connect(at).await.unwrap();
+        if answered(&mut next).await {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn more_connections_than_there_is_room_for_are_closed_at_once() {
     let bounds = Bounds { header: LONG, connections: 2, ..Bounds::default() };
     let (_pages, at) = serve(bounds, hello()).await;

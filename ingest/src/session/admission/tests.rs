@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use sandan_proto::reading::{Quality, Value, ValueType};
 
 use super::*;
-use crate::fixture::{BOOTED_US, METRICS, Plant, Reading, letters, pressure};
+use crate::fixture::{BOOTED_US, CLOCK, METRICS, Plant, Reading, letters, pressure};
 
 const SECOND: i64 = 1_000_000;
 const BOUNDS: Bounds = Bounds { oldest_us: BOOTED_US, newest_us: BOOTED_US + 100 * SECOND };
@@ -25,7 +25,7 @@ fn registered(plant: &Plant) -> Registered {
 fn admitted(readings: &[Reading]) -> Content {
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     let registered = registered(&plant);
-    admit(plant.seal(readings), &registered, BOOTED_US, BOUNDS)
+    admit(plant.seal(readings), &registered, CLOCK, BOUNDS)
 }
 
 fn reasons(content: &Content) -> Vec<(Option<u32>, DeadLetterReason, &str)> {
@@ -86,7 +86,7 @@ fn an_unreadable_payload_keeps_its_bytes() {
     let registered = registered(&plant);
     let mut refused = |payload: Vec<u8>| {
         let sealed = Sealed { payload: payload.into(), ..plant.seal(&[]) };
-        let content = admit(sealed.clone(), &registered, BOOTED_US, BOUNDS);
+        let content = admit(sealed.clone(), &registered, CLOCK, BOUNDS);
         let Content::Dead { original, letters } = content else { panic!("{content:?}") };
         assert_eq!(original, sealed.to_wire().encode_to_vec());
         assert_eq!((letters.len(), letters[0].series, letters[0].readings), (1, None, None));
@@ -107,7 +107,7 @@ fn a_batch_of_more_columns_than_a_gateway_may_have_series_is_refused_as_one() {
     let registered = registered(&plant);
     let column = |_| Column { series: 0, quality: vec![], values: sandan_proto::batch::Values::Bool(vec![true]) };
     let payload = batch::encode(&[Group { times_us: vec![0], columns: (0..=MAX_SERIES).map(column).collect() }]);
-    let content = admit(Sealed { payload, ..plant.seal(&[]) }, &registered, BOOTED_US, BOUNDS);
+    let content = admit(Sealed { payload, ..plant.seal(&[]) }, &registered, CLOCK, BOUNDS);
     assert_eq!(
         reasons(&content),
         [(None, DeadLetterReason::LimitExceeded, "a batch of 20001 columns, more than 20000")]
@@ -158,7 +158,7 @@ proptest! {
     fn any_payload_is_decided_on(payload in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut plant = Plant::new("hanbit/press-hall", "press-1");
         let registered = registered(&plant);
-        admit(Sealed { payload: payload.into(), ..plant.seal(&[]) }, &registered, BOOTED_US, BOUNDS);
+        admit(Sealed { payload: payload.into(), ..plant.seal(&[]) }, &registered, CLOCK, BOUNDS);
     }
 }
 

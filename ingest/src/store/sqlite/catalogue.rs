@@ -88,19 +88,24 @@ pub(super) fn register(
         .iter()
         .map(|series| place(conn, numbers, births.assets[series.asset].id.as_str(), series, &mut room))
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let numbered: Vec<u8> = places
+    let numbered = placed(&places);
+    let number = conn.prepare_cached(include_str!("sql/upsert_births.sql"))?.query_row(
+        params![numbers.gateway, births.hash().as_bytes(), now_us, numbered, births.content().as_ref()],
+        |row| row.get(0),
+    )?;
+    Ok(Ok(Registered { number, births, places }))
+}
+
+/// Places as they stand in the row.
+fn placed(places: &[Placement]) -> Vec<u8> {
+    places
         .iter()
         .flat_map(|place| match place {
             Placement::Own(SeriesNo(number), _) => number.to_le_bytes(),
             Placement::OtherOwner => OTHER_OWNER.to_le_bytes(),
             Placement::OverQuota => OVER_QUOTA.to_le_bytes(),
         })
-        .collect();
-    let number = conn.prepare_cached(include_str!("sql/upsert_births.sql"))?.query_row(
-        params![numbers.gateway, births.hash().as_bytes(), now_us, numbered, births.content().as_ref()],
-        |row| row.get(0),
-    )?;
-    Ok(Ok(Registered { number, births, places }))
+        .collect()
 }
 
 /// Why a gateway may not register these births; none when it may, or has.
@@ -154,8 +159,10 @@ fn place(
         .optional()?;
     let number = match known {
         Some((_, owner, _)) if owner != numbers.gateway => {
-            conn.prepare_cached("INSERT INTO refused (firm, gateway, asset, metric) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![numbers.firm, numbers.gateway, asset, metric])?;
+            conn.prepare_cached(
+                "INSERT INTO refused (firm, gateway, asset, metric) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![numbers.firm, numbers.gateway, asset, metric])?;
             return Ok(Placement::OtherOwner);
         }
         Some((number, _, interval)) => {
@@ -218,6 +225,35 @@ pub(super) fn registered(
         .map_err(|error| StoreError::Damaged(format!("births {number}: {error}")))?;
     let places = placements(&numbered, &births).collect();
     Ok(Some(Registered { number, births, places }))
+}
+
+/// Births that a gateway registered before, with the places that their series have now.
+/// What was another's, or beyond the quota, may have become the gateway's own; nothing
+/// else is changed, least of all the names of assets.
+pub(super) fn replaced(
+    conn: &Connection,
+    gateway: &GatewayId,
+    numbers: GatewayNo,
+    hash: BirthsHash,
+) -> rusqlite::Result<Option<Registered>> {
+    let boxed = |error: StoreError| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+    let Some(mut registered) = registered(conn, gateway, hash).map_err(boxed)? else { return Ok(None) };
+    let mut room = None;
+    let mut changed = false;
+    let mut kept = Vec::with_capacity(registered.places.len());
+    for (series, known) in registered.births.series.iter().zip(&mut registered.places) {
+        let asset = registered.births.assets[series.asset].id.as_str();
+        let now = place(conn, numbers, asset, series, &mut room)?;
+        changed |= now != *known && !matches!(known, Placement::Own(..));
+        // What is stored under these births stays where it is.
+        kept.push(if matches!(known, Placement::Own(..)) { *known } else { now });
+        *known = now;
+    }
+    if changed {
+        conn.prepare_cached("UPDATE births SET placed = ?2 WHERE number = ?1")?
+            .execute(params![registered.number, placed(&kept)])?;
+    }
+    Ok(Some(registered))
 }
 
 /// The number and places of births that are registered, if registering them again would

@@ -12,16 +12,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, params_from_iter};
-use sandan_proto::id::FirmId;
+use rusqlite::{Connection, Row};
+use sandan_proto::id::{FirmId, GatewayId, LaneId};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::clear::{self, Cleared};
 use super::file::failed;
 use super::heads::{Head, Heads, Load};
 use super::inbox::Inbox;
 use super::rows::{self, Places};
 use super::run::Run;
+use super::sums::{self, Sums};
 use super::{Shared, catalogue, firm_file};
 use crate::store::{SeriesNo, StoreError};
 
@@ -69,6 +71,9 @@ impl Compaction {
 const DELETED_AT_ONCE: usize = 256;
 /// Requests that wait for the compactor; a request beyond it is turned away.
 const QUEUED_REQUESTS: usize = 1_024;
+
+/// How often is looked when a test hurries it.
+const HURRY: Duration = Duration::from_millis(300);
 
 enum Request {
     Compact(FirmId, oneshot::Sender<Result<(), StoreError>>),
@@ -132,8 +137,10 @@ impl Drop for Compactor {
 
 fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
     let rules = &shared.options.compaction;
+    let mut cleared = Cleared::default();
     loop {
         let request = match rules.check {
+            Some(_) if is_hurried!("compact.eager") => requests.recv_timeout(HURRY),
             Some(check) => requests.recv_timeout(check),
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
@@ -144,7 +151,10 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
             }
             Ok(Request::Alone(job)) => job(),
             Err(RecvTimeoutError::Timeout) => {
-                if let Err(error) = compact_due(shared, inbox).and(shorten_log(shared, inbox)) {
+                if let Err(error) = compact_due(shared, inbox)
+                    .and(shorten_log(shared, inbox))
+                    .and_then(|()| clear::clear_due(shared, inbox, &mut cleared))
+                {
                     shared.metrics.compaction_failures.add(1);
                     tracing::error!(%error, source = ?std::error::Error::source(&error), "compaction failed; it is tried again");
                 }
@@ -176,7 +186,7 @@ fn compact_due(shared: &Shared, inbox: &Inbox) -> Result<(), StoreError> {
     let mut first_error = None;
     for (firm, load, oldest_us) in shared.heads.waiting() {
         let old = (shared.options.now)().saturating_sub(oldest_us) >= age_us;
-        let due = old || load.reaches(rules.load()) || {
+        let due = is_hurried!("compact.eager") || old || load.reaches(rules.load()) || {
             let series = catalogue::count_series(&reader, firm)?.max(1);
             load.readings >= series.saturating_mul(rules.readings_per_series)
         };
@@ -220,14 +230,22 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     shared.give_back(reader);
     runs.values_mut().for_each(Run::sort);
     if mark > packed_through {
+        crash_point!("compact.gathered-before-packed");
         firm_file::append(&mut file, mark, runs)?;
         shared.metrics.compacted_readings.add(readings);
     }
+    crash_point!("compact.packed-before-deleted");
     shared.crash_point("packed")?;
+    let births = places.births();
+    inbox.write_blocking(move |conn, group| clear::used(conn, group.now_us, &births))?;
     for packed in rows.chunks(DELETED_AT_ONCE) {
         let ids: Vec<_> = packed.iter().map(|head| head.id).collect();
-        inbox.write_blocking(move |conn, _| delete(conn, &ids))?;
+        let lanes = inbox.write_blocking(move |conn, group| sums::delete_rows(conn, group.now_us, &ids))?;
+        for (gateway, lane, through) in lanes {
+            shared.sums.remove_through(&gateway, lane, through);
+        }
     }
+    crash_point!("compact.deleted-before-forgotten");
     // Last, so that what could not be deleted is tried again. Readers go by the mark.
     shared.heads.remove_through(firm, mark);
     shared.metrics.compactions.add(1);
@@ -247,30 +265,28 @@ fn gather(
         places,
         &record,
         |_| true,
-        |series, group, column, offset_us, commit| {
+        |series, group, column, stored| {
             let run = runs.entry(series).or_insert_with(|| Run::new(column.values.value_type()));
             // One version has one type: admission has checked each column against it.
-            run.extend(group, column, offset_us, commit);
+            run.extend(group, column, stored);
         },
     )
 }
 
-fn delete(conn: &Connection, ids: &[i64]) -> rusqlite::Result<usize> {
-    let places = vec!["?"; ids.len()].join(",");
-    conn.execute(&format!("DELETE FROM record WHERE id IN ({places})"), params_from_iter(ids))
-}
-
-/// The heads of what waits for compaction, after deleting what a crash left between a
+/// The heads and checksums of what waits for compaction, after deleting what a crash left between a
 /// firm file's commit and the inbox's. One pass over the rows' headers: payloads stay
 /// unread on their overflow pages.
-pub(super) fn recover(dir: &Path, uuid: uuid::Uuid, inbox: &Connection) -> Result<Heads, StoreError> {
+pub(super) fn recover(
+    dir: &Path,
+    uuid: uuid::Uuid,
+    inbox: &Connection,
+    now_us: i64,
+) -> Result<(Heads, Sums), StoreError> {
     let failed = failed("reading the inbox");
-    let heads = Heads::default();
+    let (heads, sums) = (Heads::default(), Sums::default());
     let mut marks = HashMap::<i64, i64>::new();
     let mut packed = Vec::new();
-    let mut select = inbox
-        .prepare("SELECT id, firm, first_us, last_us, received_us, readings, length(payload) FROM record ORDER BY id")
-        .map_err(&failed)?;
+    let mut select = inbox.prepare(include_str!("sql/list_heads.sql")).map_err(&failed)?;
     let mut rows = select.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
         let (firm, head) = head(row).map_err(&failed)?;
@@ -285,6 +301,9 @@ pub(super) fn recover(dir: &Path, uuid: uuid::Uuid, inbox: &Connection) -> Resul
             packed.push(head.id);
         } else {
             heads.add(firm, head, &[]);
+            if let Some((gateway, lane, sequence, sum)) = sum(row).map_err(&failed)? {
+                sums.add(&gateway, lane, sequence, sum);
+            }
         }
     }
     drop(rows);
@@ -292,14 +311,23 @@ pub(super) fn recover(dir: &Path, uuid: uuid::Uuid, inbox: &Connection) -> Resul
         let run = || {
             let tx = inbox.unchecked_transaction()?;
             for ids in packed.chunks(DELETED_AT_ONCE) {
-                delete(&tx, ids)?;
+                sums::delete_rows(&tx, now_us, ids)?;
             }
             tx.commit()
         };
         run().map_err(&failed)?;
         tracing::info!(rows = packed.len(), "inbox rows that were packed before the last stop are gone");
     }
-    Ok(heads)
+    Ok((heads, sums))
+}
+
+/// The checksum of a row, with what it is found by.
+fn sum(row: &Row<'_>) -> rusqlite::Result<Option<(GatewayId, LaneId, u64, u32)>> {
+    let Some(sum) = row.get::<_, Option<u32>>(7)? else { return Ok(None) };
+    let (gateway, lane): (String, Vec<u8>) = (row.get(8)?, row.get(9)?);
+    let found = GatewayId::new(&gateway).ok().zip(LaneId::from_bytes(&lane).ok());
+    let sequence: i64 = row.get(10)?;
+    Ok(found.map(|(gateway, lane)| (gateway, lane, sequence.cast_unsigned(), sum)))
 }
 
 fn head(row: &Row<'_>) -> rusqlite::Result<(i64, Head)> {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
-use super::Used;
+use super::fence::Used;
 use super::heads::Head;
 use super::inbox::{Group, is_about_data, savepoint};
 use crate::store::delivery::{Content, Delivery, Letter, Place, Stored, place};
+use sandan_proto::id::BootId;
 use sandan_proto::v1::DeadLetterReason;
 
 /// Bytes of dead letters that are kept for each gateway, so that one that sends
@@ -26,13 +27,18 @@ const MOST_COUNTED: u64 = 1 << 45;
 pub(super) struct NewHead {
     pub firm: i64,
     pub head: Head,
+    /// The record's checksum; none where another row of the record has it.
+    pub sum: Option<u32>,
 }
 
-struct Gateway {
-    number: i64,
-    firm: i64,
+/// A gateway as the storing transaction sees it.
+pub(super) struct Gateway {
+    pub(super) number: i64,
+    pub(super) firm: i64,
     granted: u64,
     used: Used,
+    /// A release let its spool in, and no record of it came yet.
+    let_in: bool,
 }
 
 struct Lane {
@@ -53,9 +59,16 @@ pub(super) fn store(
     }
     let lane = lane(conn, gateway.number, delivery)?;
     match place(lane.through, delivery.first, delivery.last) {
-        Place::Duplicate => return Ok((Stored::Duplicate { through: lane.through }, None)),
+        Place::Duplicate => {
+            let stored = forked(conn, group.now_us, &gateway, delivery, lane.through)?;
+            return Ok((stored.unwrap_or(Stored::Duplicate { through: lane.through }), None));
+        }
         Place::Ahead => return Ok((Stored::Ahead { through: lane.through }, None)),
         Place::Next => {}
+    }
+    if gateway.let_in {
+        // The spool has noted its epoch: it needs no release any more.
+        conn.prepare_cached("UPDATE gateway SET let_in = NULL WHERE number = ?1")?.execute([gateway.number])?;
     }
     if gateway.used.epoch != delivery.epoch {
         // A release stays in force while the other copy goes on.
@@ -77,13 +90,14 @@ pub(super) fn store(
 }
 
 fn gateway(conn: &Connection, delivery: &Delivery) -> rusqlite::Result<Option<Gateway>> {
-    conn.prepare_cached("SELECT number, firm, granted, used FROM gateway WHERE id = ?1")?
+    conn.prepare_cached("SELECT number, firm, granted, used, let_in IS NOT NULL FROM gateway WHERE id = ?1")?
         .query_row([delivery.gateway.as_str()], |row| {
             Ok(Gateway {
                 number: row.get(0)?,
                 firm: row.get(1)?,
                 granted: row.get::<_, i64>(2)?.cast_unsigned(),
                 used: Used::from_column(row.get(3)?),
+                let_in: row.get(4)?,
             })
         })
         .optional()
@@ -101,12 +115,35 @@ fn lane(conn: &Connection, gateway: i64, delivery: &Delivery) -> rusqlite::Resul
         .map(|lane| lane.unwrap_or(Lane { through: 0, cumulative: 0 }))
 }
 
+/// Puts aside what came under a number that another record has; once, however often it
+/// comes. None when it is no such record.
+fn forked(
+    conn: &Connection,
+    now_us: i64,
+    gateway: &Gateway,
+    delivery: &Delivery,
+    through: u64,
+) -> rusqlite::Result<Option<Stored>> {
+    let Content::Forked { original, letter } = &delivery.content else { return Ok(None) };
+    let known = conn
+        .prepare_cached(
+            "SELECT 1 FROM dead_record WHERE gateway = ?1 AND lane = ?2 AND sequence = ?3 AND original = ?4",
+        )?
+        .exists(params![gateway.number, delivery.lane.as_bytes(), delivery.last.cast_signed(), original.as_ref()])?;
+    if known {
+        return Ok(None);
+    }
+    let letters = std::slice::from_ref(letter);
+    let letters = bury(conn, now_us, gateway.number, delivery, Remains { original, columns: &[] }, letters, 0)?;
+    Ok(Some(Stored::Done { through, stored: 0, letters, newest_us: None }))
+}
+
 /// The same record as one that nothing but its bytes is kept of.
 fn refused(delivery: &Delivery) -> Delivery {
     let original = match &delivery.content {
         Content::Batch { sealed, .. } => sealed.to_wire().encode_to_vec().into(),
         Content::Gap { gap, .. } => gap.to_wire().encode_to_vec().into(),
-        Content::Dead { original, .. } => original.clone(),
+        Content::Dead { original, .. } | Content::Forked { original, .. } => original.clone(),
     };
     let letters = vec![Letter {
         series: None,
@@ -136,7 +173,12 @@ fn take(
     let mut head = None;
     let mut noted = Vec::new();
     match &delivery.content {
-        Content::Batch { sealed, births, offset_us, first_us, last_us, readings, dead_columns, letters, .. } => {
+        Content::Batch { sealed, births, clock, first_us, last_us, readings, dead_columns, letters, .. } => {
+            let sum = sealed.checksum();
+            // Births that were cleared away while a session remembered them: it ends, and is told
+            // them again.
+            conn.prepare_cached("SELECT 1 FROM births WHERE number = ?1")?.query_row([births], |_| Ok(()))?;
+            fix_clock(conn, gateway.number, sealed.boot)?;
             conn.prepare_cached(include_str!("sql/insert_record.sql"))?.execute(named_params! {
                 ":firm": gateway.firm,
                 ":gateway": gateway.number,
@@ -144,29 +186,37 @@ fn take(
                 ":sequence": sealed.sequence.cast_signed(),
                 ":births": births,
                 ":boot": sealed.boot.as_bytes(),
-                ":offset_us": offset_us,
+                ":offset_us": clock.offset_us,
                 ":cumulative": sealed.cumulative_readings.cast_signed(),
                 ":commit_no": commit,
                 ":received_us": now_us,
                 ":first_us": first_us,
                 ":last_us": last_us,
                 ":readings": readings.cast_signed(),
-                ":dead_columns": dead_columns.iter().flat_map(|ordinal| ordinal.to_le_bytes()).collect::<Vec<u8>>(),
+                ":dead_columns": ordinals(dead_columns),
+                ":uncertain": clock.estimated,
+                ":crc": sum,
                 ":payload": sealed.payload.as_ref(),
             })?;
             let (id, bytes) = (conn.last_insert_rowid(), sealed.payload.len() as u64);
             if !letters.is_empty() {
                 let original = sealed.to_wire().encode_to_vec();
-                noted = bury(conn, now_us, gateway.number, delivery, &original, letters, counted)?;
+                let remains = Remains { original: &original, columns: dead_columns };
+                noted = bury(conn, now_us, gateway.number, delivery, remains, letters, counted)?;
             }
             (stored, newest_us) = (*readings, Some(*last_us));
             let (first_us, last_us) = (*first_us, *last_us);
             head = Some(NewHead {
                 firm: gateway.firm,
                 head: Head { id, first_us, last_us, received_us: now_us, readings: *readings, bytes },
+                sum: Some(sum),
             });
         }
-        Content::Gap { gap, from_us, to_us } => {
+        Content::Gap { gap, from_us, to_us, uncertain } => {
+            // Its times and those of the readings around it are of one clock.
+            for moment in [gap.from, gap.to].into_iter().flatten() {
+                fix_clock(conn, gateway.number, moment.boot)?;
+            }
             conn.prepare_cached(include_str!("sql/insert_gap.sql"))?.execute(named_params! {
                 ":firm": gateway.firm,
                 ":gateway": gateway.number,
@@ -178,11 +228,15 @@ fn take(
                 ":to_us": to_us,
                 ":readings": gap.readings().min(counted).cast_signed(),
                 ":received_us": now_us,
+                ":uncertain": uncertain,
             })?;
         }
         Content::Dead { original, letters } => {
-            noted = bury(conn, now_us, gateway.number, delivery, original, letters, counted)?;
+            let remains = Remains { original, columns: &[] };
+            noted = bury(conn, now_us, gateway.number, delivery, remains, letters, counted)?;
         }
+        // It does not come here: its number is at or below the watermark.
+        Content::Forked { .. } => return Ok((Stored::Ahead { through: lane.through }, None)),
     }
     conn.prepare_cached(include_str!("sql/move_watermark.sql"))?.execute(named_params! {
         ":gateway": gateway.number,
@@ -196,13 +250,33 @@ fn take(
     Ok((Stored::Done { through: delivery.last, stored, letters: noted, newest_us }, head))
 }
 
+/// From the first stored record of a boot on its offset stays.
+pub(super) fn fix_clock(conn: &Connection, gateway: i64, boot: BootId) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE clock SET fixed = 1 WHERE gateway = ?1 AND boot = ?2 AND fixed = 0")?
+        .execute(params![gateway, boot.as_bytes()])?;
+    Ok(())
+}
+
+/// Ordinals of columns as they stand in a row.
+pub(super) fn ordinals(columns: &[u32]) -> Vec<u8> {
+    columns.iter().flat_map(|ordinal| ordinal.to_le_bytes()).collect()
+}
+
+/// What is put aside of a record.
+#[derive(Clone, Copy)]
+struct Remains<'a> {
+    original: &'a [u8],
+    /// Ordinals of the columns that are not stored; empty: none is.
+    columns: &'a [u32],
+}
+
 /// Counts dead letters, and keeps them with the record's bytes while there is room.
 fn bury(
     conn: &Connection,
     now_us: i64,
     gateway: i64,
     delivery: &Delivery,
-    original: &[u8],
+    remains: Remains<'_>,
     letters: &[Letter],
     counted: u64,
 ) -> rusqlite::Result<Vec<Letter>> {
@@ -213,38 +287,66 @@ fn bury(
         .iter()
         .map(|letter| Letter { readings: Some(letter.readings.unwrap_or(counted)), ..letter.clone() })
         .collect();
-    let size = original.len() as i64 + LETTER_BYTES * letters.len() as i64;
+    let size = kept_bytes(remains.original.len(), letters.len());
     let kept = conn
         .prepare_cached("UPDATE gateway SET dead_bytes = dead_bytes + ?2 WHERE number = ?1 AND dead_bytes + ?2 <= ?3")?
         .execute(params![gateway, size, KEPT_DEAD_BYTES])?
         > 0;
     let record = if kept {
         conn.prepare_cached(
-            "INSERT INTO dead_record (gateway, lane, sequence, received_us, original) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO dead_record (gateway, lane, sequence, received_us, columns, original)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![gateway, delivery.lane.as_bytes(), delivery.last.cast_signed(), now_us, original])?;
+        .execute(params![
+            gateway,
+            delivery.lane.as_bytes(),
+            delivery.last.cast_signed(),
+            now_us,
+            ordinals(remains.columns),
+            remains.original
+        ])?;
         Some(conn.last_insert_rowid())
     } else {
         None
     };
-    let mut sums = BTreeMap::<i32, (u64, u64, &str)>::new();
+    if let Some(record) = record {
+        write_letters(conn, record, &letters)?;
+    }
+    count_letters(conn, now_us, gateway, &letters)?;
+    Ok(letters)
+}
+
+/// What a dead record costs of its gateway's bound.
+pub(super) fn kept_bytes(original: usize, letters: usize) -> i64 {
+    original as i64 + LETTER_BYTES * letters as i64
+}
+
+/// Writes the letters of a record, whose every count is known.
+pub(super) fn write_letters(conn: &Connection, record: i64, letters: &[Letter]) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO dead_letter (record, ordinal, series, count, reason, readings, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
     for (ordinal, letter) in letters.iter().enumerate() {
-        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0));
-        if record.is_some() {
-            conn.prepare_cached(
-                "INSERT INTO dead_letter (record, ordinal, series, reason, readings, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![record, ordinal as i64, letter.series, reason, readings.cast_signed(), letter.detail])?;
-        }
-        let (letters, sum, detail) = sums.entry(reason).or_default();
-        *letters = letters.saturating_add(letter.count);
-        *sum = sum.saturating_add(readings).min(MOST_COUNTED);
+        let (reason, readings) = (i32::from(letter.reason), letter.readings.unwrap_or(0).cast_signed());
+        let count = letter.count.cast_signed();
+        insert.execute(params![record, ordinal as i64, letter.series, count, reason, readings, letter.detail])?;
+    }
+    Ok(())
+}
+
+/// Adds letters to what is counted of a gateway.
+pub(super) fn count_letters(conn: &Connection, now_us: i64, gateway: i64, letters: &[Letter]) -> rusqlite::Result<()> {
+    let mut sums = BTreeMap::<i32, (u64, u64, &str)>::new();
+    for letter in letters {
+        let (count, sum, detail) = sums.entry(letter.reason.into()).or_default();
+        *count = count.saturating_add(letter.count);
+        *sum = sum.saturating_add(letter.readings.unwrap_or(0)).min(MOST_COUNTED);
         *detail = &letter.detail;
     }
     let mut count = conn.prepare_cached(include_str!("sql/count_dead_letter.sql"))?;
     for (reason, (letters, readings, detail)) in sums {
         count.execute(params![gateway, reason, letters.cast_signed(), readings.cast_signed(), now_us, detail])?;
     }
-    drop(count);
-    Ok(letters)
+    Ok(())
 }

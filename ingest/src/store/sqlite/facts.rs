@@ -43,7 +43,7 @@ pub(super) fn lanes(conn: &Connection, gateway: &GatewayId) -> Result<Vec<LaneFa
 pub(super) fn dead_letters(conn: &Connection, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError> {
     let find = || {
         conn.prepare_cached(
-            "SELECT reason, letters, readings, newest_us, detail FROM dead_total
+            "SELECT reason, letters, readings, newest_us, detail, discarded, recovered FROM dead_total
              JOIN gateway ON gateway.number = dead_total.gateway
              WHERE gateway.id = ?1 ORDER BY reason",
         )?
@@ -54,6 +54,8 @@ pub(super) fn dead_letters(conn: &Connection, gateway: &GatewayId) -> Result<Vec
                 readings: row.get::<_, i64>(2)?.cast_unsigned(),
                 newest_us: row.get(3)?,
                 detail: row.get(4)?,
+                discarded: row.get::<_, i64>(5)?.cast_unsigned(),
+                recovered: row.get::<_, i64>(6)?.cast_unsigned(),
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()
@@ -64,25 +66,33 @@ pub(super) fn dead_letters(conn: &Connection, gateway: &GatewayId) -> Result<Vec
 pub(super) fn gaps(conn: &Connection, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
     let find = || {
         conn.prepare_cached(
-            "SELECT gateway.id, from_us, to_us, cause, readings FROM gap
+            "SELECT gateway.id, from_us, to_us, cause, readings, uncertain FROM gap
              JOIN firm ON firm.number = gap.firm JOIN gateway ON gateway.number = gap.gateway
              WHERE firm.id = ?1 ORDER BY gap.id DESC LIMIT ?2",
         )?
         .query_map(params![firm.as_str(), limit as i64], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i32>(3)?, row.get::<_, i64>(4)?))
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get::<_, i32>(3)?,
+                row.get::<_, i64>(4)?,
+                row.get(5)?,
+            ))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()
     };
     find()
         .map_err(failed("listing gaps"))?
         .into_iter()
-        .map(|(gateway, from_us, to_us, cause, readings)| {
+        .map(|(gateway, from_us, to_us, cause, readings, uncertain)| {
             Ok(GapFact {
                 gateway: GatewayId::new(&gateway).map_err(|error| StoreError::Damaged(error.to_string()))?,
                 from_us,
                 to_us,
                 cause: GapCause::try_from(cause).unwrap_or_default(),
                 readings: readings.cast_unsigned(),
+                uncertain,
             })
         })
         .collect()

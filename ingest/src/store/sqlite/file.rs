@@ -24,18 +24,26 @@ pub(super) struct Format {
     pub version: i64,
     /// What makes a new file.
     pub schema: &'static str,
+    /// What makes a file of an older version one of the next: the first for version 1.
+    pub migrations: &'static [&'static str],
     /// In words.
     pub name: &'static str,
 }
 
 /// The shared inbox.
-pub(super) const INBOX: Format =
-    Format { application_id: 0x7361_6e69, version: 1, schema: include_str!("inbox.sql"), name: "a sandan inbox" };
+pub(super) const INBOX: Format = Format {
+    application_id: 0x7361_6e69,
+    version: 2,
+    schema: include_str!("inbox.sql"),
+    migrations: &[include_str!("migrations/inbox_2.sql")],
+    name: "a sandan inbox",
+};
 /// A firm's own file.
 pub(super) const FIRM: Format = Format {
     application_id: 0x7361_6e66,
     version: 1,
     schema: include_str!("firm_file.sql"),
+    migrations: &[],
     name: "a sandan firm file",
 };
 
@@ -67,6 +75,7 @@ pub(super) fn open(
         };
         create(&mut conn).map_err(failed("making a database file"))?;
     }
+    migrate(&mut conn, format).map_err(failed("bringing a database file to this build's format"))?;
     let set_up = || {
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "temp_store", "memory")?;
@@ -77,15 +86,29 @@ pub(super) fn open(
     Ok(conn)
 }
 
+/// Brings an older file to the newest version, one step after the other, all of it or nothing.
+fn migrate(conn: &mut Connection, format: &Format) -> rusqlite::Result<()> {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version - 1).unwrap_or(0);
+    let Some(steps) = format.migrations.get(done..).filter(|steps| !steps.is_empty()) else { return Ok(()) };
+    conn.pragma_update(None, "synchronous", "full")?;
+    let tx = conn.transaction()?;
+    for step in steps {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "user_version", format.version)?;
+    tx.commit()
+}
+
 /// Opens an existing file for reading. None where there is none, or where its making
 /// has not been committed yet.
 pub(super) fn open_to_read(path: &Path, format: &Format) -> Result<Option<Connection>, StoreError> {
+    // Asked before and not after the attempt: one that is being made meanwhile is none yet.
+    if !path.exists() {
+        return Ok(None);
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = match Connection::open_with_flags(path, flags) {
-        Ok(conn) => conn,
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !path.exists() => return Ok(None),
-        Err(error) => return Err(refused(path, format, error)),
-    };
+    let conn = Connection::open_with_flags(path, flags).map_err(|error| refused(path, format, error))?;
     conn.busy_timeout(BUSY).map_err(failed("setting up a database file"))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(check(&conn, path, format)?.then_some(conn))

@@ -228,6 +228,7 @@ fn commit(conn: &Connection, jobs: Vec<Job>, now_us: i64, metrics: &Metrics) {
                 ));
             }
         }
+        crash_point!("commit.before");
         conn.execute_batch("COMMIT")
     };
     let outcome: rusqlite::Result<()> = run();
@@ -238,6 +239,7 @@ fn commit(conn: &Connection, jobs: Vec<Job>, now_us: i64, metrics: &Metrics) {
         }
         error.to_string()
     });
+    crash_point!("commit.after-before-ack");
     if why.is_none() {
         metrics.commits.add(1);
     }

@@ -10,14 +10,13 @@ use sandan_proto::batch::{self, Group};
 
 use super::catalogue;
 use super::file::failed;
-use super::run::Run;
+use super::run::{Run, Stored};
 use crate::store::{SeriesNo, StoreError};
 
 /// One row of the inbox.
 pub(super) struct Record {
     births: u32,
-    offset_us: i64,
-    commit: i64,
+    stored: Stored,
     dead_columns: Vec<u32>,
     payload: Bytes,
 }
@@ -25,18 +24,19 @@ pub(super) struct Record {
 /// A row by its id; none where it is not in the connection's snapshot.
 pub(super) fn record(conn: &Connection, id: i64) -> Result<Option<Record>, StoreError> {
     let find = || {
-        conn.prepare_cached("SELECT births, offset_us, commit_no, dead_columns, payload FROM record WHERE id = ?1")?
-            .query_row([id], |row| {
-                let dead: Vec<u8> = row.get(3)?;
-                Ok(Record {
-                    births: row.get(0)?,
-                    offset_us: row.get(1)?,
-                    commit: row.get(2)?,
-                    dead_columns: dead.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-                    payload: row.get::<_, Vec<u8>>(4)?.into(),
-                })
+        conn.prepare_cached(
+            "SELECT births, offset_us, commit_no, dead_columns, uncertain, payload FROM record WHERE id = ?1",
+        )?
+        .query_row([id], |row| {
+            let dead: Vec<u8> = row.get(3)?;
+            Ok(Record {
+                births: row.get(0)?,
+                stored: Stored { offset_us: row.get(1)?, commit: row.get(2)?, uncertain: row.get(4)? },
+                dead_columns: dead.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+                payload: row.get::<_, Vec<u8>>(5)?.into(),
             })
-            .optional()
+        })
+        .optional()
     };
     find().map_err(failed("reading the inbox"))
 }
@@ -46,6 +46,11 @@ pub(super) fn record(conn: &Connection, id: i64) -> Result<Option<Record>, Store
 pub(super) struct Places(HashMap<u32, Arc<[Option<SeriesNo>]>>);
 
 impl Places {
+    /// The births that were looked up.
+    pub(super) fn births(&self) -> Vec<u32> {
+        self.0.keys().copied().collect()
+    }
+
     fn of(&mut self, conn: &Connection, births: u32) -> Result<Arc<[Option<SeriesNo>]>, StoreError> {
         if let Some(places) = self.0.get(&births) {
             return Ok(Arc::clone(places));
@@ -62,7 +67,7 @@ pub(super) fn columns(
     places: &mut Places,
     record: &Record,
     wanted: impl Fn(SeriesNo) -> bool,
-    mut each: impl FnMut(SeriesNo, &Group, &batch::Column, i64, i64),
+    mut each: impl FnMut(SeriesNo, &Group, &batch::Column, Stored),
 ) -> Result<(), StoreError> {
     let places = places.of(conn, record.births)?;
     let place = |series: u32| places.get(series as usize).copied().flatten();
@@ -72,7 +77,7 @@ pub(super) fn columns(
     for group in &groups {
         for column in &group.columns {
             if let Some(series) = place(column.series) {
-                each(series, group, column, record.offset_us, record.commit);
+                each(series, group, column, record.stored);
             }
         }
     }
@@ -93,10 +98,10 @@ pub(super) fn runs(
         places,
         record,
         |series| versions.contains(&series),
-        |_, group, column, offset_us, commit| {
-            if !runs.iter_mut().any(|run| run.extend(group, column, offset_us, commit)) {
+        |_, group, column, stored| {
+            if !runs.iter_mut().any(|run| run.extend(group, column, stored)) {
                 let mut run = Run::new(column.values.value_type());
-                run.extend(group, column, offset_us, commit);
+                run.extend(group, column, stored);
                 runs.push(run);
             }
         },

@@ -16,6 +16,17 @@ pub(super) struct Run {
     pub values: Values,
 }
 
+/// How a record was stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    /// Wall time = monotonic time + offset.
+    pub offset_us: i64,
+    /// The offset is estimated: what is good is uncertain(clock).
+    pub uncertain: bool,
+    /// The commit that stored it.
+    pub commit: i64,
+}
+
 impl Run {
     pub(super) fn new(of: ValueType) -> Self {
         Self { times: Vec::new(), commits: Vec::new(), quality: Vec::new(), values: Values::empty(of) }
@@ -30,7 +41,8 @@ impl Run {
     }
 
     /// Appends a column of a batch; false when its type is another.
-    pub(super) fn extend(&mut self, group: &Group, column: &Column, offset_us: i64, commit: i64) -> bool {
+    pub(super) fn extend(&mut self, group: &Group, column: &Column, stored: Stored) -> bool {
+        let Stored { offset_us, uncertain, commit } = stored;
         match (&mut self.values, &column.values) {
             (Values::F64(all), Values::F64(more)) => all.extend_from_slice(more),
             (Values::I64(all), Values::I64(more)) => all.extend_from_slice(more),
@@ -38,9 +50,16 @@ impl Run {
             (Values::Text(all), Values::Text(more)) => all.extend_from_slice(more),
             _ => return false,
         }
-        if !self.quality.is_empty() || !column.quality.is_empty() {
+        if !self.quality.is_empty() || !column.quality.is_empty() || uncertain {
             self.quality.resize(self.times.len(), Quality::GOOD);
             self.quality.extend(column.qualities());
+        }
+        if uncertain {
+            for quality in &mut self.quality[self.times.len()..] {
+                if *quality == Quality::GOOD {
+                    *quality = Quality::UNCERTAIN_CLOCK;
+                }
+            }
         }
         // Admission has seen that the sum does not overflow.
         self.times.extend(group.times_us.iter().map(|time_us| time_us.saturating_add(offset_us)));

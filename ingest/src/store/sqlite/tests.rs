@@ -5,11 +5,12 @@ use sandan_proto::v1::DeadLetterReason;
 
 use super::*;
 use crate::consent::Form;
-use crate::fixture::{BOOTED_US, Plant, Reading, births, options, pressure, read_all, values, whole_day};
+use crate::fixture::{BOOTED_US, CLOCK, Plant, Reading, births, options, pressure, read_all, values, whole_day};
 use crate::store::{Bucket, Placement, Rows};
 
 mod backups;
 mod births;
+mod dead;
 mod model;
 mod pulls;
 
@@ -83,7 +84,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let store = open(&dir);
     assert_eq!(store.timeline(), timeline);
     assert_eq!(values(&store, plant.key(0)).await, [1.0]);
-    assert_eq!(store.clock(&plant.gateway, plant.boot).await.unwrap(), Some(BOOTED_US));
+    assert_eq!(store.clock(&plant.gateway, plant.boot).await.unwrap(), Some(CLOCK));
     assert_eq!(store.watermark(&plant.gateway, plant.lane).await.unwrap(), 1);
     let epoch = plant.epoch;
     plant.connect(&store).await;
@@ -430,8 +431,8 @@ fn files_of_a_newer_build_or_another_kind_are_refused_by_name() {
     let refused = |dir: &tempfile::TempDir| SqliteReadings::open(dir.path(), options()).err().unwrap().to_string();
     drop(open(&dir));
     let path = inbox_path(dir.path());
-    behind(&dir).pragma_update(None, "user_version", 2).unwrap();
-    let newer = format!("{} has format 2, this build knows up to 1; start the newer build again", path.display());
+    behind(&dir).pragma_update(None, "user_version", 3).unwrap();
+    let newer = format!("{} has format 3, this build knows up to 2; start the newer build again", path.display());
     assert_eq!(refused(&dir), newer);
     behind(&dir).pragma_update(None, "application_id", 7).unwrap();
     assert_eq!(refused(&dir), format!("{} is not a sandan inbox", path.display()));

@@ -1,7 +1,7 @@
 use super::*;
 
-const A: Digest = [1; 32];
-const B: Digest = [2; 32];
+const A: Digest = [1; 16];
+const B: Digest = [2; 16];
 
 fn owed(ledger: &mut Ledger) -> Vec<u16> {
     std::iter::from_fn(|| {

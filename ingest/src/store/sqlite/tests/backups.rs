@@ -109,9 +109,11 @@ async fn an_epoch_far_beyond_what_a_restored_store_granted_is_not_believed() {
     let store = open(&dir);
     let gateway = GatewayId::new("hanbit/press-hall").unwrap();
     let ahead = |epochs| store.open_session(&gateway, epochs, &[]);
-    assert!(matches!(ahead(EPOCHS_AHEAD).await.unwrap(), Opening::Granted { epoch, .. } if epoch == EPOCHS_AHEAD + 1));
-    let beyond = 2 * EPOCHS_AHEAD + 2;
-    assert_eq!(ahead(beyond).await.unwrap(), Opening::NeverGranted { granted: EPOCHS_AHEAD + 1 });
+    assert!(
+        matches!(ahead(fence::EPOCHS_AHEAD).await.unwrap(), Opening::Granted { epoch, .. } if epoch == fence::EPOCHS_AHEAD + 1)
+    );
+    let beyond = 2 * fence::EPOCHS_AHEAD + 2;
+    assert_eq!(ahead(beyond).await.unwrap(), Opening::NeverGranted { granted: fence::EPOCHS_AHEAD + 1 });
 }
 
 #[tokio::test]
@@ -148,7 +150,7 @@ async fn what_the_gateway_no_longer_has_is_a_gap_of_its_size() {
         first: gap.first_sequence,
         last: gap.last_sequence,
         cumulative: Some(gap.cumulative_after),
-        content: Content::Gap { gap, from_us: None, to_us: None },
+        content: Content::Gap { gap, from_us: None, to_us: None, uncertain: false },
     };
     store.deliver(delivery).await.unwrap().await.unwrap().unwrap();
     assert_eq!(done(&replay(&store, &plant, &[kept]).await[0]), 1);

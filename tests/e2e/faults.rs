@@ -1,0 +1,77 @@
+//! A sample of the fault suite; `tests/soak.sh faults` runs the rest.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sandan_tests::chance::{asked_seed, fresh_seed};
+use sandan_tests::faults::{self, Fault, GATEWAY_STEPS, INGEST_STEPS, Until};
+
+use crate::world::programs;
+
+/// Runs of the sample: half a minute on two cores.
+const SAMPLE: u64 = 12;
+/// Between two seeds, so that a dozen meets kinds from all over the list.
+const STRIDE: u64 = 4;
+/// At once, beside the other tests.
+const JOBS: usize = 2;
+
+#[test]
+fn after_a_fault_every_reading_is_where_the_product_says() {
+    let (seed, runs) = match asked_seed() {
+        // One run, again.
+        Some(seed) => (seed, 1),
+        None => (fresh_seed(), SAMPLE),
+    };
+    let table = faults::run_many(&programs(), (seed, STRIDE), Until::Runs(runs), JOBS, |ended| eprintln!("{ended}"));
+    assert!(table.bad.is_empty(), "the sum is wrong in runs {:?}; SANDAN_SEED repeats one", table.bad);
+    assert!(table.all.stored > 0);
+}
+
+/// The seeds of any such stretch meet every fault.
+#[test]
+fn consecutive_seeds_meet_every_fault() {
+    let all = Fault::all();
+    let met: BTreeSet<Fault> = (77..77 + all.len() as u64).flat_map(faults::faults_of).collect();
+    assert_eq!(met.len(), all.len());
+}
+
+/// The names of the steps in the code of a program: what stands in its failpoint macros.
+fn steps_of(program: &str, macros: &[&str]) -> BTreeSet<String> {
+    let mut steps = BTreeSet::new();
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(program).join("src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for name in macros {
+                let call = format!("{name}!(\"");
+                for piece in text.split(&call).skip(1) {
+                    steps.insert(piece.split('"').next().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    steps
+}
+
+/// The suite ends the programs at every step that they have, and the page lists them all.
+#[test]
+fn every_step_of_the_code_is_in_the_suite_and_on_the_page() {
+    for (program, suite) in [("gateway", &GATEWAY_STEPS[..]), ("ingest", &INGEST_STEPS[..])] {
+        let code = steps_of(program, &["crash_point"]);
+        let suite: BTreeSet<String> = suite.iter().map(|step| (*step).to_owned()).collect();
+        assert_eq!(code, suite, "{program}");
+    }
+    for page in ["reliability.md", "reliability.ko.md"] {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page)).unwrap();
+        for program in ["gateway", "ingest"] {
+            for step in steps_of(program, &["crash_point", "io_point", "is_hurried"]) {
+                assert!(text.contains(&format!("`{step}`")), "{page} does not name {step}");
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The long tests; also each program of the chain (`--as`).
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sandan_tests::soak::main()
+}

@@ -1,0 +1,211 @@
+//! `loadgen`: N simulated gateways against one ingest over the real wire.
+//!
+//! Each gateway seals a batch a second, sends it under the ingest's credits, sends some
+//! again although they were acknowledged, and goes on where it was after a lost
+//! connection. What it made up is what the oracle compares with what is stored. It has no
+//! spool: a batch lives in memory until it is acknowledged.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Parser;
+use sandan_gateway::clock;
+use serde::Serialize;
+
+use crate::chance::{asked_seed, fresh_seed};
+use crate::harness::http::Series;
+use crate::harness::{Ingest, PATIENCE, Programs, become_program};
+use crate::oracle::ask::Readers;
+use crate::oracle::{Row, Source, Sum};
+use crate::proxy::Proxy;
+
+mod gateway;
+
+use gateway::{Generator, Made};
+
+const FIRM: &str = "load";
+
+/// An interruption: begins after so many seconds and lasts so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interruption {
+    after: Duration,
+    lasts: Duration,
+}
+
+impl FromStr for Interruption {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once(':').and_then(|(after, lasts)| Some((after.parse().ok()?, lasts.parse().ok()?)));
+        let (after, lasts) = parsed.ok_or("write AFTER:LASTS in seconds: 10:5")?;
+        Ok(Self { after: Duration::from_secs(after), lasts: Duration::from_secs(lasts) })
+    }
+}
+
+/// N simulated gateways against one ingest that is started for it
+#[derive(Debug, Clone, Parser)]
+#[command(name = "loadgen", version)]
+pub struct Load {
+    /// Gateways
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub gateways: usize,
+    /// Signals of each, beside its serial number
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub signals: usize,
+    /// Readings of a signal a second
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rate: u32,
+    /// How long new readings come
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub seconds: u64,
+    /// The line is down: AFTER:LASTS in seconds; may be repeated
+    #[arg(long, value_name = "AFTER:LASTS")]
+    pub outage: Vec<Interruption>,
+    /// Batches in a hundred that are sent again although they were acknowledged
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub resend: u8,
+    /// Do not read everything back
+    #[arg(long)]
+    pub no_sum: bool,
+    /// Print JSON instead of sentences
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What it came to.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// Acknowledged, a second of the time until the last was.
+    pub readings_per_second: f64,
+    /// Readings that were acknowledged.
+    pub acknowledged: u64,
+    /// From the sealing of a batch to its acknowledgement, ms.
+    pub ack_p50_ms: f64,
+    /// The same, 99 of 100.
+    pub ack_p99_ms: f64,
+    /// Readings sent again that the ingest had, as it says.
+    pub duplicates: u64,
+    /// Sessions beyond the first of each gateway.
+    pub reconnects: u64,
+    /// generated, stored, in gaps, dead-lettered, lost, doubled, changed; none with `--no-sum`.
+    pub sum: Option<Sum>,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:.0} readings/s acknowledged ({} in all)", self.readings_per_second, self.acknowledged)?;
+        writeln!(f, "acknowledged after {:.0} ms (median), {:.0} ms (p99)", self.ack_p50_ms, self.ack_p99_ms)?;
+        write!(f, "{} duplicate readings, {} reconnects", self.duplicates, self.reconnects)?;
+        self.sum.as_ref().map_or(Ok(()), |sum| write!(f, "\n{sum}"))
+    }
+}
+
+/// Runs it, or the program that the first argument names.
+pub fn main() -> ExitCode {
+    if let Some(code) = become_program(std::env::args_os()) {
+        return code;
+    }
+    let load = Load::parse();
+    let run = || -> anyhow::Result<bool> {
+        let seed = asked_seed().unwrap_or_else(fresh_seed);
+        eprintln!("SANDAN_SEED={seed}");
+        let figures = play(&Programs::own()?, &load, seed)?;
+        if load.json {
+            println!("{}", serde_json::to_string(&figures)?);
+        } else {
+            println!("{figures}");
+        }
+        Ok(figures.sum.is_none_or(|sum| sum.is_exact()))
+    };
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays it against an ingest of its own.
+pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figures> {
+    let dir = tempfile::Builder::new().prefix("sandan-load-").tempdir()?;
+    let mut ingest = Ingest::start_new(programs, dir.path())?;
+    ingest.add_firm(FIRM, "부하", "Load")?;
+    let proxy = Proxy::start(ingest.uplink(), seed)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut generators = Vec::new();
+    for number in 0..load.gateways {
+        let id = format!("{FIRM}/g-{number}");
+        let invitation = ingest.add_gateway_through(&id, proxy.address())?;
+        let state = dir.path().join(format!("g-{number}"));
+        let entry = runtime.block_on(gateway::Entry::enroll(&state, &invitation))?;
+        generators.push(Generator::new(&id, entry, load, seed.wrapping_add(number as u64))?);
+    }
+    let owner = ingest.asker(&ingest.add_member(FIRM, "김하늘")?);
+
+    let began = Instant::now();
+    let made: Vec<Made> = runtime.block_on(async {
+        let until = clock::monotonic_us() + i64::try_from(load.seconds)?.saturating_mul(1_000_000);
+        let tasks: Vec<_> = generators.into_iter().map(|generator| tokio::spawn(generator.run(until))).collect();
+        let line = async {
+            let mut outages = load.outage.clone();
+            outages.sort_by_key(|outage| outage.after);
+            for outage in outages {
+                tokio::time::sleep_until((began + outage.after).into()).await;
+                proxy.set_down(true);
+                tokio::time::sleep(outage.lasts).await;
+                proxy.set_down(false);
+            }
+            std::future::pending::<()>().await;
+        };
+        let limit = Duration::from_secs(load.seconds) + load.outage.iter().map(|outage| outage.lasts).sum::<Duration>() + PATIENCE;
+        let all = async {
+            let mut made = Vec::new();
+            for task in tasks {
+                made.push(task.await.context("a simulated gateway failed")??);
+            }
+            anyhow::Ok(made)
+        };
+        tokio::select! {
+            made = tokio::time::timeout(limit, all) => made.context("not everything was acknowledged in time")?,
+            () = line => unreachable!("the line never ends"),
+        }
+    })?;
+    let took = began.elapsed();
+
+    let mut delays: Vec<f64> = made.iter().flat_map(|made| made.delays_ms.iter().copied()).collect();
+    delays.sort_by(f64::total_cmp);
+    let at = |share: usize| delays.get(delays.len() * share / 100).or(delays.last()).copied().unwrap_or(0.0);
+    let acknowledged: u64 = made.iter().map(|made| made.acknowledged).sum();
+    let mut figures = Figures {
+        readings_per_second: acknowledged as f64 / took.as_secs_f64(),
+        acknowledged,
+        ack_p50_ms: at(50),
+        ack_p99_ms: at(99),
+        duplicates: made.iter().map(|made| made.duplicates).sum(),
+        reconnects: made.iter().map(|made| made.sessions.saturating_sub(1)).sum(),
+        sum: None,
+    };
+    if !load.no_sum {
+        figures.sum = Some(readers(made).case(&owner, FIRM)?.sum());
+    }
+    anyhow::ensure!(ingest.terminate()?.success(), "the ingest did not end in order");
+    Ok(figures)
+}
+
+/// What all of them made up, as the oracle takes it.
+fn readers(made: Vec<Made>) -> Readers {
+    let (mut series, mut sources, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for made in made {
+        let (source, first) = (sources.len(), series.len());
+        sources.push(Source { name: made.asset.clone(), serial: first });
+        series.extend(made.metrics.iter().map(|metric| Series::new(FIRM, &made.asset, metric)));
+        rows.extend(made.rows.into_iter().map(|(serial, at_us, values)| {
+            let values = values.into_iter().enumerate().map(|(at, value)| (first + 1 + at, value)).collect();
+            Row { source, serial, at_us, values }
+        }));
+    }
+    Readers::made(series, sources, rows)
+}

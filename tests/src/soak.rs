@@ -1,0 +1,116 @@
+//! The long tests: `tests/soak.sh NAME`. Each has a short form among the e2e tests.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+
+use crate::chance::{asked_seed, fresh_seed};
+use crate::faults::{self, Until};
+use crate::harness::{Programs, become_program};
+use crate::outage::{self, Outage};
+
+/// The long tests.
+#[derive(Debug, Parser)]
+#[command(name = "soak", version)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Seeded runs of one or two faults each; the sum has to be exact in all
+    Faults {
+        /// So many runs
+        #[arg(long, value_name = "N", conflicts_with = "minutes")]
+        runs: Option<u64>,
+        /// As many as there is time for
+        #[arg(long, value_name = "N")]
+        minutes: Option<u64>,
+        /// Runs at once
+        #[arg(long, value_name = "N", default_value_t = cores())]
+        jobs: usize,
+        /// Tell what was done in each run
+        #[arg(long)]
+        notes: bool,
+        /// Write the table into docs/reliability.md and its Korean page
+        #[arg(long)]
+        write: bool,
+    },
+    /// The ingest is away; live readings stay fresh while the backlog drains
+    Outage {
+        /// For how long it is away
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        minutes: u64,
+        /// Readings a second
+        #[arg(long, value_name = "N", default_value_t = 5000)]
+        rate: u64,
+    },
+}
+
+/// How old the newest stored reading may be while a backlog drains, 99 times of 100.
+pub const LIVE_MS: i64 = 2_000;
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Runs a long test, or the program that the first argument names.
+pub fn main() -> ExitCode {
+    if let Some(code) = become_program(std::env::args_os()) {
+        return code;
+    }
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<bool> {
+    let programs = Programs::own()?;
+    if let What::Outage { minutes, rate } = args.what {
+        let figures = outage::play(&programs, Outage { rate, away: Duration::from_mins(minutes) })?;
+        println!("{figures}");
+        let is_live = figures.live_age_p99_ms < LIVE_MS;
+        if !is_live {
+            eprintln!("live readings were later than {LIVE_MS} ms");
+        }
+        return Ok(is_live && figures.sum.is_exact());
+    }
+    let seed = asked_seed().unwrap_or_else(fresh_seed);
+    eprintln!("SANDAN_SEED={seed}");
+    match args.what {
+        What::Faults { runs, minutes, jobs, notes, write } => {
+            let until = match (runs, minutes) {
+                (Some(runs), _) => Until::Runs(runs),
+                (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
+            };
+            let table = faults::run_many(&programs, (seed, 1), until, jobs, |ended| {
+                let verdict = if ended.is_good() { "exact" } else { "WRONG" };
+                eprintln!("{verdict} {ended}");
+                if notes {
+                    eprintln!("{}", ended.notes);
+                }
+            });
+            print!("{}", table.to_markdown(faults::table::Language::English, seed));
+            if write {
+                table.write(&root(), seed)?;
+            }
+            if !table.bad.is_empty() {
+                eprintln!("{} of {} runs were wrong; seeds {:?}", table.bad.len(), table.runs, table.bad);
+            }
+            Ok(table.bad.is_empty())
+        }
+        What::Outage { .. } => Ok(true),
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
