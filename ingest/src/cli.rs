@@ -19,6 +19,8 @@ use crate::run::{self, Door, RunError};
 
 /// Exit code of wrong usage or a wrong configuration, as clap's own.
 const USAGE: u8 = 2;
+/// How long a piece of work that hangs on a disk is waited for once the service has ended.
+const LEFT_BEHIND: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +91,10 @@ fn run(args: Args) -> Result<(), Failure> {
     match args.verb {
         Verb::Serve => {
             log_to_stderr();
-            Ok(runtime.block_on(run::serve(&config))?)
+            let ended = runtime.block_on(run::serve(&config));
+            // A disk that hangs must not hold the end up; what was acknowledged is synced.
+            runtime.shutdown_timeout(LEFT_BEHIND);
+            Ok(ended?)
         }
         Verb::Check => {
             let report = runtime.block_on(run::check(&config))?;

@@ -46,6 +46,8 @@ use crate::witness::WitnessError;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 /// Beyond it, for the audit log to hold the end of every read.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
+/// Beyond that, for the witness: its disk may hang, as one over a network does.
+const WITNESS_DEADLINE: Duration = Duration::from_secs(2);
 /// Sessions may say goodbye and open pulls go on for this long after the signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -173,7 +175,9 @@ impl Parts {
     async fn bear_witness(&self) {
         if let Some(witness) = &self.stores.witness {
             // What failed was logged; the file stays behind until the next start.
-            let _ = witness.write().await;
+            if timeout(WITNESS_DEADLINE, witness.write()).await.is_err() {
+                tracing::error!("the witness could not be written within {} s", WITNESS_DEADLINE.as_secs());
+            }
         }
     }
 

@@ -169,10 +169,17 @@ impl Access {
 }
 
 impl DeadExport {
-    /// The next record; none at the end.
+    /// Fails unless who asked is a member still. To be asked before each piece of a record is
+    /// handed on: a record is large, and whoever takes it slowly may be revoked meanwhile.
+    pub async fn check(&self) -> Result<(), AccessError> {
+        // A revocation that is under way is waited for.
+        let _unchanged = self.slot.access.consents.read().await;
+        self.slot.access.still_a_member(self.asker.id)
+    }
+
+    /// The next record; none at the end. It is not checked who asks.
     pub async fn next(&mut self) -> Result<Option<DeadContent>, AccessError> {
         let access = self.slot.access.clone();
-        access.still_a_member(self.asker.id)?;
         let firm = self.slot.firm.clone();
         loop {
             let _turn = self.slot.turn().await;

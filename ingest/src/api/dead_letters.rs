@@ -133,6 +133,7 @@ pub(super) async fn export(
             },
         };
         let (text, rest) = piece.lines();
+        export.check().await?;
         Ok(Some((Bytes::from(text), (export, rest))))
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response())

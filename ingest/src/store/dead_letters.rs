@@ -59,7 +59,7 @@ pub struct DeadReading {
     pub index: u32,
     /// As it came.
     pub value: Value,
-    /// As it came.
+    /// As it came; where it was good and its time rests on an estimate, uncertain(clock).
     pub quality: Quality,
 }
 

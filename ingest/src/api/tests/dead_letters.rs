@@ -84,3 +84,19 @@ async fn what_becomes_of_them_is_said_in_so_many_words_and_logged() {
     assert_eq!(kinds, [Kind::DeadLettersDiscarded, Kind::DeadLettersRetried]);
     assert!(log.iter().all(|entry| !entry.detail_json().contains("86753")));
 }
+
+#[tokio::test]
+async fn a_member_that_is_revoked_gets_no_further_piece_of_an_export() {
+    let complex = Complex::new().await;
+    complex.memory.put_aside(1, "hanbit/gw", 1, PRESS);
+    if let Some(readings) = &mut complex.memory.letters.lock().unwrap().get_mut(&1).unwrap().readings {
+        *readings = vec![readings[0].clone(); 20_000];
+    }
+    let pages = pages(&complex);
+    let (member, token) = &complex.owner;
+    let mut body = get(&pages, "/v1/dead-letters/export", token).await.into_body().into_data_stream();
+    assert!(futures::StreamExt::next(&mut body).await.unwrap().is_ok(), "a first piece of the one record");
+    let change = crate::store::control::Change::RevokeMember { id: member.id, firm: member.firm.clone() };
+    complex.access.apply(change, "command line").await.unwrap();
+    assert!(futures::StreamExt::next(&mut body).await.unwrap().is_err());
+}

@@ -158,3 +158,39 @@ async fn a_disk_that_fails_ends_the_session_and_the_next_goes_on() {
     assert_eq!(wire.ack_through(2).await.stored, 1);
     assert_eq!(values(&*rig.store, plant.key(0)).await, [1.0, 2.0]);
 }
+
+#[tokio::test]
+async fn a_gateway_that_sends_the_same_again_and_again_holds_its_firm_up_no_longer_than_one_record() {
+    let now_us = Arc::new(std::sync::atomic::AtomicI64::new(BOOTED_US + 3_600 * SECOND));
+    let clock_us = now_us.clone();
+    let rig = Rig::with(move |settings| {
+        settings.now = Arc::new(move || clock_us.load(Ordering::SeqCst));
+        settings.quotas = Arc::new(Quotas::new(Rate { readings: 1e9, bytes: 100.0 }, BTreeMap::new()));
+    })
+    .await;
+    let mut plants = [Plant::new("hanbit/press-hall", "press-1"), Plant::new("hanbit/annex", "press-2")];
+    let mut wires = [rig.connect(&mut plants[0]).await, rig.connect(&mut plants[1]).await];
+    let first = plants[0].seal(&[pressure(0, 1.0)]);
+    wires[0].sealed(&first).await;
+    wires[0].ack_through(1).await;
+    let mut held = 0;
+    for _ in 0..100 {
+        wires[0].sealed(&first).await;
+        match wires[0].answer().await {
+            Ok(Some(ingest_frame::Frame::Ack(_))) => assert_eq!(held, 0, "an empty bucket fills by itself"),
+            Ok(Some(ingest_frame::Frame::RetryLater(later))) => {
+                assert_eq!((later.lane, later.sequence), (plants[0].lane.to_vec(), 1));
+                held += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(held > 90, "{held}");
+    // Its next record is taken all the same, and so is that of the firm's other gateway.
+    for (wire, plant) in wires.iter_mut().zip(&mut plants) {
+        now_us.fetch_add(4 * SECOND, Ordering::SeqCst);
+        let next = plant.seal(&[pressure(SECOND, 2.0)]);
+        wire.sealed(&next).await;
+        assert_eq!(wire.ack_through(next.sequence).await.dead_lettered, 0);
+    }
+}

@@ -1,9 +1,10 @@
 //! What nothing comes under any more is cleared away, a little each day: births, lanes,
 //! clocks and checksums that are older than the retention.
 //!
-//! A lane goes when no Hello has named it and nothing of it came for longer than readings
-//! are kept: whatever could still come of it is too old to be stored, so that forgetting its
-//! watermark doubles nothing.
+//! A lane goes when its gateway has been here since, no Hello has named it and nothing of it
+//! came for longer than readings are kept: the gateway holds nothing of it any more. Of a
+//! gateway that was away for as long lanes and clocks stay: it would else begin again at the
+//! first number, and declare what is stored a gap.
 
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -12,8 +12,8 @@ use crate::store::Clock;
 /// Boots of which a gateway may have a clock that nothing was stored under. A gateway that
 /// tells more forgets its oldest.
 const MAX_UNUSED: i64 = 256;
-/// How exactly it is noted when a clock was last told: seldom enough to cost nothing.
-const SEEN_US: i64 = 86_400 * 1_000_000;
+/// How exactly it is noted when a clock was last told or used: seldom enough to cost nothing.
+pub(super) const SEEN_US: i64 = 86_400 * 1_000_000;
 
 /// Takes what a gateway tells of a boot; gives the clock in force.
 pub(super) fn set(

@@ -4,7 +4,7 @@
 //! of the dead record: however often it is asked for, and wherever a crash comes, nothing is
 //! stored twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use prost::Message;
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use sandan_proto::batch;
 use sandan_proto::births::Births;
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, LaneId, MetricId};
+use sandan_proto::reading::Quality;
 use sandan_proto::record::{Gap, Moment, Sealed};
 use sandan_proto::v1::{self, DeadLetterReason};
 
@@ -73,10 +74,15 @@ pub(super) fn list(
 ) -> Result<Vec<DeadRecord>, StoreError> {
     let mut records = Vec::new();
     let mut names = Names::default();
+    // In order and once each, so that whoever goes on behind the last misses and doubles none.
+    let chosen: BTreeSet<i64> = choice.ids.iter().copied().collect();
     let ids: Vec<Option<i64>> =
-        if choice.ids.is_empty() { vec![None] } else { choice.ids.iter().copied().map(Some).collect() };
+        if chosen.is_empty() { vec![None] } else { chosen.into_iter().filter(|id| *id > after).map(Some).collect() };
     for id in ids {
         let room = limit.saturating_sub(records.len());
+        if room == 0 {
+            break;
+        }
         let find = || {
             conn.prepare_cached(include_str!("sql/list_dead_records.sql"))?
                 .query_map(
@@ -185,6 +191,8 @@ fn readings(conn: &Connection, row: &DeadRow, wire: &v1::Sealed) -> Result<Optio
         for (index, (&monotonic_us, quality)) in group.times_us.iter().zip(column.qualities()).enumerate() {
             let Some(value) = column.values.get(index) else { continue };
             let time_us = clock.and_then(|clock| monotonic_us.checked_add(clock.offset_us));
+            let estimated = clock.is_some_and(|clock| clock.estimated) && quality == Quality::GOOD;
+            let quality = if estimated { Quality::UNCERTAIN_CLOCK } else { quality };
             let series = series.clone();
             all.push(DeadReading { monotonic_us, time_us, series, index: column.series, value, quality });
         }
@@ -259,7 +267,7 @@ pub(super) fn retry(
     let (stored, head, newest, letters, dead_columns) = match content {
         Content::Batch { sealed, births, clock, first_us, last_us, readings, dead_columns, newest, letters } => {
             let commit = group.commit_number(conn, row.numbers.firm)?;
-            deliver::fix_clock(conn, row.numbers.gateway, sealed.boot)?;
+            deliver::fix_clock(conn, group.now_us, row.numbers.gateway, sealed.boot)?;
             conn.prepare_cached(include_str!("sql/insert_record.sql"))?.execute(named_params! {
                 ":firm": row.numbers.firm,
                 ":gateway": row.numbers.gateway,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
+use super::clocks;
 use super::fence::Used;
 use super::heads::Head;
 use super::inbox::{Group, is_about_data, savepoint};
@@ -178,7 +179,7 @@ fn take(
             // Births that were cleared away while a session remembered them: it ends, and is told
             // them again.
             conn.prepare_cached("SELECT 1 FROM births WHERE number = ?1")?.query_row([births], |_| Ok(()))?;
-            fix_clock(conn, gateway.number, sealed.boot)?;
+            fix_clock(conn, now_us, gateway.number, sealed.boot)?;
             conn.prepare_cached(include_str!("sql/insert_record.sql"))?.execute(named_params! {
                 ":firm": gateway.firm,
                 ":gateway": gateway.number,
@@ -215,7 +216,7 @@ fn take(
         Content::Gap { gap, from_us, to_us, uncertain } => {
             // Its times and those of the readings around it are of one clock.
             for moment in [gap.from, gap.to].into_iter().flatten() {
-                fix_clock(conn, gateway.number, moment.boot)?;
+                fix_clock(conn, now_us, gateway.number, moment.boot)?;
             }
             conn.prepare_cached(include_str!("sql/insert_gap.sql"))?.execute(named_params! {
                 ":firm": gateway.firm,
@@ -250,10 +251,14 @@ fn take(
     Ok((Stored::Done { through: delivery.last, stored, letters: noted, newest_us }, head))
 }
 
-/// From the first stored record of a boot on its offset stays.
-pub(super) fn fix_clock(conn: &Connection, gateway: i64, boot: BootId) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE clock SET fixed = 1 WHERE gateway = ?1 AND boot = ?2 AND fixed = 0")?
-        .execute(params![gateway, boot.as_bytes()])?;
+/// From the first stored record of a boot on its offset stays, for as long as records come
+/// under it: a session tells it once, and may last for longer than readings are kept.
+pub(super) fn fix_clock(conn: &Connection, now_us: i64, gateway: i64, boot: BootId) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE clock SET fixed = 1, seen_us = max(seen_us, ?3)
+         WHERE gateway = ?1 AND boot = ?2 AND (fixed = 0 OR seen_us < ?3 - ?4)",
+    )?
+    .execute(params![gateway, boot.as_bytes(), now_us, clocks::SEEN_US])?;
     Ok(())
 }
 

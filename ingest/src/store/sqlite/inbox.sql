@@ -41,7 +41,7 @@ CREATE TABLE clock (
     offset_us INTEGER NOT NULL,
     estimated INTEGER NOT NULL DEFAULT 0,       -- 1: readings under it are uncertain
     fixed     INTEGER NOT NULL DEFAULT 0,       -- 1: a record was stored under it, so it stays
-    seen_us   INTEGER NOT NULL DEFAULT 0,       -- when it was last told, to the day
+    seen_us   INTEGER NOT NULL DEFAULT 0,       -- when it was last told or used, to the day
     PRIMARY KEY (gateway, boot)
 ) STRICT, WITHOUT ROWID;
 

@@ -2,5 +2,6 @@ DELETE FROM lane
 WHERE (gateway, lane) IN (
     SELECT gateway, lane FROM lane
     WHERE stored_us < ?1 AND named_us < ?1 AND coalesce(newest_us, stored_us) < ?1
-      AND opened_us < (SELECT max(opened_us) FROM lane AS newer WHERE newer.gateway = lane.gateway)
+      -- A gateway that was away as long may still hold what follows in it.
+      AND gateway IN (SELECT gateway FROM lane WHERE stored_us >= ?1 OR named_us >= ?1)
     LIMIT ?2)

@@ -420,11 +420,71 @@ async fn what_nothing_comes_under_any_more_is_cleared_and_nothing_else() {
     clear().await;
     assert_eq!(counts(), [2, 1, 1, 0]);
     assert_eq!(store.watermark(&plant.gateway, old_lane).await.unwrap(), 1);
-    now_us.fetch_add(93 * DAY, std::sync::atomic::Ordering::SeqCst);
+    now_us.fetch_add(170 * DAY, std::sync::atomic::Ordering::SeqCst);
+    clear().await;
+    assert_eq!(counts(), [2, 1, 1, 0], "a gateway that is away goes on where it was");
+    // It came back, and names what it still holds.
+    store.open_session(&plant.gateway, plant.epoch + 1, &[plant.lane]).await.unwrap();
     clear().await;
     assert_eq!(store.watermark(&plant.gateway, old_lane).await.unwrap(), 0);
-    assert_eq!(counts(), [1, 1, 0, 0], "the newest lane stays, and births that a row waits under");
+    assert_eq!(counts(), [1, 1, 0, 0], "births stay that a row waits under");
     assert_eq!(store.watermark(&plant.gateway, plant.lane).await.unwrap(), 1);
     let everything = Permit::for_test(plant.keys(), Form::Raw, 0, i64::MAX);
     assert_eq!(read_all(&store, &everything, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_clock_of_a_session_that_lasts_longer_than_the_retention_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let now_us = Arc::new(std::sync::atomic::AtomicI64::new(NOW));
+    let clock_us = Arc::clone(&now_us);
+    let now: Now = Arc::new(move || clock_us.load(std::sync::atomic::Ordering::SeqCst));
+    let store = SqliteReadings::open(dir.path(), Options { now, ..options() }).unwrap();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    for at in 0..3 {
+        plant.deliver(&store, &[pressure(at * SECOND, 1.0)]).await;
+        now_us.fetch_add(60 * DAY, std::sync::atomic::Ordering::SeqCst);
+    }
+    store.inbox.write(0, |conn, group| clear::clear(conn, group.now_us, 90 * DAY)).await.unwrap();
+    let other = Clock { offset_us: 7, estimated: false };
+    assert_eq!(store.set_clock(&plant.gateway, plant.boot, other).await.unwrap(), CLOCK, "it is applied once");
+}
+
+#[tokio::test]
+async fn an_export_says_of_a_time_that_is_estimated_that_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    plant.boot = BootId::random();
+    let bad = (4, 0, Value::F64(1.0), Quality::BAD_NO_ANSWER);
+    put_aside(&store, &mut plant, &[pressure(0, 1.0), bad], DeadLetterReason::ClockUnknown).await;
+    let id = dead(&store, &plant).await[0].id;
+    let qualities = async || -> Vec<Quality> {
+        let content = store.dead_content(&plant.firm(), id).await.unwrap().unwrap();
+        content.readings.unwrap().iter().map(|reading| reading.quality).collect()
+    };
+    assert_eq!(qualities().await, [Quality::GOOD, Quality::BAD_NO_ANSWER], "no time at all");
+    store.set_clock(&plant.gateway, plant.boot, Clock { estimated: true, ..CLOCK }).await.unwrap();
+    assert_eq!(qualities().await, [Quality::UNCERTAIN_CLOCK, Quality::BAD_NO_ANSWER]);
+}
+
+#[tokio::test]
+async fn numbers_are_taken_in_order_and_once_however_they_are_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    for at in 0..4 {
+        put_aside(&store, &mut plant, &[pressure(at, 1.0)], DeadLetterReason::UnknownSeries).await;
+    }
+    let choice = Choice { ids: vec![4, 2, 2, 1], ..Choice::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = store.dead_records(&plant.firm(), &choice, found.last().copied().unwrap_or(0), 2).await.unwrap();
+        let Some(_) = page.last() else { break };
+        found.extend(page.iter().map(|record| record.id));
+    }
+    assert_eq!(found, [1, 2, 4]);
 }
