@@ -53,7 +53,7 @@ enum Command {
     Enroll {
         #[command(flatten)]
         config: ConfigFile,
-        /// The file with the invitation; without it $SANDAN_INVITATION, or else standard input
+        /// The file with the invitation; without it `$SANDAN_INVITATION`, or else standard input
         #[arg(long, value_name = "FILE")]
         invitation_file: Option<PathBuf>,
         /// Print JSON instead of a sentence

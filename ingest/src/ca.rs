@@ -147,17 +147,16 @@ impl Authority {
         server: Option<&Tls>,
         now: Clock,
     ) -> Result<Self, CaError> {
-        let (home, all) = match outside {
-            Some(tls) => (Home::Outside, files::outside(tls)?),
-            None => {
-                let mut all = files::read(dir)?;
-                if all.is_empty() {
-                    let made = issue::authority(complex, 1, now())?;
-                    files::write(dir, &made)?;
-                    all.push(made);
-                }
-                (Home::Dir(dir.to_owned()), all)
+        let (home, all) = if let Some(tls) = outside {
+            (Home::Outside, files::outside(tls)?)
+        } else {
+            let mut all = files::read(dir)?;
+            if all.is_empty() {
+                let made = issue::authority(complex, 1, now())?;
+                files::write(dir, &made)?;
+                all.push(made);
             }
+            (Home::Dir(dir.to_owned()), all)
         };
         let server = match server {
             None => None,

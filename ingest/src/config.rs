@@ -329,9 +329,12 @@ fn uplink(table: &Table<'_>, home: &Path) -> Option<Uplink> {
     let names = table.texts("names").map(|names| {
         let is_host = |name: &str| name.parse::<IpAddr>().is_ok() || host_and_port(&format!("{name}:1")).is_some();
         let hint = "write a host name or an address without a port, like names = [\"sandan.example\"]";
-        let check = |name: &Text<'_>| match is_host(name.value) {
-            true => Some(name.value.to_owned()),
-            false => name.refuse(table, "a host name or an IP address", hint),
+        let check = |name: &Text<'_>| {
+            if is_host(name.value) {
+                Some(name.value.to_owned())
+            } else {
+                name.refuse(table, "a host name or an IP address", hint)
+            }
         };
         // All of them, so that each fault is noted.
         let checked: Vec<_> = names.iter().take(MAX_NAMES).map(check).collect();
@@ -344,16 +347,16 @@ fn uplink(table: &Table<'_>, home: &Path) -> Option<Uplink> {
     let address = address(table, UPLINK_PORT).map(|(address, _)| address);
     Some(Uplink {
         address: address?,
-        tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
-        ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
+        tls: tls.ok()?,
+        ca: ca.ok()?,
         names: names.map_or(Some(None), |names| names.map(Some))?,
         public_address: public_address.map_or(Some(None), |public| public.map(Some))?,
     })
 }
 
-/// A certificate and its key; none inside where something is wrong with them.
-fn identity(table: &Table<'_>, key: &'static str, home: &Path) -> Option<Option<Tls>> {
-    table.table(key).map(|tls| {
+/// A certificate and its key where they are named; fails where something is wrong with them.
+fn identity(table: &Table<'_>, key: &'static str, home: &Path) -> Result<Option<Tls>, Noted> {
+    let named = table.table(key).map(|tls| {
         let file = |key, hint| {
             let given = tls.required(key, hint)?;
             let path = home.join(given.value);
@@ -378,8 +381,16 @@ fn identity(table: &Table<'_>, key: &'static str, home: &Path) -> Option<Option<
         let key_file = file("key_file", "name the private key, PEM");
         tls.finish();
         Some(Tls { cert_file: cert_file?, key_file: key_file? })
-    })
+    });
+    match named {
+        Some(None) => Err(Noted),
+        Some(tls) => Ok(tls),
+        None => Ok(None),
+    }
 }
+
+/// Something is wrong, and stands in the log.
+struct Noted;
 
 /// `listen`, and where it stands; 0 where it does not.
 fn address(table: &Table<'_>, port: u16) -> Option<(SocketAddr, usize)> {
@@ -393,16 +404,12 @@ fn address(table: &Table<'_>, port: u16) -> Option<(SocketAddr, usize)> {
 fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: bool) -> Option<Listen> {
     let tls = identity(table, "tls", home);
     let (address, at) = address(table, port)?;
-    if !address.ip().is_loopback() && tls.is_none() && !behind_proxy {
+    if !address.ip().is_loopback() && matches!(tls, Ok(None)) && !behind_proxy {
         let hint = "add tls = { cert_file = …, key_file = … }, or set behind_proxy = true where a proxy speaks TLS, or listen on 127.0.0.1";
         table.fault(at, format!("`listen` is {address}: plain text leaves this machine"), hint);
         return None;
     }
-    let tls = match tls {
-        None => None,
-        Some(tls) => Some(tls?),
-    };
-    Some(Listen { address, tls })
+    Some(Listen { address, tls: tls.ok()? })
 }
 
 fn retention(table: &Table<'_>) -> Option<i64> {

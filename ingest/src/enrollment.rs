@@ -77,8 +77,12 @@ pub struct Enrollment {
 
 /// To be served beside the sessions.
 pub fn service(parts: Parts) -> EnrollmentServer<Enrollment> {
-    let enrollment =
-        Enrollment { parts, turns: Semaphore::new(AT_ONCE), enrolling: Mutex::default(), renewed: Default::default() };
+    let enrollment = Enrollment {
+        parts,
+        turns: Semaphore::new(AT_ONCE),
+        enrolling: Mutex::default(),
+        renewed: std::sync::Mutex::default(),
+    };
     EnrollmentServer::new(enrollment).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(1 << 20)
 }
 

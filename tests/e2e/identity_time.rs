@@ -35,6 +35,8 @@ impl FleetEvents for Nobody {
     fn health(&self, _: &GatewayId, _: v1::Health) {}
     fn stored(&self, _: &GatewayId, _: i64, _: u64) {}
     fn fenced(&self, _: &GatewayId) {}
+    fn forked(&self, _: &GatewayId) {}
+    fn held_back(&self, _: &GatewayId) {}
     fn closed(&self, _: &GatewayId, _: &Closed) {}
 }
 
@@ -78,6 +80,7 @@ impl Complex {
             now: now.clone(),
             heartbeat: session::HEARTBEAT,
             hello_deadline: session::HELLO_DEADLINE,
+            quotas: Arc::new(session::Quotas::new(session::Rate { readings: 1e6, bytes: 1e9 }, [].into())),
             shutdown: CancellationToken::new(),
         };
         let certificates = Arc::new(Certificates::new(control.clone(), refusals, now.clone()));

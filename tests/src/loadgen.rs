@@ -160,7 +160,9 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
             }
             std::future::pending::<()>().await;
         };
-        let limit = Duration::from_secs(load.seconds) + load.outage.iter().map(|outage| outage.lasts).sum::<Duration>() + PATIENCE;
+        let limit = Duration::from_secs(load.seconds)
+            + load.outage.iter().map(|outage| outage.lasts).sum::<Duration>()
+            + PATIENCE;
         let all = async {
             let mut made = Vec::new();
             for task in tasks {

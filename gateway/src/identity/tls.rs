@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::WallClock;
 
 /// By what the ingest is known.
+#[derive(Clone, Copy)]
 pub enum Trust<'a> {
     /// It shows a certificate of one of these authorities.
     Bundle(&'a [CertificateDer<'static>]),

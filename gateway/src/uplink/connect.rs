@@ -166,7 +166,7 @@ async fn tunnel(mut stream: TcpStream, target: &str, proxy: &Proxy) -> Result<Tc
     let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some((user, file)) = &proxy.login {
         let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password(file)?));
-        head.push_str(&format!("Proxy-Authorization: Basic {login}\r\n"));
+        head += &["Proxy-Authorization: Basic ", &login, "\r\n"].concat();
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await.map_err(lost)?;

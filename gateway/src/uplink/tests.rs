@@ -155,18 +155,18 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn start(dir: &Path, ingest: String, spool: &Spool) -> Running {
+fn start(dir: &Path, ingest: &str, spool: &Spool) -> Running {
     start_in(dir, ingest, spool, BootId::random())
 }
 
-fn start_in(dir: &Path, ingest: String, spool: &Spool, boot: BootId) -> Running {
+fn start_in(dir: &Path, ingest: &str, spool: &Spool, boot: BootId) -> Running {
     let time = Timekeeper::new(spool.clone(), TrustedClock::load(dir), boot);
     start_at(dir, ingest, spool, boot, time)
 }
 
-fn start_at(dir: &Path, ingest: String, spool: &Spool, boot: BootId, time: Timekeeper) -> Running {
+fn start_at(dir: &Path, ingest: &str, spool: &Spool, boot: BootId, time: Timekeeper) -> Running {
     let gateway = GatewayId::new("hanbit/gw-1").unwrap();
-    let identity = AUTHORITY.enrolled(dir, &gateway, &ingest);
+    let identity = AUTHORITY.enrolled(dir, &gateway, ingest);
     let settings = Settings { ingest: None, proxy: None, now: now(), gateway, boot, config_hash: [3; 32], time };
     let (sender, status) = watch::channel(Status::default());
     let stop = CancellationToken::new();
@@ -205,7 +205,7 @@ async fn a_spool_is_emptied_within_the_credits_and_the_goodbye_is_last() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool);
+    let running = start(dir.path(), &url, &spool);
     empty(&spool).await;
     append(&mut writer, 40..45);
     running.stop.cancel();
@@ -239,7 +239,7 @@ async fn a_broken_session_is_taken_up_behind_the_watermark_byte_for_byte() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool);
+    let running = start(dir.path(), &url, &spool);
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();
@@ -277,7 +277,7 @@ async fn what_the_ingest_asks_for_is_sent_again() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool);
+    let running = start(dir.path(), &url, &spool);
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();
@@ -295,7 +295,7 @@ async fn a_refusal_is_a_sentence_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let (_writer, spool) = spool(dir.path(), 1);
     let (_fake, url) = serve_whom(Box::new(|_, _, _| vec![]), false).await;
-    let mut running = start(dir.path(), url, &spool);
+    let mut running = start(dir.path(), &url, &spool);
     let status = running.status.wait_for(|status| status.fault.is_some()).await.unwrap().clone();
     assert_eq!(status.fault.unwrap(), "the ingest refused: unknown_certificate: no gateway has this key");
     assert!(!status.connected);
@@ -324,7 +324,7 @@ async fn more_lanes_than_a_hello_may_name_drain_in_turns() {
         _ => vec![],
     }))
     .await;
-    let running = start(dir.path(), url, &spool);
+    let running = start(dir.path(), &url, &spool);
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();

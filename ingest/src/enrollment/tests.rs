@@ -38,7 +38,7 @@ impl Rig {
             now,
         };
         let (turns, enrolling) = (Semaphore::new(AT_ONCE), Mutex::default());
-        Self { complex, service: Enrollment { parts, turns, enrolling, renewed: Default::default() }, time }
+        Self { complex, service: Enrollment { parts, turns, enrolling, renewed: std::sync::Mutex::default() }, time }
     }
 
     fn later(&self, days: i64) {

@@ -55,7 +55,7 @@ impl UplinkTls {
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
-                changed = changes.changed() => if changed.is_err() { return },
+                noted = changes.changed() => if noted.is_err() { return },
             }
             pause = match made(&self.config, self.address, &self.ca, &self.now) {
                 Ok(config) => {

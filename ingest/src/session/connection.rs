@@ -55,13 +55,16 @@ impl Default for Ending {
     }
 }
 
+/// Told from where a handshake came that failed over a certificate, and how.
+type Refused = dyn Fn(IpAddr, &rustls::Error) + Send + Sync;
+
 /// What a connection has to go through first.
 #[derive(Clone)]
 pub struct Gate {
     /// TLS as it is now: certificates are renewed while the port is open.
     pub tls: Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>,
     /// Told of each handshake that failed over a certificate.
-    pub refused: Arc<dyn Fn(IpAddr, &rustls::Error) + Send + Sync>,
+    pub refused: Arc<Refused>,
 }
 
 /// The connections of a port, after their handshake. Never ends by itself.

@@ -37,7 +37,7 @@ async fn live_data_goes_round_an_outage_that_the_ingest_cannot_swallow() {
         _ => vec![],
     }))
     .await;
-    let mut running = start_in(dir.path(), url, &spool, boot);
+    let mut running = start_in(dir.path(), &url, &spool, boot);
     running.status.wait_for(|status| status.connected).await.unwrap();
     let mut seen = fake.seen.subscribe();
     let of_old = |lane: &[u8]| lane == old.as_bytes();
@@ -71,7 +71,7 @@ async fn a_backlog_drains_beside_live_data_in_one_session() {
         _ => vec![],
     }))
     .await;
-    let mut running = start_in(dir.path(), url, &spool, boot);
+    let mut running = start_in(dir.path(), &url, &spool, boot);
     running.status.wait_for(|status| status.connected).await.unwrap();
     append(&mut writer, 0..40);
     empty(&spool).await;
@@ -108,7 +108,7 @@ async fn a_restored_store_is_sent_again_what_it_may_have_lost() {
         _ => vec![],
     }))
     .await;
-    let mut running = start(dir.path(), url, &spool);
+    let mut running = start(dir.path(), &url, &spool);
     let status = running.status.wait_for(|status| status.notice.is_some()).await.unwrap().clone();
     assert_eq!(
         status.notice.unwrap(),
@@ -146,7 +146,7 @@ async fn an_ingest_that_acknowledges_nothing_is_shown_and_one_that_asks_to_wait_
         _ => vec![],
     }))
     .await;
-    let mut running = start_in(dir.path(), url, &spool, boot);
+    let mut running = start_in(dir.path(), &url, &spool, boot);
     let is_shown = |status: &Status| status.connected && !status.waiting.is_zero() && status.asked_to_wait.is_some();
     let status = running.status.wait_for(is_shown).await.unwrap().clone();
     assert_eq!(status.asked_to_wait.as_deref(), Some("too many readings a second"));

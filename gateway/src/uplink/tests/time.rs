@@ -41,7 +41,7 @@ async fn the_ingests_time_goes_before_the_first_record_of_a_boot_without_one() {
     time.tick();
     assert_eq!(of(&spool, boot), None, "1970 is not believed");
     let (fake, url) = serve(Box::new(at_noon)).await;
-    let running = start_at(dir.path(), url, &spool, boot, time.clone());
+    let running = start_at(dir.path(), &url, &spool, boot, time.clone());
     empty(&spool).await;
     running.stop.cancel();
     running.task.await.unwrap();
