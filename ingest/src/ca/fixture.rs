@@ -32,7 +32,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn new(trust: Vec<CertificateDer<'static>>) -> Self {
+    pub(crate) fn new(trust: &[CertificateDer<'static>]) -> Self {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         Self { key, chain: Vec::new(), trust: trust.iter().map(|it| it.to_vec()).collect() }
     }

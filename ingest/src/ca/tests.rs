@@ -19,21 +19,21 @@ fn id() -> GatewayId {
 #[test]
 fn an_authority_is_made_once_and_its_key_is_closed_to_others() {
     let dir = tempfile::tempdir().unwrap();
-    let made = authority(dir.path()).list();
-    assert_eq!(authority(dir.path()).list(), made);
+    let first = authority(dir.path()).list();
+    assert_eq!(authority(dir.path()).list(), first);
     let mode = |path: &str| std::fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("ca"), mode("ca/1.key")), (0o700, 0o600));
-    assert_eq!(made[0].not_after_us, NOW + AUTHORITY_LIFE_US);
+    assert_eq!(first[0].not_after_us, NOW + AUTHORITY_LIFE_US);
     // What a power cut left of a second one is passed over.
     std::fs::write(dir.path().join("ca/2.key"), "").unwrap();
-    assert_eq!(authority(dir.path()).list(), made);
+    assert_eq!(authority(dir.path()).list(), first);
 }
 
 #[test]
 fn a_gateway_gets_its_name_and_90_days_and_may_be_a_client_alone() {
     let dir = tempfile::tempdir().unwrap();
     let ca = authority(dir.path());
-    let device = Device::new(ca.trusted());
+    let device = Device::new(&ca.trusted());
     let issued = ca.gateway(&id(), &RequestKey::of(&device.request()).unwrap()).unwrap();
     assert_eq!(issued.not_after_us, NOW + GATEWAY_LIFE_US);
     let (_, leaf) = x509_parser::parse_x509_certificate(&issued.chain[0]).unwrap();
@@ -46,7 +46,7 @@ fn a_gateway_gets_its_name_and_90_days_and_may_be_a_client_alone() {
 
 #[test]
 fn a_request_must_hold_its_own_key_of_the_right_kind() {
-    let device = Device::new(Vec::new());
+    let device = Device::new(&[]);
     let good = device.request();
     assert!(RequestKey::of(&good).is_ok());
     let at = good.len() - 3;
@@ -113,4 +113,4 @@ proptest! {
     }
 }
 
-static REQUEST: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| Device::new(Vec::new()).request());
+static REQUEST: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| Device::new(&[]).request());

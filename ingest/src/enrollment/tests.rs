@@ -93,7 +93,7 @@ fn id() -> GatewayId {
 }
 
 fn device() -> Device {
-    Device::new(Vec::new())
+    Device::new(&[])
 }
 
 fn texts(words: &[&str]) -> Vec<Field> {

@@ -271,7 +271,7 @@ async fn a_service_from_its_start_over_a_pull_to_its_end() {
     let invite = Command::GatewayInvite { id: Clone::clone(&gateway), life_us: 60 * SECOND_US, replace: false };
     let Answer::Invited(invited) = door.execute(invite).await.unwrap() else { panic!() };
     let authority = CertificateDer::from_pem_file(config.data_dir.join("ca/1.pem")).unwrap();
-    let mut device = Device::new(vec![authority]);
+    let mut device = Device::new(&[authority]);
     device.enroll(uplink, &invited.invitation).await.unwrap();
     let member = said(&mut door, Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into() }).await;
 

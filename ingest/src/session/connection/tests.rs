@@ -17,7 +17,7 @@ fn port(
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let (ca, gate) = fixture::gate(dir.path());
-    let tls = TlsConnector::from(Arc::new(Device::new(ca.trusted()).tls()));
+    let tls = TlsConnector::from(Arc::new(Device::new(&ca.trusted()).tls()));
     let connect = async move || {
         let stream = TcpStream::connect(address).await.unwrap();
         tls.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap()
@@ -92,7 +92,7 @@ async fn handshakes_go_on_beside_each_other_and_end_in_time() {
     let ending = Ending { introduction: Duration::from_millis(300), ..Ending::default() };
     let mut taken = Box::pin(incoming(listener, gate, ending));
     let mut silent = TcpStream::connect(address).await.unwrap();
-    let tls = TlsConnector::from(Arc::new(Device::new(ca.trusted()).tls()));
+    let tls = TlsConnector::from(Arc::new(Device::new(&ca.trusted()).tls()));
     let stream = TcpStream::connect(address).await.unwrap();
     let (client, server) = tokio::join!(tls.connect("127.0.0.1".try_into().unwrap(), stream), taken.next());
     assert!(client.is_ok() && server.unwrap().is_ok());
