@@ -187,9 +187,10 @@ impl Stage {
 
     /// Waits until what is read from now on is stored.
     pub(super) fn flows(&self, what: &str) -> anyhow::Result<()> {
-        let before = self.plant.truth().len();
-        wait_for("the plant to be read", PATIENCE, || (self.plant.truth().len() > before + 6).then_some(()))?;
-        let readers = self.readers();
+        let since_us = clock::wall_us();
+        let readers = wait_for("every device to give something away", PATIENCE, || {
+            Some(self.readers()).filter(|readers| readers.have_all_given_since(since_us))
+        })?;
         wait_for(what, PATIENCE, || readers.ends_are_stored(&self.owner).ok()?.then_some(()))
     }
 

@@ -81,7 +81,13 @@ impl Readers {
         }
     }
 
-    /// Whether the last row of every source is stored; none when nothing was given away yet.
+    /// Whether every source gave a row away since then, µs since 1970.
+    pub fn have_all_given_since(&self, since_us: i64) -> bool {
+        let latest = |at| self.rows.iter().rev().find(|row| row.source == at).map(|row| row.at_us);
+        (0..self.sources.len()).all(|at| latest(at).is_some_and(|at_us| at_us > since_us))
+    }
+
+    /// Whether the last row of every source is stored; not when one gave nothing away yet.
     pub fn ends_are_stored(&self, owner: &Asker) -> anyhow::Result<bool> {
         for (at, source) in self.sources.iter().enumerate() {
             let Some(last) = self.rows.iter().rev().find(|row| row.source == at) else { return Ok(false) };
