@@ -185,13 +185,10 @@ impl Stage {
         self.gateway.status().ok()?["spool"]["unacked_records"].as_u64()
     }
 
-    /// Waits until what is read from now on is stored.
+    /// Waits until something of every device that was read from now on is stored.
     pub(super) fn flows(&self, what: &str) -> anyhow::Result<()> {
-        let since_us = clock::wall_us();
-        let readers = wait_for("every device to give something away", PATIENCE, || {
-            Some(self.readers()).filter(|readers| readers.have_all_given_since(since_us))
-        })?;
-        wait_for(what, PATIENCE, || readers.ends_are_stored(&self.owner).ok()?.then_some(()))
+        let (since_us, readers) = (clock::wall_us(), self.readers());
+        wait_for(what, PATIENCE, || readers.all_are_stored_since(&self.owner, since_us).ok()?.then_some(()))
     }
 
     /// Nothing of the test's own is in the way any more; both programs run.

@@ -81,10 +81,14 @@ impl Readers {
         }
     }
 
-    /// Whether every source gave a row away since then, µs since 1970.
-    pub fn have_all_given_since(&self, since_us: i64) -> bool {
-        let latest = |at| self.rows.iter().rev().find(|row| row.source == at).map(|row| row.at_us);
-        (0..self.sources.len()).all(|at| latest(at).is_some_and(|at_us| at_us > since_us))
+    /// Whether a row of every source is stored that was taken since then, µs since 1970.
+    pub fn all_are_stored_since(&self, owner: &Asker, since_us: i64) -> anyhow::Result<bool> {
+        for source in &self.sources {
+            if owner.readings(&self.series[source.serial], since_us, EVER.1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the last row of every source is stored; not when one gave nothing away yet.
