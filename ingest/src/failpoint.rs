@@ -26,6 +26,31 @@ macro_rules! is_hurried {
     };
 }
 
+/// A payload as it is stored: as it came, unless a test asks for a store that is broken.
+#[cfg(feature = "failpoints")]
+macro_rules! kept {
+    ($payload:expr) => {
+        $crate::failpoint::spoilt($payload)
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! kept {
+    ($payload:expr) => {
+        $payload
+    };
+}
+
+/// A test of the tests: a store that keeps nothing of a record, or all of it twice.
+#[cfg(feature = "failpoints")]
+pub(crate) fn spoilt(payload: &bytes::Bytes) -> bytes::Bytes {
+    let (forgets, doubles) = (is_hurried!("broken.forgets-a-record"), is_hurried!("broken.doubles-a-record"));
+    match sandan_proto::batch::decode(payload) {
+        Ok(groups) if forgets => sandan_proto::batch::encode(&groups[..0]),
+        Ok(groups) if doubles => sandan_proto::batch::encode(&[groups.clone(), groups].concat()),
+        _ => payload.clone(),
+    }
+}
+
 /// Ends the process when the step is asked for.
 #[cfg(feature = "failpoints")]
 pub(crate) fn pass(name: &str) {

@@ -35,6 +35,26 @@ fn consecutive_seeds_meet_every_fault() {
     assert_eq!(met.len(), all.len());
 }
 
+/// The oracle is of no use when it is content with anything: a store that forgets one
+/// record, and one that keeps it twice, are found out.
+#[test]
+fn a_store_that_forgets_or_doubles_a_record_is_found_out() {
+    let broken = |how: &str| faults::run_of(&programs(), 1, &[], Some(&format!("broken.{how}-a-record=1*off->1*return->off")));
+    std::thread::scope(|scope| {
+        let [forgets, doubles] = ["forgets", "doubles"].map(|how| scope.spawn(move || broken(how)));
+        for (run, what) in [(forgets, "lost"), (doubles, "doubled")] {
+            let run = run.join().unwrap();
+            assert!(!run.is_good(), "nobody saw that a record was {what}: {run}");
+            let sum = run.sum.unwrap();
+            assert_eq!(sum.lost > 0, what == "lost", "{sum}");
+            assert_eq!(sum.doubled > 0, what == "doubled", "{sum}");
+        }
+    });
+    // The same run with a store that is well.
+    let well = faults::run_of(&programs(), 1, &[], None);
+    assert!(well.is_good(), "{well}");
+}
+
 /// The names of the steps in the code of a program: what stands in its failpoint macros.
 fn steps_of(program: &str, macros: &[&str]) -> BTreeSet<String> {
     let mut steps = BTreeSet::new();

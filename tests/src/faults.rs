@@ -17,6 +17,7 @@ use crate::oracle::Sum;
 
 mod acts;
 mod disk;
+mod restore;
 mod stage;
 pub mod table;
 
@@ -98,6 +99,12 @@ pub enum Fault {
     PacketsLate,
     /// A line of a few KB/s.
     LineNarrow,
+    /// The store is killed, and a backup of it is put in its place.
+    IngestRestored,
+    /// The same after the gateway has removed some of what came since the backup.
+    IngestRestoredLate,
+    /// A second gateway sends readings of series that the first one owns.
+    SeriesTaken,
     /// The gateway's wall clock jumps, either way.
     GatewayClock,
     /// The ingest's wall clock jumps, either way.
@@ -126,6 +133,9 @@ impl Fault {
             Self::AcksLost,
             Self::PacketsLate,
             Self::LineNarrow,
+            Self::IngestRestored,
+            Self::IngestRestoredLate,
+            Self::SeriesTaken,
             Self::GatewayClock,
             Self::IngestClock,
         ];
@@ -161,6 +171,11 @@ impl Fault {
             Self::AcksLost => ("acknowledgements lost", "확인 응답 유실"),
             Self::PacketsLate => ("packets delayed and lost", "패킷 지연과 유실"),
             Self::LineNarrow => ("line of a few KB/s", "초당 수 KB 회선"),
+            Self::IngestRestored => ("ingest restored from a backup", "백업에서 수집 서버 복원"),
+            Self::IngestRestoredLate => {
+                ("ingest restored, beyond what gateways keep", "게이트웨이 보관 범위를 넘긴 수집 서버 복원")
+            }
+            Self::SeriesTaken => ("series of another gateway sent", "다른 게이트웨이의 시계열 전송"),
             Self::GatewayClock => ("gateway's clock jumps", "게이트웨이 시계 점프"),
             Self::IngestClock => ("ingest's clock jumps", "수집 서버 시계 점프"),
         };
@@ -224,13 +239,19 @@ impl std::fmt::Display for Ended {
 
 /// One run.
 pub fn run(programs: &Programs, seed: u64) -> Ended {
-    let faults = faults_of(seed);
+    run_of(programs, seed, &faults_of(seed), None)
+}
+
+/// A run of these faults. `broken`: what the ingest does wrong on purpose, as
+/// `FAILPOINTS` says it.
+pub fn run_of(programs: &Programs, seed: u64, faults: &[Fault], broken: Option<&str>) -> Ended {
     let began = Instant::now();
     let mut ended =
-        Ended { seed, faults: faults.clone(), notes: String::new(), sum: None, trouble: None, took: Duration::ZERO };
+        Ended { seed, faults: faults.to_vec(), notes: String::new(), sum: None, trouble: None, took: Duration::ZERO };
     match Stage::set(programs, seed) {
         Ok(mut stage) => {
-            match stage.play(&faults) {
+            let played = broken.map_or(Ok(()), |how| stage.break_ingest(how)).and_then(|()| stage.play(faults));
+            match played {
                 Ok(sum) => ended.sum = Some(sum),
                 Err(error) => ended.trouble = Some(format!("{error:#}")),
             }

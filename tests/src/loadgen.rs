@@ -202,7 +202,7 @@ fn readers(made: Vec<Made>) -> Readers {
     let (mut series, mut sources, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for made in made {
         let (source, first) = (sources.len(), series.len());
-        sources.push(Source { name: made.asset.clone(), serial: first });
+        sources.push(Source { name: made.asset.clone(), serial: first, repeats: false });
         series.extend(made.metrics.iter().map(|metric| Series::new(FIRM, &made.asset, metric)));
         rows.extend(made.rows.into_iter().map(|(serial, at_us, values)| {
             let values = values.into_iter().enumerate().map(|(at, value)| (first + 1 + at, value)).collect();

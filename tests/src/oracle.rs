@@ -44,6 +44,9 @@ pub struct Source {
     pub name: String,
     /// The series that carries the serial number.
     pub serial: usize,
+    /// Whether it gives again what was not synced: a broker keeps a message until then. What
+    /// was not synced is no loss of such a source, and its rows may come late.
+    pub repeats: bool,
 }
 
 /// A reading as its owner reads it back.
@@ -90,6 +93,8 @@ pub struct Window {
     pub rows: (i64, i64),
     /// How far the gap may reach: from the last reading before to the first one after.
     pub gap: (i64, i64),
+    /// Whether it explains the loss of what had been synced, too.
+    pub synced: bool,
 }
 
 /// How a loss is told.
@@ -237,6 +242,10 @@ impl Case {
         sum: &mut Sum,
     ) {
         let name = &self.sources[source].name;
+        // What a broker gives again comes in a heap: several rows of one moment.
+        let mut moments: Vec<i64> = times.values().flatten().copied().collect();
+        moments.sort_unstable();
+        let crowded: HashSet<i64> = moments.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         for row in self.rows.iter().filter(|row| row.source == source) {
             sum.generated += 1 + row.values.len() as u64;
             let Some(stored_at) = times.remove(&row.serial) else {
@@ -249,14 +258,18 @@ impl Case {
                 sum.fault(|| format!("{name} gave row {} once, and it is stored at {stored_at:?}", row.serial));
             }
             let time_us = stored_at[0];
-            if (time_us - row.at_us).abs() > CLOCK_TOLERANCE_US.max(self.clock_off_us) + LATE_US {
+            let late_us = if self.sources[source].repeats { REPEATED_LATE_US } else { LATE_US };
+            let slack_us = CLOCK_TOLERANCE_US.max(self.clock_off_us) + LATE_US;
+            if !(row.at_us - slack_us..=row.at_us + slack_us.max(late_us)).contains(&time_us) {
                 sum.fault(|| format!("{name} gave row {} at {}, stored at {time_us}", row.serial, row.at_us));
             }
             let mut absent = 0;
             for (series, value) in &row.values {
                 // Of a row that is stored twice, each value is taken twice.
-                let found: Vec<_> =
-                    stored_at.iter().filter_map(|time_us| columns[*series].remove(time_us)).flatten().collect();
+                let found: Vec<_> = stored_at
+                    .iter()
+                    .flat_map(|time_us| taken(&mut columns[*series], *time_us, value, crowded.contains(time_us)))
+                    .collect();
                 match found.as_slice() {
                     [] => absent += 1,
                     [one] if same(one, value) => sum.stored += 1,
@@ -294,10 +307,13 @@ impl Case {
         let mut at_an_edge = 0;
         let mut unplaced: Vec<(&Row, u64)> = Vec::new();
         for &(row, readings) in missing {
+            let repeats = self.sources[row.source].repeats;
             let explained = |told: Told| {
-                self.windows
-                    .iter()
-                    .any(|window| window.told == told && (window.rows.0..=window.rows.1).contains(&row.at_us))
+                self.windows.iter().any(|window| {
+                    window.told == told
+                        && (window.synced || !repeats)
+                        && (window.rows.0..=window.rows.1).contains(&row.at_us)
+                })
             };
             let unsized_gap = self.gaps.iter().find(|gap| {
                 gap.readings.is_none()
@@ -379,6 +395,24 @@ fn reaches(windows: &[Window], cause: Cause) -> Vec<(i64, i64)> {
 
 /// A reply may be late by this, µs, on a machine that is busy with several runs.
 const LATE_US: i64 = 2_000_000;
+
+/// What a broker kept while the gateway was away comes when it is back.
+const REPEATED_LATE_US: i64 = 60_000_000;
+
+/// Takes the readings of one moment out of a column: all of them, or, where several rows
+/// share the moment, the one that is as it should be.
+fn taken<'a>(column: &mut Column<'a>, time_us: i64, value: &Value, is_crowded: bool) -> Vec<&'a Value> {
+    if !is_crowded {
+        return column.remove(&time_us).unwrap_or_default();
+    }
+    let Some(values) = column.get_mut(&time_us) else { return Vec::new() };
+    let Some(at) = values.iter().position(|one| same(one, value)) else { return Vec::new() };
+    let found = values.swap_remove(at);
+    if values.is_empty() {
+        column.remove(&time_us);
+    }
+    vec![found]
+}
 
 /// Where each serial number is stored; takes them out.
 fn serials(column: &mut Column<'_>) -> BTreeMap<i64, Vec<i64>> {

@@ -103,6 +103,9 @@ impl Stage {
                 self.proxy.heal();
                 Ok(())
             }
+            Fault::IngestRestored => self.restore_ingest(false),
+            Fault::IngestRestoredLate => self.restore_ingest(true),
+            Fault::SeriesTaken => self.claim_series(),
             Fault::GatewayClock => self.set_gateway_clock(),
             Fault::IngestClock => self.set_ingest_clock(),
         }
@@ -216,15 +219,18 @@ impl Stage {
         // Until the image is an old one: something was stored under a newer epoch.
         self.flows("readings to be stored behind the image")?;
         self.pause(100..500);
+        // An image knows no message of later: what were given again would be stored again.
+        self.still_broker()?;
         let ended = self.kill_gateway();
         std::fs::remove_dir_all(self.spool())?;
         disk::copy_dir(&image, &self.spool())?;
         std::fs::remove_dir_all(&image)?;
         self.gateway.start()?;
+        self.wake_broker()?;
         self.gone(ended);
         // The image's last reading lies before the first kill: its gap reaches back there.
         let rows_from = ended - ms(SYNC_MS);
-        self.explain(Cause::Restart, rows_from, image_us - ms(2 * SYNC_MS + 1_000));
+        self.explain(Cause::Restart, (rows_from, image_us - ms(2 * SYNC_MS + 1_000)), false);
         self.release()
     }
 

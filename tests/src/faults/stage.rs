@@ -7,15 +7,16 @@ use anyhow::{Context, bail};
 use sandan_gateway::clock;
 
 use super::Fault;
+use crate::broker::Broker;
 use crate::chance::Chance;
 use crate::harness::http::Asker;
 use crate::harness::{Gateway, GatewayPlan, Ingest, PATIENCE, Programs, Use, wait_for};
-use crate::oracle::ask::Readers;
+use crate::oracle::ask::{Readers, dead_letters};
 use crate::oracle::stall::StallMeter;
 use crate::oracle::{Cause, Sum, Told, Window};
 use crate::plcsim::fault::Fault as PlantFault;
 use crate::plcsim::machine::Make;
-use crate::plcsim::{ModbusDevice, ModbusEndpoint, Plant, Scenario};
+use crate::plcsim::{ModbusDevice, ModbusEndpoint, MqttDevice, Plant, Scenario};
 use crate::proxy::Proxy;
 
 pub(super) const FIRM: &str = "hanbit-mould";
@@ -26,6 +27,11 @@ pub(super) const GATEWAY: &str = "hanbit-mould/press-hall";
 pub(super) const SYNC_MS: i64 = 250;
 /// Between two polls.
 const POLL_MS: u64 = 50;
+/// Between two messages of the device that publishes.
+const PUBLISH_MS: u64 = 100;
+/// Its name and its topic.
+const PUBLISHER: &str = "welder";
+const TOPIC: &str = "plant/welder/state";
 /// What was synced this long before is acknowledged on a good line: two group commits, a
 /// round trip, and a second for a machine that is busy with several runs.
 const ACKED_WITHIN_MS: i64 = 1_200;
@@ -40,8 +46,9 @@ pub(super) struct Stage {
     pub(super) clock_off_us: i64,
     plan: GatewayPlan,
     plant: Plant,
-    uses: Vec<Use>,
-    owner: Asker,
+    broker: Broker,
+    pub(super) uses: Vec<Use>,
+    pub(super) owner: Asker,
     stall: StallMeter,
     windows: Vec<Window>,
     notes: Vec<String>,
@@ -72,6 +79,16 @@ impl Stage {
             listen: ([127, 0, 0, 1], 0).into(),
             device: vec![ModbusDevice::new(name, 1, make)],
         };
+        let broker = Broker::start()?;
+        let welder = MqttDevice {
+            name: PUBLISHER.into(),
+            broker: broker.address(),
+            topic: TOPIC.into(),
+            machine: Make::Welder,
+            interval_ms: PUBLISH_MS,
+            // Until somebody listens.
+            fault: PlantFault::Silent,
+        };
         let scenario = Scenario {
             seed,
             speed: 1.0,
@@ -79,10 +96,10 @@ impl Stage {
                 ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("rack", Make::Rack) },
                 ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("meter", Make::Meter) },
             ],
-            mqtt: Vec::new(),
+            mqtt: vec![welder],
         };
         let plant = Plant::start(&scenario)?;
-        let uses: Vec<Use> = ["rack", "meter"]
+        let uses: Vec<Use> = ["rack", "meter", PUBLISHER]
             .map(|name| Use::new(plant.device(name), name, "기계", "Machine").every_ms(POLL_MS))
             .to_vec();
         let proxy = Proxy::start(ingest.uplink(), chance.bits())?;
@@ -102,6 +119,7 @@ impl Stage {
             clock_off_us: 0,
             plan,
             plant,
+            broker,
             uses,
             owner,
             stall,
@@ -112,6 +130,8 @@ impl Stage {
             dir,
         };
         stage.gateway.start()?;
+        wait_for("the gateway to listen to its topic", PATIENCE, || stage.broker.hears(TOPIC).then_some(()))?;
+        stage.plant.fault(PUBLISHER, PlantFault::None)?;
         stage.flows("readings to be stored")?;
         Ok(stage)
     }
@@ -138,6 +158,7 @@ impl Stage {
         let mut case = self.readers().case(&self.owner, FIRM)?;
         case.windows.clone_from(&self.windows);
         case.clock_off_us = self.clock_off_us;
+        case.dead = dead_letters(&self.owner, FIRM)?;
         let sum = case.sum();
         for gap in &case.gaps {
             self.note(format!("declared: {gap:?}"));
@@ -164,12 +185,10 @@ impl Stage {
         self.gateway.status().ok()?["spool"]["unacked_records"].as_u64()
     }
 
-    /// Waits until what is read from now on is stored.
+    /// Waits until something of every device that was read from now on is stored.
     pub(super) fn flows(&self, what: &str) -> anyhow::Result<()> {
-        let before = self.plant.truth().len();
-        wait_for("the plant to be read", PATIENCE, || (self.plant.truth().len() > before + 6).then_some(()))?;
-        let readers = self.readers();
-        wait_for(what, PATIENCE, || readers.ends_are_stored(&self.owner).ok()?.then_some(()))
+        let (since_us, readers) = (clock::wall_us(), self.readers());
+        wait_for(what, PATIENCE, || readers.all_are_stored_since(&self.owner, since_us).ok()?.then_some(()))
     }
 
     /// Nothing of the test's own is in the way any more; both programs run.
@@ -202,6 +221,31 @@ impl Stage {
         self.dir.path().join(name)
     }
 
+    /// Everything that was published is acknowledged, and nothing more is until it is to be.
+    pub(super) fn still_broker(&self) -> anyhow::Result<()> {
+        self.plant.fault(PUBLISHER, PlantFault::Silent)?;
+        let client = GATEWAY.replace('/', "-");
+        wait_for("every message to be acknowledged", PATIENCE, || {
+            let is_out = self.plant.truth().published_by(PUBLISHER).iter().all(|message| message.acked);
+            (is_out && self.broker.owed_to(&client) == 0).then_some(())
+        })
+    }
+    /// The publisher goes on.
+    pub(super) fn wake_broker(&self) -> anyhow::Result<()> {
+        self.plant.fault(PUBLISHER, PlantFault::None)
+    }
+
+    /// Another gateway of the firm, with a name of its own, that reads what is polled: all of
+    /// it belongs to the first one.
+    pub(super) fn stranger(&self, name: &str) -> anyhow::Result<Gateway> {
+        let id = format!("{FIRM}/{name}");
+        let uses = self.uses.iter().filter(|used| used.device.topic.is_none()).cloned().collect();
+        let plan = GatewayPlan { gateway: id.clone(), uses, ..self.plan.clone() };
+        let token = self.ingest.add_gateway(&id)?;
+        let programs = self.gateway_programs.apart();
+        gateway_at(&programs, &self.dir.path().join(name), &plan, &self.proxy, &token)
+    }
+
     /// A second gateway on a copy of the first one's state.
     pub(super) fn twin(&self, name: &str) -> anyhow::Result<Gateway> {
         let identity = self.path(name).join("state/identity");
@@ -226,39 +270,40 @@ impl Stage {
     pub(super) fn lost_by_restart(&mut self, ended_us: i64) {
         let sync_us = ms(SYNC_MS);
         let from = ended_us - sync_us - self.stall.before(ended_us, 2 * sync_us);
-        self.explain(Cause::Restart, from, from);
+        self.explain(Cause::Restart, (from, from), false);
     }
 
     /// The same for a gateway whose spool lost what it had not sent.
     pub(super) fn lost_unsent(&mut self, since_us: i64) {
         let from = since_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(since_us, ms(2000));
-        self.explain(Cause::Restart, from, from);
-        self.explain(Cause::Damaged, from, from);
+        self.explain(Cause::Restart, (from, from), true);
+        self.explain(Cause::Damaged, (from, from), true);
     }
 
     /// What a full spool dropped: readings of before the line went down that were not
     /// acknowledged yet, and later ones.
     pub(super) fn lost_to_the_cap(&mut self, down_us: i64) {
         let from = down_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(down_us, ms(2000));
-        self.explain(Cause::SpoolFull, from, from);
+        self.explain(Cause::SpoolFull, (from, from), true);
     }
 
-    /// A gap of this cause from here until the gateway that is up now reads again.
-    pub(super) fn explain(&mut self, cause: Cause, rows_from_us: i64, gap_from_us: i64) {
+    /// A gap of this cause from here until the gateway that is up now reads again: what rows
+    /// it may hold and how far back it may reach, and whether what was synced may be lost.
+    pub(super) fn explain(&mut self, cause: Cause, (rows_from_us, gap_from_us): (i64, i64), synced: bool) {
         let ready_us = clock::wall_us();
         // The first reading after: a connection and a poll later, on a machine that is busy.
         let first_us = ready_us + ms(1_500);
         // The last reading before lies a poll before the first one that may be lost.
         let last_us = gap_from_us - ms(i64::try_from(3 * POLL_MS).unwrap_or(0));
-        let window = Window { told: Told::Gap(cause), rows: (rows_from_us, ready_us), gap: (last_us, first_us) };
-        self.windows.push(window);
+        let (rows, gap) = ((rows_from_us, ready_us), (last_us, first_us));
+        self.windows.push(Window { told: Told::Gap(cause), rows, gap, synced });
     }
 
     /// What went with a spool that is refused: from what was acknowledged for certain.
     pub(super) fn gone(&mut self, since_us: i64) {
         let from = since_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(since_us, ms(2000));
         let rows = (from, clock::wall_us());
-        self.windows.push(Window { told: Told::Refusal, rows, gap: rows });
+        self.windows.push(Window { told: Told::Refusal, rows, gap: rows, synced: true });
     }
 
     /// Waits until the ingest refuses the gateway, and lets it in as an operator would.

@@ -55,7 +55,7 @@ impl Readers {
         let serial = self.number(used.series(firm, &serial_point(area)));
         let numbers: Vec<usize> = points.iter().map(|point| self.number(used.series(firm, point))).collect();
         let source = self.sources.len();
-        self.sources.push(Source { name: format!("{} {}", used.device.name, area.word()), serial });
+        self.sources.push(Source { name: format!("{} {}", used.device.name, area.word()), serial, repeats: false });
         for served in plant.truth().served_by(&used.device.name) {
             let Some(number) = served.serial.filter(|_| served.area == area) else { continue };
             let values = points.iter().zip(&numbers).filter_map(|(point, at)| Some((*at, served.value(point)?)));
@@ -68,7 +68,7 @@ impl Readers {
         let points = used.points();
         let numbers: Vec<usize> = points.iter().map(|point| self.number(used.series(firm, point))).collect();
         let source = self.sources.len();
-        self.sources.push(Source { name: used.device.name.clone(), serial });
+        self.sources.push(Source { name: used.device.name.clone(), serial, repeats: true });
         for message in plant.truth().published_by(&used.device.name).iter().filter(|message| message.acked) {
             let values =
                 points.iter().zip(&numbers).filter_map(|(point, at)| Some((*at, published(&message.payload, point)?)));
@@ -81,11 +81,23 @@ impl Readers {
         }
     }
 
-    /// Whether the last row of every source is stored; none when nothing was given away yet.
+    /// Whether a row of every source is stored that was taken since then, µs since 1970.
+    pub fn all_are_stored_since(&self, owner: &Asker, since_us: i64) -> anyhow::Result<bool> {
+        for source in &self.sources {
+            if owner.readings(&self.series[source.serial], since_us, EVER.1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the last row of every source is stored; not when one gave nothing away yet.
     pub fn ends_are_stored(&self, owner: &Asker) -> anyhow::Result<bool> {
         for (at, source) in self.sources.iter().enumerate() {
             let Some(last) = self.rows.iter().rev().find(|row| row.source == at) else { return Ok(false) };
-            let near = (last.at_us - 5_000_000, last.at_us + 5_000_000);
+            // A message may have waited in the broker.
+            let late_us = if source.repeats { 60_000_000 } else { 5_000_000 };
+            let near = (last.at_us - 5_000_000, last.at_us + late_us);
             let readings = owner.readings(&self.series[source.serial], near.0, near.1)?;
             if !readings.iter().any(|reading| reading.value == Some(Value::I64(last.serial))) {
                 return Ok(false);
@@ -136,4 +148,15 @@ pub fn gaps(owner: &Asker, firm: &str) -> anyhow::Result<Vec<Gap>> {
         gaps.push(Gap { cause: *cause, from_us: edge("from")?, to_us: edge("to")?, readings });
     }
     Ok(gaps)
+}
+
+/// Readings of a firm that were put aside, as its owner sees them.
+pub fn dead_letters(owner: &Asker, firm: &str) -> anyhow::Result<u64> {
+    let mut readings = 0;
+    for record in owner.list(&format!("/v1/dead-letters?firm={firm}"), "dead_letters")? {
+        for letter in record["letters"].as_array().context("a dead letter has no letters")? {
+            readings += letter["readings"].as_u64().with_context(|| format!("a dead letter has no size: {record}"))?;
+        }
+    }
+    Ok(readings)
 }

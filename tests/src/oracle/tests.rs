@@ -8,7 +8,7 @@ use super::*;
 fn whole(rows: i64) -> Case {
     let mut case = Case {
         series: ["serial", "a", "b"].map(str::to_owned).to_vec(),
-        sources: vec![Source { name: "press".into(), serial: 0 }],
+        sources: vec![Source { name: "press".into(), serial: 0, repeats: false }],
         ..Case::default()
     };
     for serial in 1..=rows {
@@ -36,7 +36,7 @@ fn gap(cause: Cause, edges: Option<(i64, i64)>, readings: Option<u64>) -> Gap {
 }
 
 fn window(told: Told, from_us: i64, to_us: i64) -> Window {
-    Window { told, rows: (from_us, to_us), gap: (from_us, to_us) }
+    Window { told, rows: (from_us, to_us), gap: (from_us, to_us), synced: false }
 }
 
 #[test]
@@ -105,6 +105,43 @@ fn a_refused_spool_takes_with_it_only_what_its_window_says() {
     assert!(sum.is_exact() && sum.gone == 30, "{sum}");
     case.windows = vec![window(Told::Refusal, 2_150_000, 2_950_000)];
     assert_eq!(case.sum().lost, 6);
+}
+
+/// A broker gives again what was not synced: no restart explains that it is missing.
+#[test]
+fn a_restart_gap_excuses_no_message_of_a_broker() {
+    let mut case = whole(50);
+    lose(&mut case, 20..=29);
+    case.gaps = vec![gap(Cause::Restart, Some((1_900_700, 3_000_700)), None)];
+    case.windows = vec![window(Told::Gap(Cause::Restart), 1_900_000, 3_000_000)];
+    assert!(case.sum().is_exact());
+    case.sources[0].repeats = true;
+    assert_eq!(case.sum().lost, 30);
+    // Where the disk lost what it had synced, the broker had been told to forget it.
+    case.windows[0].synced = true;
+    assert!(case.sum().is_exact());
+}
+
+/// What waited in a broker is stored in one moment; each row is found in the heap.
+#[test]
+fn rows_of_one_moment_are_told_apart() {
+    let mut case = whole(20);
+    case.sources[0].repeats = true;
+    for reading in &mut case.stored {
+        reading.time_us = reading.time_us.max(1_000_700);
+    }
+    let sum = case.sum();
+    assert!(sum.is_exact(), "{sum}");
+    let whole = case.clone();
+    case.stored.remove(4);
+    assert!(!case.sum().is_exact());
+    case = whole.clone();
+    case.stored[4].value = Value::F64(-1.0);
+    assert!(!case.sum().is_exact());
+    case = whole;
+    let again = case.stored[4].clone();
+    case.stored.push(again);
+    assert!(!case.sum().is_exact());
 }
 
 proptest! {
