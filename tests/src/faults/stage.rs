@@ -241,9 +241,11 @@ impl Stage {
         let id = format!("{FIRM}/{name}");
         let uses = self.uses.iter().filter(|used| used.device.topic.is_none()).cloned().collect();
         let plan = GatewayPlan { gateway: id.clone(), uses, ..self.plan.clone() };
-        let token = self.ingest.add_gateway(&id)?;
+        let invitation = self.ingest.add_gateway_through(&id, self.proxy.address())?;
         let programs = self.gateway_programs.apart();
-        gateway_at(&programs, &self.dir.path().join(name), &plan, &self.proxy, &token)
+        let gateway = gateway_at(&programs, &self.path(name), &plan, &self.proxy)?;
+        gateway.enroll(&invitation)?.success()?;
+        Ok(gateway)
     }
 
     /// A second gateway on a copy of the first one's state.
