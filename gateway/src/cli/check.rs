@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::table::table;
 use crate::config::{Config, Endpoint, ModbusDevice, notation::show_duration};
-use crate::driver::modbus::plan::{self, Poll};
+use crate::driver::modbus::Learned;
+use crate::driver::modbus::plan::{self, Poll, Role};
 
 /// The summary, and with `plan` every request.
 pub fn text(config: &Config, plan: bool) -> String {
@@ -23,7 +24,7 @@ pub fn text(config: &Config, plan: bool) -> String {
     for endpoint in &config.endpoints {
         match endpoint {
             Endpoint::Modbus(modbus) => rows.extend(modbus.devices.iter().map(|device| {
-                let polls = plan::polls(device);
+                let polls = plan::polls(device, &Learned::nothing());
                 let what = polls.iter().map(|poll| {
                     let requests = count(poll.requests.len(), "request");
                     format!("{requests} every {} for {}", show_duration(poll.interval), values(poll))
@@ -53,7 +54,8 @@ fn requests(config: &Config) -> String {
     each_request(config, |device, poll, request| {
         let names = request.pieces.iter().map(|piece| {
             let signal = &config.signals[piece.signal as usize];
-            format!("{}@{}", signal.name, u32::from(request.address) + u32::from(piece.offset))
+            let aid = if matches!(piece.role, Role::Aid(_)) { "+" } else { "" };
+            format!("{aid}{}@{}", signal.name, u32::from(request.address) + u32::from(piece.offset))
         });
         rows.push([
             device.name.clone(),
@@ -71,7 +73,7 @@ fn each_request(config: &Config, mut act: impl FnMut(&ModbusDevice, &Poll, &plan
     for endpoint in &config.endpoints {
         let Endpoint::Modbus(modbus) = endpoint else { continue };
         for device in &modbus.devices {
-            for poll in plan::polls(device) {
+            for poll in plan::polls(device, &Learned::nothing()) {
                 poll.requests.iter().for_each(|request| act(device, &poll, request));
             }
         }
@@ -107,7 +109,9 @@ pub fn json(config: &Config) -> Result<String, serde_json::Error> {
 }
 
 fn values(poll: &Poll) -> String {
-    count(poll.requests.iter().map(|request| request.pieces.len()).sum(), "value")
+    let is_value = |piece: &&plan::Piece| !matches!(piece.role, Role::Aid(_));
+    let values = poll.requests.iter().map(|request| request.pieces.iter().filter(is_value).count());
+    count(values.sum(), "value")
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -186,7 +186,7 @@ pub(crate) fn json_path(text: &str) -> Option<Vec<Step>> {
 }
 
 /// What register maps and other systems call the types.
-const SYNONYMS: [(&str, &str); 22] = [
+const SYNONYMS: [(&str, &str); 34] = [
     ("int", "i16"),
     ("int16", "i16"),
     ("uint16", "u16"),
@@ -209,6 +209,18 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("integer", "i64"),
     ("boolean", "bool"),
     ("string", "text"),
+    ("ascii", "text"),
+    ("utf8", "text"),
+    ("utf-8", "text"),
+    ("char", "text"),
+    ("byte", "u8"),
+    ("uint8", "u8"),
+    ("usint", "u8"),
+    ("int8", "i8"),
+    ("sint", "i8"),
+    ("half", "f16"),
+    ("float16", "f16"),
+    ("bcd", "bcd16"),
 ];
 
 /// A hint towards the words that are known: the nearest one, or all of them.
