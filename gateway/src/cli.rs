@@ -41,9 +41,12 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
-        /// Show every request with its wire addresses
+        /// Show every request with its wire addresses, and refuse intervals that cannot be met
         #[arg(long)]
         plan: bool,
+        /// What a device takes to answer, for the plan; `read` shows what it took
+        #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = duration)]
+        round_trip: Duration,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
@@ -140,12 +143,14 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             block_on(crate::pipeline::run(Config::load(&config.file)?))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check { config, plan, json } => {
+        Command::Check { config, plan, round_trip, json } => {
             let (config, on_this_machine) = Config::survey(&config.file)?;
-            print!("{}", if json { check::json(&config)? } else { check::text(&config, plan) });
-            let Some(faults) = on_this_machine else { return Ok(ExitCode::SUCCESS) };
-            eprint!("{faults}");
-            Ok(WRONG_CONFIG.into())
+            let plan = plan.then_some(round_trip);
+            print!("{}", if json { check::json(&config, round_trip)? } else { check::text(&config, plan) });
+            let unmet = plan.map_or_else(String::new, |round_trip| check::unmet(&config, round_trip));
+            eprint!("{}{unmet}", on_this_machine.as_ref().map_or_else(String::new, ToString::to_string));
+            let is_good = on_this_machine.is_none() && unmet.is_empty();
+            Ok(if is_good { ExitCode::SUCCESS } else { WRONG_CONFIG.into() })
         }
         Command::Read { config, device, wait, json } => {
             log("error");

@@ -21,6 +21,7 @@ use crate::health::Health;
 mod breaker;
 mod learned;
 mod link;
+pub mod load;
 pub mod plan;
 
 use breaker::Breaker;
@@ -144,6 +145,8 @@ struct Scheduled {
     number: usize,
     poll: Poll,
     due: Instant,
+    /// When its turn came last.
+    turn: Instant,
 }
 
 /// What is known of a device beyond its configuration.
@@ -219,18 +222,26 @@ impl Driver {
         for device in 0..driver.endpoint.devices.len() {
             let polls = plan::polls(&driver.endpoint.devices[device], &driver.known[device].learned);
             let scheduled = polls.into_iter().enumerate();
-            driver.schedule.extend(scheduled.map(|(number, poll)| Scheduled { device, number, poll, due: now }));
+            driver.schedule.extend(scheduled.map(|(number, poll)| Scheduled {
+                device,
+                number,
+                poll,
+                due: now,
+                turn: now,
+            }));
         }
         driver
     }
 
     async fn poll_forever(&mut self) -> Closed {
         loop {
-            let Some(next) = (0..self.schedule.len()).min_by_key(|index| self.schedule[*index].due) else {
+            let Some(first) = self.schedule.iter().map(|scheduled| scheduled.due).min() else {
                 // No signals, no polls; a checked configuration has some.
                 return std::future::pending().await;
             };
-            sleep_until(self.schedule[next].due).await;
+            sleep_until(first).await;
+            let Some(next) = next(&self.schedule, Instant::now()) else { continue };
+            self.schedule[next].turn = Instant::now();
             if let Err(closed) = self.poll(next).await {
                 return closed;
             }
@@ -416,6 +427,13 @@ impl Driver {
             tracing::warn!(%file, %error, "what devices refuse is not remembered across a restart");
         }
     }
+}
+
+/// Of the polls that are due the one that has waited longest for its turn: where a line
+/// cannot keep all intervals, all give way alike.
+fn next(schedule: &[Scheduled], now: Instant) -> Option<usize> {
+    let due = schedule.iter().enumerate().filter(|(_, scheduled)| scheduled.due <= now);
+    due.min_by_key(|(_, scheduled)| scheduled.turn).map(|(index, _)| index)
 }
 
 /// Moves a due time one interval on, and past every cycle that is over by now. Gives
