@@ -14,6 +14,7 @@ use crate::config::{Config, Faults, notation};
 
 pub mod check;
 pub mod metrics;
+mod probe;
 mod read;
 mod spool;
 mod status;
@@ -65,6 +66,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try out a Modbus device without a configuration: every type and byte order
+    Probe(probe::Args),
     /// Ask the running gateway how it is
     Status {
         #[command(flatten)]
@@ -157,6 +160,10 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             // A register map is tried out before the ingest has given a token.
             let (config, _) = Config::survey(&config.file)?;
             block_on(read::read(&config, device.as_deref(), wait, json))
+        }
+        Command::Probe(args) => {
+            log("error");
+            block_on(probe::probe(&args))
         }
         Command::Status { config, json } => {
             // Who may look need not be who may read the token.

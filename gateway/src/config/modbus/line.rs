@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::Digest as _;
 
+use super::Modbus;
 use crate::config::Plant;
 use crate::config::notation::{self, Address, AddressFault};
 use crate::config::section::Section;
@@ -110,6 +111,35 @@ impl fmt::Display for Line {
             Self::Tcp(address) | Self::RtuTcp(address) => address.fmt(f),
             Self::Serial(serial) => serial.path.display().fmt(f),
         }
+    }
+}
+
+impl Modbus {
+    /// A line without devices, to try things out on. The error says what to write.
+    pub fn bare(
+        url: &str,
+        (baud, parity, stop_bits): (u32, Parity, u8),
+        timeout: Option<Duration>,
+    ) -> Result<Self, String> {
+        let line = match url.strip_prefix("serial:") {
+            Some(path) if path.starts_with('/') => Line::Serial(Serial { path: path.into(), baud, parity, stop_bits }),
+            Some(_) => return Err("write serial:/dev/… with the whole path".into()),
+            None => match notation::address(url, &[("tcp", 502), ("rtu-tcp", 502)]) {
+                Ok(("tcp", address)) => Line::Tcp(address),
+                Ok((_, address)) => Line::RtuTcp(address),
+                Err(_) => return Err("write tcp://host:port, rtu-tcp://host:port or serial:/dev/…".into()),
+            },
+        };
+        Ok(Self {
+            timeout: timeout.unwrap_or_else(|| line.timeout()),
+            line,
+            connect_timeout: Duration::from_secs(3),
+            pause: Duration::ZERO,
+            drain: super::DEFAULT_DRAIN,
+            retries: 1,
+            devices: Vec::new(),
+            memory: None,
+        })
     }
 }
 

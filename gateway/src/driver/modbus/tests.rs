@@ -520,9 +520,8 @@ async fn one_refused_register_costs_itself_alone_and_is_remembered_across_a_rest
     .await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("modbus/line.json");
-    let rows: String = (10..18)
-        .map(|at| format!("{{ name = \"r{at}\", metric = \"x_r{at}\", at = \"holding:{at}\", type = \"u16\" }},\n"))
-        .collect();
+    let row = |at| format!("{{ name = \"r{at}\", metric = \"x_r{at}\", at = \"holding:{at}\", type = \"u16\" }},\n");
+    let rows = (10..18).map(row).collect::<Vec<_>>().concat();
     let device = format!(
         "[[modbus.device]]\nname = \"plc\"\nunit = 255\nasset = \"press-1\"\ninterval = \"20ms\"\nsignals = [\n{rows}]\n"
     );
