@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sandan_gateway::config::{Area, Config, Endpoint, ModbusDevice, Part};
-use sandan_gateway::driver::modbus::plan::{Assembly, Poll, polls};
+use sandan_gateway::driver::modbus::plan::{Assembly, Poll, Request, polls};
 use sandan_gateway::driver::modbus::{Answer, Learned};
 use sandan_gateway::tag::decode;
 use sandan_proto::reading::Quality;
@@ -55,7 +55,7 @@ fn answer(registers: &Registers, part: Part) -> Answer {
 /// The fewest requests for the parts of one poll, found by trying every way to put them
 /// together, area by area.
 fn fewest(device: &ModbusDevice, poll: &Poll) -> usize {
-    let wanted: Vec<u32> = poll.requests.iter().flat_map(|request| request.signals()).collect();
+    let wanted: Vec<u32> = poll.requests.iter().flat_map(Request::signals).collect();
     let mut areas: BTreeMap<Area, Vec<Part>> = BTreeMap::new();
     for point in device.points.iter().filter(|point| wanted.contains(&point.signal)) {
         for part in std::iter::once(&point.value).chain(&point.aids) {
