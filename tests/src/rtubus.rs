@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -143,11 +143,6 @@ impl Drop for Bus {
             let _ = thread.join();
         }
     }
-}
-
-/// The path of a bus behind a pseudo-terminal in a directory.
-pub fn port(folder: &Path, name: &str) -> PathBuf {
-    folder.join(name)
 }
 
 struct Wire {
