@@ -15,6 +15,7 @@ use crate::config::{Config, Faults, notation};
 pub mod check;
 mod enroll;
 pub mod metrics;
+mod probe;
 mod read;
 mod spool;
 mod status;
@@ -42,9 +43,12 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
-        /// Show every request with its wire addresses
+        /// Show every request with its wire addresses, and refuse intervals that cannot be met
         #[arg(long)]
         plan: bool,
+        /// What a device takes to answer, for the plan; `read` shows what it took
+        #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = duration)]
+        round_trip: Duration,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
@@ -74,6 +78,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try out a Modbus device without a configuration: every type and byte order
+    Probe(probe::Args),
     /// Ask the running gateway how it is
     Status {
         #[command(flatten)]
@@ -152,12 +158,14 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             block_on(crate::pipeline::run(Config::load(&config.file)?))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check { config, plan, json } => {
+        Command::Check { config, plan, round_trip, json } => {
             let (config, on_this_machine) = Config::survey(&config.file)?;
-            print!("{}", if json { check::json(&config)? } else { check::text(&config, plan) });
-            let Some(faults) = on_this_machine else { return Ok(ExitCode::SUCCESS) };
-            eprint!("{faults}");
-            Ok(WRONG_CONFIG.into())
+            let plan = plan.then_some(round_trip);
+            print!("{}", if json { check::json(&config, round_trip)? } else { check::text(&config, plan) });
+            let unmet = plan.map_or_else(String::new, |round_trip| check::unmet(&config, round_trip));
+            eprint!("{}{unmet}", on_this_machine.as_ref().map_or_else(String::new, ToString::to_string));
+            let is_good = on_this_machine.is_none() && unmet.is_empty();
+            Ok(if is_good { ExitCode::SUCCESS } else { WRONG_CONFIG.into() })
         }
         Command::Enroll { config, invitation_file, json } => {
             log("warn");
@@ -169,6 +177,10 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             // A register map is tried out before the ingest has given a token.
             let (config, _) = Config::survey(&config.file)?;
             block_on(read::read(&config, device.as_deref(), wait, json))
+        }
+        Command::Probe(args) => {
+            log("error");
+            block_on(probe::probe(&args))
         }
         Command::Status { config, json } => {
             // Who may look need not be who may read the token.

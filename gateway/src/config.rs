@@ -23,16 +23,18 @@ mod fault;
 mod modbus;
 mod mqtt;
 pub(crate) mod notation;
+mod register;
 mod section;
 mod signal;
 mod units;
 
 pub use fault::{Fault, Faults, Position};
-pub use modbus::{Modbus, ModbusDevice, Point, RequestLimits};
+pub use modbus::{Line, Modbus, ModbusDevice, Parity, Part, Point, RequestLimits, Serial};
 pub use mqtt::{Mqtt, MqttDevice};
 pub use notation::Address;
+pub use register::{Aid, ByteOrder, Format, Meaning, Register, Sentinel};
 pub use sandan_proto::births::Asset;
-pub use signal::{Area, ByteOrder, Decode, Format, JsonType, Pick, Publish, Scale, Signal, Step};
+pub use signal::{Area, Decode, JsonType, Pick, Publish, Scale, Signal, Step};
 
 /// Most `[[modbus]]` and `[[mqtt]]` tables: each is a connection and a task, and a
 /// box of 512 MB has other things to do beyond this.
@@ -126,7 +128,7 @@ impl Default for Http {
 /// One connection.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
-    /// A TCP connection to one or more Modbus units.
+    /// A line to one or more Modbus units.
     Modbus(Modbus),
     /// A connection to a broker.
     Mqtt(Mqtt),
@@ -274,14 +276,21 @@ fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &faul
             return None;
         }
     };
+    let state_dir = state_dir?;
+    let mut endpoints = endpoints.into_iter().collect::<Option<Vec<_>>>()?;
+    for endpoint in &mut endpoints {
+        if let Endpoint::Modbus(modbus) = endpoint {
+            modbus.memory = Some(state_dir.join("modbus").join(modbus.line.file_name()));
+        }
+    }
     Some(Config {
         gateway: gateway?,
-        state_dir: state_dir?,
+        state_dir,
         uplink: uplink?,
         spool,
         http,
         assets: plant.assets,
-        endpoints: endpoints.into_iter().collect::<Option<_>>()?,
+        endpoints,
         devices: plant.devices,
         signals: plant.signals,
         births,

@@ -60,6 +60,10 @@ pub struct Reading {
 pub enum Raw {
     /// Registers in the order of the wire; as many as the signal's type takes, four at most.
     Words([u16; 4]),
+    /// Registers of a text, in the order of the wire.
+    Long(Vec<u16>),
+    /// Registers of a number, and one for each of those that say how to read it.
+    Aided([u16; 4], Vec<u16>),
     /// A coil or discrete input.
     Bit(bool),
     /// A number of a JSON payload, as it was written.

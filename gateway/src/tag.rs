@@ -48,7 +48,7 @@ impl Tags {
     pub fn apply(&mut self, reply: &Reply, emit: &mut dyn FnMut(u32, i64, Value, Quality)) {
         for reading in &reply.readings {
             let Some(tag) = self.0.get_mut(reading.signal as usize) else { continue };
-            let (value, quality) = match decode(tag.decode, &reading.raw) {
+            let (value, quality) = match decode(&tag.decode, &reading.raw) {
                 Ok(value) => (value, Quality::GOOD),
                 Err(quality) => (Value::place_holder(tag.value_type), quality),
             };
@@ -63,7 +63,7 @@ impl Tags {
 impl Tag {
     fn new(signal: &Signal) -> Self {
         Self {
-            decode: signal.decode,
+            decode: signal.decode.clone(),
             value_type: signal.decode.value_type(),
             publish: signal.publish,
             interval_us: micros(signal.interval),

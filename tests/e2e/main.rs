@@ -15,6 +15,7 @@ mod interop_mosquitto;
 mod loadgen;
 mod outage;
 mod plc_faults;
+mod rtu;
 
 mod refusals;
 mod storm;

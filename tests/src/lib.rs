@@ -17,4 +17,5 @@ pub mod oracle;
 pub mod outage;
 pub mod plcsim;
 pub mod proxy;
+pub mod rtubus;
 pub mod soak;

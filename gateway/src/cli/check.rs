@@ -2,15 +2,19 @@
 //! [`Faults`](crate::config::Faults), which show themselves.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::table::table;
-use crate::config::{Config, Endpoint, ModbusDevice, notation::show_duration};
-use crate::driver::modbus::plan::{self, Poll};
+use crate::config::{Config, Endpoint, Line, Modbus, ModbusDevice, notation::show_duration};
+use crate::driver::modbus::Learned;
+use crate::driver::modbus::load::{Load, time_of};
+use crate::driver::modbus::plan::{self, Poll, Role};
 
-/// The summary, and with `plan` every request.
-pub fn text(config: &Config, plan: bool) -> String {
+/// The summary, and with `plan`, which is what a device takes to answer, every request and
+/// what it takes.
+pub fn text(config: &Config, plan: Option<Duration>) -> String {
     let mut out = format!(
         "{}: {}, {}, {}; config {}\n\n",
         config.gateway,
@@ -23,7 +27,7 @@ pub fn text(config: &Config, plan: bool) -> String {
     for endpoint in &config.endpoints {
         match endpoint {
             Endpoint::Modbus(modbus) => rows.extend(modbus.devices.iter().map(|device| {
-                let polls = plan::polls(device);
+                let polls = plan::polls(device, &Learned::nothing());
                 let what = polls.iter().map(|poll| {
                     let requests = count(poll.requests.len(), "request");
                     format!("{requests} every {} for {}", show_duration(poll.interval), values(poll))
@@ -42,18 +46,92 @@ pub fn text(config: &Config, plan: bool) -> String {
         }
     }
     out.push_str(&table(["ENDPOINT", "DEVICE", "AT", "READS"], &rows));
-    if plan {
-        let _ = write!(out, "\n{}", requests(config));
+    if let Some(round_trip) = plan {
+        let _ = write!(out, "\n{}\n{}", requests(config, round_trip), lines(config, round_trip));
     }
     out
 }
 
-fn requests(config: &Config) -> String {
+/// How busy each line is.
+fn lines(config: &Config, round_trip: Duration) -> String {
     let mut rows = Vec::new();
-    each_request(config, |device, poll, request| {
+    for modbus in lines_of(config) {
+        let load = Load::of(modbus, round_trip);
+        let longest = load.polls.iter().map(|(_, _, takes)| *takes).max().unwrap_or_default();
+        rows.push([
+            modbus.place(),
+            millis(longest),
+            format!("{:.0} %", load.share * 100.0),
+            assumed(modbus, round_trip),
+        ]);
+    }
+    table(["LINE", "LONGEST POLL", "BUSY", "IF"], &rows)
+}
+
+fn lines_of(config: &Config) -> impl Iterator<Item = &Modbus> {
+    config.endpoints.iter().filter_map(|endpoint| match endpoint {
+        Endpoint::Modbus(modbus) => Some(modbus),
+        Endpoint::Mqtt(_) => None,
+    })
+}
+
+/// What the prediction rests on.
+fn assumed(modbus: &Modbus, round_trip: Duration) -> String {
+    let answer = format!("a device answers after {}", show_duration(round_trip));
+    match &modbus.line {
+        Line::Serial(serial) => format!("{answer}, and {} baud", serial.baud),
+        Line::Tcp(_) | Line::RtuTcp(_) => answer,
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1_000.0)
+}
+
+/// One fault with a hint for every line whose intervals cannot be met; empty where all can.
+pub fn unmet(config: &Config, round_trip: Duration) -> String {
+    let mut faults = String::new();
+    for modbus in lines_of(config) {
+        let load = Load::of(modbus, round_trip);
+        let place = modbus.place();
+        let mut is_told = false;
+        for (device, poll, takes) in load.too_long(modbus) {
+            let _ = writeln!(
+                faults,
+                "{place}: a poll of `{}` takes {}, and its interval is {}, if {}",
+                device.name,
+                millis(takes),
+                show_duration(poll.interval),
+                assumed(modbus, round_trip)
+            );
+            is_told = true;
+        }
+        if !is_told && load.share > 1.0 {
+            let _ = writeln!(
+                faults,
+                "{place}: all polls together take {:.2} s of each second, if {}",
+                load.share,
+                assumed(modbus, round_trip)
+            );
+            is_told = true;
+        }
+        if is_told {
+            faults.push_str(
+                "  hint: lengthen intervals, put slow signals into a group of their own, raise max_hole or the baud \
+                 rate; --round-trip says what a device takes\n",
+            );
+        }
+    }
+    faults
+}
+
+fn requests(config: &Config, round_trip: Duration) -> String {
+    let mut rows = Vec::new();
+    each_request(config, |modbus, device, poll, request| {
         let names = request.pieces.iter().map(|piece| {
             let signal = &config.signals[piece.signal as usize];
-            format!("{}@{}", signal.name, u32::from(request.address) + u32::from(piece.offset))
+            let aid = if matches!(piece.role, Role::Aid(_)) { "+" } else { "" };
+            format!("{aid}{}@{}", signal.name, u32::from(request.address) + u32::from(piece.offset))
         });
         rows.push([
             device.name.clone(),
@@ -61,27 +139,28 @@ fn requests(config: &Config) -> String {
             format!("FC{}", request.area.function_code()),
             request.to_string(),
             request.count.to_string(),
+            millis(time_of(modbus, request, round_trip)),
             names.collect::<Vec<_>>().join(" "),
         ]);
     });
-    table(["DEVICE", "EVERY", "FUNCTION", "WIRE ADDRESSES", "COUNT", "SIGNALS"], &rows)
+    table(["DEVICE", "EVERY", "FUNCTION", "WIRE ADDRESSES", "COUNT", "TAKES", "SIGNALS"], &rows)
 }
 
-fn each_request(config: &Config, mut act: impl FnMut(&ModbusDevice, &Poll, &plan::Request)) {
+fn each_request(config: &Config, mut act: impl FnMut(&Modbus, &ModbusDevice, &Poll, &plan::Request)) {
     for endpoint in &config.endpoints {
         let Endpoint::Modbus(modbus) = endpoint else { continue };
         for device in &modbus.devices {
-            for poll in plan::polls(device) {
-                poll.requests.iter().for_each(|request| act(device, &poll, request));
+            for poll in plan::polls(device, &Learned::nothing()) {
+                poll.requests.iter().for_each(|request| act(modbus, device, &poll, request));
             }
         }
     }
 }
 
 /// The same with every request, for programs.
-pub fn json(config: &Config) -> Result<String, serde_json::Error> {
+pub fn json(config: &Config, round_trip: Duration) -> Result<String, serde_json::Error> {
     let mut requests = Vec::new();
-    each_request(config, |device, poll, request| {
+    each_request(config, |modbus, device, poll, request| {
         requests.push(json!({
             "device": device.name,
             "unit": device.unit,
@@ -90,6 +169,7 @@ pub fn json(config: &Config) -> Result<String, serde_json::Error> {
             "area": request.area.name(),
             "address": request.address,
             "count": request.count,
+            "predicted_ms": time_of(modbus, request, round_trip).as_secs_f64() * 1_000.0,
             "signals": request.signals().map(|signal| &config.signals[signal as usize].name).collect::<Vec<_>>(),
         }));
     });
@@ -97,17 +177,22 @@ pub fn json(config: &Config) -> Result<String, serde_json::Error> {
         let signals = config.signals.iter().filter(|signal| signal.device == index).count();
         json!({"device": device.name, "address": device.address, "signals": signals})
     });
+    let lines =
+        lines_of(config).map(|modbus| json!({"line": modbus.place(), "busy": Load::of(modbus, round_trip).share}));
     let summary = json!({
         "gateway": config.gateway,
         "config_hash": hex(&config.hash()),
         "devices": devices.collect::<Vec<_>>(),
+        "lines": lines.collect::<Vec<_>>(),
         "requests": requests,
     });
     Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
 }
 
 fn values(poll: &Poll) -> String {
-    count(poll.requests.iter().map(|request| request.pieces.len()).sum(), "value")
+    let is_value = |piece: &&plan::Piece| !matches!(piece.role, Role::Aid(_));
+    let values = poll.requests.iter().map(|request| request.pieces.iter().filter(is_value).count());
+    count(values.sum(), "value")
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::table::table;
-use crate::config::{Config, Endpoint, Modbus, Mqtt};
-use crate::driver::modbus::plan::{Piece, Request};
-use crate::driver::modbus::{Answer, sweep};
+use crate::config::{Config, Decode, Endpoint, Modbus, Mqtt, Signal};
+use crate::driver::modbus::plan::shown;
+use crate::driver::modbus::sweep;
 use crate::driver::{self, Outlet, Raw};
 use crate::health::Health;
 use crate::tag::decode;
@@ -71,52 +71,53 @@ async fn read_modbus(config: &Config, endpoint: &Modbus, wanted: impl Fn(&str) -
     let mut found = Found::default();
     for outcome in sweep(endpoint, wanted).await {
         let name = &config.devices[outcome.device].name;
-        match &outcome.answer {
-            Ok(answer) => {
-                let values = outcome.request.readings(answer);
-                for (piece, reading) in outcome.request.pieces.iter().zip(values) {
-                    found.rows.push(Row {
-                        signal: piece.signal,
-                        wire: wire(&outcome.request, *piece),
-                        raw: raw(answer, *piece),
-                        value: reading.raw,
-                    });
-                }
+        for reading in outcome.readings {
+            found.rows.push(Row {
+                signal: reading.signal,
+                wire: wire(endpoint, reading.signal),
+                raw: raw(&config.signals[reading.signal as usize], &reading.raw),
+                value: reading.raw,
+            });
+        }
+        if let Err(fault) = &outcome.answer {
+            let sentence = format!("{name}: {}", fault.sentence(&outcome.request));
+            // After a silence the other requests of a device were not even sent.
+            if fault.is_answer() || !found.faults.iter().any(|told| told.starts_with(&format!("{name}: "))) {
+                found.faults.push(sentence);
             }
-            Err(fault) => {
-                let sentence = format!("{name}: {}", fault.sentence(&outcome.request));
-                // After a silence the other requests of a device were not even sent.
-                if fault.is_answer() || !found.faults.iter().any(|told| told.starts_with(&format!("{name}: "))) {
-                    found.faults.push(sentence);
-                }
-                let quality = if fault.is_answer() { Quality::BAD_EXCEPTION } else { Quality::BAD_NO_ANSWER };
-                found.rows.extend(outcome.request.pieces.iter().map(|piece| Row {
-                    signal: piece.signal,
-                    wire: wire(&outcome.request, *piece),
-                    raw: String::new(),
-                    value: Raw::Failed(quality),
-                }));
-            }
+            let quality = if fault.is_answer() { Quality::BAD_EXCEPTION } else { Quality::BAD_NO_ANSWER };
+            found.rows.extend(outcome.failed.into_iter().map(|signal| Row {
+                signal,
+                wire: wire(endpoint, signal),
+                raw: String::new(),
+                value: Raw::Failed(quality),
+            }));
         }
     }
     found
 }
 
-/// The wire address of a signal.
-fn wire(request: &Request, piece: Piece) -> String {
-    let address = request.address + piece.offset;
-    Request { address, count: piece.width, pieces: Vec::new(), area: request.area }.to_string()
+/// The wire addresses of a signal, and of what it is read with.
+fn wire(endpoint: &Modbus, signal: u32) -> String {
+    let points = endpoint.devices.iter().flat_map(|device| &device.points);
+    let Some(point) = points.into_iter().find(|point| point.signal == signal) else { return String::new() };
+    let parts = std::iter::once(&point.value).chain(&point.aids);
+    parts.map(|part| shown(*part)).collect::<Vec<_>>().join(" + ")
 }
 
 /// The words or the bit as they came.
-fn raw(answer: &Answer, piece: Piece) -> String {
-    let range = usize::from(piece.offset)..usize::from(piece.offset + piece.width);
-    match answer {
-        Answer::Words(words) => {
-            let words = words[range].iter().map(|word| format!("{word:04x}"));
-            words.collect::<Vec<_>>().join(" ")
-        }
-        Answer::Bits(bits) => u8::from(bits[range.start]).to_string(),
+fn raw(signal: &Signal, raw: &Raw) -> String {
+    let hex = |words: &[u16]| words.iter().map(|word| format!("{word:04x}")).collect::<Vec<_>>().join(" ");
+    let width = match &signal.decode {
+        Decode::Register(register) => usize::from(register.format.words()).min(4),
+        _ => 1,
+    };
+    match raw {
+        Raw::Words(words) => hex(&words[..width]),
+        Raw::Long(words) => hex(words),
+        Raw::Aided(words, aids) => format!("{} + {}", hex(&words[..width]), hex(aids)),
+        Raw::Bit(bit) => u8::from(*bit).to_string(),
+        _ => String::new(),
     }
 }
 
@@ -193,7 +194,7 @@ async fn read_mqtt(
 fn as_table(config: &Config, rows: &[Row]) -> String {
     let cells = rows.iter().map(|row| {
         let signal = &config.signals[row.signal as usize];
-        let (value, quality) = match decode(signal.decode, &row.value) {
+        let (value, quality) = match decode(&signal.decode, &row.value) {
             Ok(value) => (value.to_string(), Quality::GOOD),
             Err(quality) => ("-".into(), quality),
         };
@@ -214,7 +215,7 @@ fn as_table(config: &Config, rows: &[Row]) -> String {
 fn as_json(config: &Config, rows: &[Row]) -> serde_json::Result<String> {
     let rows = rows.iter().map(|row| {
         let signal = &config.signals[row.signal as usize];
-        let decoded = decode(signal.decode, &row.value);
+        let decoded = decode(&signal.decode, &row.value);
         let quality = decoded.as_ref().err().copied().unwrap_or(Quality::GOOD);
         json!({
             "device": config.devices[signal.device].name,

@@ -4,6 +4,24 @@ use super::*;
 use crate::config::dictionary::Dictionary;
 use crate::config::tests::example;
 
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+#[test]
+fn intervals_that_cannot_be_met_are_told_with_what_they_rest_on() {
+    assert_eq!(check::unmet(&example(str::to_owned), ROUND_TRIP), "");
+    let told = check::unmet(&example(str::to_owned), Duration::from_millis(600));
+    assert!(
+        told.starts_with(
+            "modbus-tcp 192.168.0.10:502: a poll of `press-plc` takes 1200.0 ms, and its interval is 1s, if a device answers after 600ms\n  hint: lengthen intervals"
+        ),
+        "{told}"
+    );
+    let serial = "address = \"serial:/dev/ttyS0\"\nbaud = 300";
+    let slow = example(|text| text.replace("address = \"tcp://192.168.0.10:502\"", serial));
+    let told = check::unmet(&slow, ROUND_TRIP);
+    assert!(told.contains("if a device answers after 20ms, and 300 baud"), "{told}");
+}
+
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
@@ -11,7 +29,7 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn check_shows_each_request_with_its_wire_addresses() {
-    let text = check::text(&example(str::to_owned), true);
+    let text = check::text(&example(str::to_owned), Some(ROUND_TRIP));
     let (summary, plan) = text.split_once("\n\nDEVICE").unwrap();
     assert!(summary.starts_with("hanbit-mould/press-hall: 2 endpoints, 2 devices, 9 signals; config "), "{summary}");
     assert!(summary.contains(
@@ -19,13 +37,17 @@ fn check_shows_each_request_with_its_wire_addresses() {
     ), "{summary}");
     assert_eq!(
         plan,
-        "     EVERY  FUNCTION  WIRE ADDRESSES   COUNT  SIGNALS
-press-plc  1s     FC1       coil 0           1      running@0
-press-plc  1s     FC3       holding 100–110  11     tonnage@100 strokes@102 alarm@110
-press-plc  10s    FC4       input 7          1      oil@7
+        "     EVERY  FUNCTION  WIRE ADDRESSES   COUNT  TAKES    SIGNALS
+press-plc  1s     FC1       coil 0           1      20.0 ms  running@0
+press-plc  1s     FC3       holding 100–110  11     20.0 ms  tonnage@100 strokes@102 alarm@110
+press-plc  10s    FC4       input 7          1      20.0 ms  oil@7
+
+LINE                         LONGEST POLL  BUSY  IF
+modbus-tcp 192.168.0.10:502  40.0 ms       4 %   a device answers after 20ms
 "
     );
-    let json: serde_json::Value = serde_json::from_str(&check::json(&example(str::to_owned)).unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&check::json(&example(str::to_owned), ROUND_TRIP).unwrap()).unwrap();
     assert_eq!(json["requests"][1]["address"], 100);
     assert_eq!(json["devices"][0]["signals"], 5);
 }

@@ -215,7 +215,7 @@ fn pick(section: &Section<'_>, defaults: &Defaults, plant: &mut Plant) -> Option
     let is_number = kind.is_none_or(|kind| matches!(kind.value, JsonType::F64 | JsonType::I64));
     let scale = signal::scale(section, is_number);
     let decode = kind.map(|kind| Decode::Json(kind.value, scale));
-    let signal = signal::common(section, decode, defaults, false, plant)?;
+    let signal = signal::common(section, decode, defaults, plant)?;
     let (path, steps) = path?;
     Some(Pick { signal, path: path.into(), steps })
 }

@@ -120,15 +120,15 @@ pub(super) fn address(text: &str, schemes: &[(&'static str, u16)]) -> Result<(&'
 
 /// A register address as it is written: `holding:100`, `holding:110.3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) area: Area,
-    pub(super) number: u64,
-    pub(super) bit: Option<u8>,
+pub(crate) struct Written {
+    pub(crate) area: Area,
+    pub(crate) number: u64,
+    pub(crate) bit: Option<u8>,
 }
 
 /// Why a register address was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RegisterFault<'t> {
+pub(crate) enum RegisterFault<'t> {
     /// No colon, or no number behind it.
     Form,
     /// A word before the colon that is no area.
@@ -138,7 +138,7 @@ pub(super) enum RegisterFault<'t> {
 }
 
 /// Reads `area:number[.bit]`.
-pub(super) fn register(text: &str) -> Result<Written, RegisterFault<'_>> {
+pub(crate) fn register(text: &str) -> Result<Written, RegisterFault<'_>> {
     let (area, rest) = text.split_once(':').ok_or(RegisterFault::Form)?;
     let area = Area::ALL.into_iter().find(|known| known.name() == area).ok_or(RegisterFault::Area(area))?;
     let (number, bit) = match rest.split_once('.') {
@@ -186,7 +186,7 @@ pub(crate) fn json_path(text: &str) -> Option<Vec<Step>> {
 }
 
 /// What register maps and other systems call the types.
-const SYNONYMS: [(&str, &str); 22] = [
+const SYNONYMS: [(&str, &str); 34] = [
     ("int", "i16"),
     ("int16", "i16"),
     ("uint16", "u16"),
@@ -209,6 +209,18 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("integer", "i64"),
     ("boolean", "bool"),
     ("string", "text"),
+    ("ascii", "text"),
+    ("utf8", "text"),
+    ("utf-8", "text"),
+    ("char", "text"),
+    ("byte", "u8"),
+    ("uint8", "u8"),
+    ("usint", "u8"),
+    ("int8", "i8"),
+    ("sint", "i8"),
+    ("half", "f16"),
+    ("float16", "f16"),
+    ("bcd", "bcd16"),
 ];
 
 /// A hint towards the words that are known: the nearest one, or all of them.

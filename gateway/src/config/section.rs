@@ -14,6 +14,10 @@ use toml::de::{DeTable, DeValue};
 use super::fault::Log;
 use super::notation;
 
+mod lists;
+
+pub(super) use lists::Code;
+
 /// A value and the byte offset where it stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At<T> {

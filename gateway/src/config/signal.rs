@@ -5,6 +5,8 @@ use std::time::Duration;
 use sandan_proto::id::MetricId;
 use sandan_proto::reading::ValueType;
 
+use super::dictionary::Fit;
+use super::register::Register;
 use super::section::{At, Section};
 use super::units::{Conversion, plain};
 use super::{Plant, dictionary, notation};
@@ -17,6 +19,8 @@ const MAX_UNIT_BYTES: usize = 64;
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// Longest interval; beyond it the freshness of a signal says nothing.
 const MAX_INTERVAL: Duration = Duration::from_hours(24);
+/// What an interval may be.
+pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> = MIN_INTERVAL..=MAX_INTERVAL;
 /// Heartbeat of an on-change signal that names none.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_mins(1);
 
@@ -82,118 +86,57 @@ impl Area {
 }
 
 /// From a raw value to a value.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Decode {
     /// A coil or discrete input.
     Bit,
     /// A bit of a register: 0 is the lowest.
     WordBit(u8),
-    /// A number in one to four registers.
-    Number(Format, ByteOrder, Option<Scale>),
+    /// A value in one or more registers.
+    Register(Box<Register>),
     /// A value of a JSON payload.
     Json(JsonType, Option<Scale>),
 }
 
 impl Decode {
     /// The type of the series.
-    pub fn value_type(self) -> ValueType {
+    pub fn value_type(&self) -> ValueType {
         match self {
             Self::Bit | Self::WordBit(_) | Self::Json(JsonType::Bool, _) => ValueType::Bool,
-            Self::Number(_, _, Some(_)) | Self::Json(JsonType::F64, _) | Self::Json(JsonType::I64, Some(_)) => {
-                ValueType::F64
-            }
-            Self::Number(format, _, None) => {
-                if format.is_float() {
-                    ValueType::F64
-                } else {
-                    ValueType::I64
-                }
-            }
+            Self::Register(register) => register.value_type(),
+            Self::Json(JsonType::F64, _) | Self::Json(JsonType::I64, Some(_)) => ValueType::F64,
             Self::Json(JsonType::I64, None) => ValueType::I64,
             Self::Json(JsonType::Text, _) => ValueType::Text,
         }
     }
     /// The same with its numbers in another unit.
     fn converted(self, conversion: Conversion) -> Self {
-        let whole = Scale::new(1.0, 0.0);
-        let then = |scale: Option<Scale>| Some(scale.unwrap_or(whole).then(conversion));
         match self {
-            Self::Number(format, order, scale) => Self::Number(format, order, then(scale)),
-            Self::Json(kind @ (JsonType::F64 | JsonType::I64), scale) => Self::Json(kind, then(scale)),
+            Self::Register(register) => Self::Register(Box::new(register.converted(conversion))),
+            Self::Json(kind @ (JsonType::F64 | JsonType::I64), scale) => {
+                Self::Json(kind, Some(Scale::after(scale, conversion)))
+            }
             Self::Bit | Self::WordBit(_) | Self::Json(JsonType::Bool | JsonType::Text, _) => self,
         }
     }
 }
 
-/// How registers hold a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Format {
-    I16,
-    U16,
-    I32,
-    U32,
-    I64,
-    U64,
-    F32,
-    F64,
-}
-
-impl Format {
-    /// All of them, as they are written.
-    pub const ALL: [(&str, Self); 8] = [
-        ("i16", Self::I16),
-        ("u16", Self::U16),
-        ("i32", Self::I32),
-        ("u32", Self::U32),
-        ("i64", Self::I64),
-        ("u64", Self::U64),
-        ("f32", Self::F32),
-        ("f64", Self::F64),
-    ];
-    /// How many registers it takes.
-    pub fn words(self) -> u16 {
-        match self {
-            Self::I16 | Self::U16 => 1,
-            Self::I32 | Self::U32 | Self::F32 => 2,
-            Self::I64 | Self::U64 | Self::F64 => 4,
-        }
-    }
-    /// Whether it is IEEE 754.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F64)
-    }
-}
-
-/// In which order the bytes of a number come, A being the most significant. The
-/// letters show 32 bits; 64 bits go by the same two rules: are the words reversed,
-/// and are the bytes in each word swapped. A single word is never swapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ByteOrder {
-    /// Big endian: words as they come, bytes as they come.
-    Abcd,
-    /// Words reversed, bytes as they come.
-    Cdab,
-    /// Words as they come, bytes swapped in each.
-    Badc,
-    /// Little endian: words reversed, bytes swapped in each.
-    Dcba,
-}
-
-impl ByteOrder {
-    /// All of them, as they are written.
-    pub const ALL: [(&str, Self); 4] =
-        [("ABCD", Self::Abcd), ("CDAB", Self::Cdab), ("BADC", Self::Badc), ("DCBA", Self::Dcba)];
-}
-
-/// value = raw × factor + offset.
+/// A straight line from raw numbers to values.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
-    factor: f64,
-    /// The whole number that `factor` is one over: 10 for 0.1. Dividing by it gives
-    /// 12.3 for 123, multiplying by 0.1 gives 12.3 and a tail of noise.
-    divisor: Option<f64>,
-    offset: f64,
+pub struct Scale(Line);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Line {
+    /// value = raw × factor + offset.
+    Factor {
+        factor: f64,
+        /// The whole number that `factor` is one over: 10 for 0.1. Dividing by it gives
+        /// 12.3 for 123, multiplying by 0.1 gives 12.3 and a tail of noise.
+        divisor: Option<f64>,
+        offset: f64,
+    },
+    /// Through two points.
+    Points { raw: (f64, f64), value: (f64, f64) },
 }
 
 impl Scale {
@@ -202,16 +145,33 @@ impl Scale {
         let divisor = (1.0 / factor).round();
         #[allow(clippy::float_cmp, reason = "the two must be the same number, bit for bit")]
         let exact = divisor.abs() >= 2.0 && divisor.is_finite() && 1.0 / divisor == factor;
-        Self { factor, divisor: exact.then_some(divisor), offset }
+        Self(Line::Factor { factor, divisor: exact.then_some(divisor), offset })
+    }
+    /// The line on which the two raw numbers, which differ, become the two values. It goes
+    /// on beyond them.
+    pub fn between(raw: (f64, f64), value: (f64, f64)) -> Self {
+        Self(Line::Points { raw, value })
     }
     /// The value of a raw number.
-    pub fn apply(self, raw: f64) -> f64 {
-        self.divisor.map_or_else(|| raw * self.factor, |divisor| raw / divisor) + self.offset
+    pub fn apply(self, given: f64) -> f64 {
+        match self.0 {
+            Line::Factor { factor, divisor, offset } => {
+                divisor.map_or_else(|| given * factor, |divisor| given / divisor) + offset
+            }
+            // The products first: whole numbers stay exact until the one division.
+            Line::Points { raw, value } => (given - raw.0) * (value.1 - value.0) / (raw.1 - raw.0) + value.0,
+        }
     }
-    /// This one and then a change of unit, as one step.
-    fn then(self, conversion: Conversion) -> Self {
-        let Conversion { factor, offset } = conversion;
-        Self::new(plain(self.factor * factor), plain(self.offset * factor + offset))
+    /// A scale, if there is one, and then a change of unit, as one step.
+    pub(super) fn after(scale: Option<Self>, conversion: Conversion) -> Self {
+        let Conversion { factor: by, offset: plus } = conversion;
+        match scale.map(|scale| scale.0) {
+            None => Self::new(by, plus),
+            Some(Line::Factor { factor, offset, .. }) => Self::new(plain(factor * by), plain(offset * by + plus)),
+            Some(Line::Points { raw, value: (from, to) }) => {
+                Self::between(raw, (plain(from * by + plus), plain(to * by + plus)))
+            }
+        }
     }
 }
 
@@ -327,12 +287,16 @@ pub(super) fn name<'t>(section: &Section<'t>, hint: &str) -> Option<At<&'t str>>
 
 /// `interval` within what is sensible.
 pub(super) fn interval(section: &Section<'_>) -> Option<Duration> {
-    section.duration("interval", MIN_INTERVAL..=MAX_INTERVAL).map(|interval| interval.value)
+    section.duration("interval", INTERVALS).map(|interval| interval.value)
 }
 
 /// The `asset` key.
 pub(super) fn asset(section: &Section<'_>, plant: &Plant) -> Named {
-    let Some(id) = section.text("asset") else { return Named::No };
+    section.text("asset").map_or(Named::No, |id| asset_called(section, id, plant))
+}
+
+/// The asset of an id.
+pub(super) fn asset_called(section: &Section<'_>, id: At<&str>, plant: &Plant) -> Named {
     if let Some(index) = plant.assets.iter().position(|asset| asset.id.as_str() == id.value) {
         return Named::Asset(index);
     }
@@ -366,87 +330,208 @@ pub(super) fn scale(section: &Section<'_>, takes_scale: bool) -> Option<Scale> {
     if let (false, Some(wrong)) = (takes_scale, factor.or(offset)) {
         section.log.fault(wrong.at, "`scale` and `offset` are for numbers", "leave them out for a bool or a text");
     }
-    if factor.is_none() && offset.is_none() {
-        return None;
+    let line = line(section);
+    if let (Some(line), false) = (line, takes_scale) {
+        section.log.fault(
+            line.at,
+            "`raw_range` and `unit_range` are for numbers",
+            "leave them out for a bool or a text",
+        );
     }
-    Some(Scale::new(factor.map_or(1.0, |factor| factor.value), offset.map_or(0.0, |offset| offset.value)))
+    if let (Some(line), Some(_)) = (line, factor.or(offset)) {
+        section.log.fault(
+            line.at,
+            "`raw_range` and `scale` or `offset` exclude each other",
+            "a line through two points has its factor and offset already: keep one of the two",
+        );
+    }
+    match (line, factor, offset) {
+        (Some(line), ..) => Some(line.value),
+        (None, None, None) => None,
+        _ => Some(Scale::new(factor.map_or(1.0, |factor| factor.value), offset.map_or(0.0, |offset| offset.value))),
+    }
+}
+
+/// `raw_range` and `unit_range`.
+fn line(section: &Section<'_>) -> Option<At<Scale>> {
+    let (raw, value) = (section.pair("raw_range"), section.pair("unit_range"));
+    let (raw, value) = match (raw, value) {
+        (Some(raw), Some(value)) => (raw, value),
+        (Some(one), None) | (None, Some(one)) => {
+            section.log.fault(
+                one.at,
+                "`raw_range` and `unit_range` need each other",
+                "write both: raw_range = [0, 4000], unit_range = [0.0, 100.0]",
+            );
+            return None;
+        }
+        (None, None) => return None,
+    };
+    for pair in [raw, value] {
+        #[allow(clippy::float_cmp, reason = "what was written twice is the same number")]
+        if pair.value.0 == pair.value.1 {
+            section.log.fault(pair.at, "both ends of the range are the same", "write two numbers that differ");
+            return None;
+        }
+    }
+    Some(At { value: Scale::between(raw.value, value.value), at: raw.at })
+}
+
+/// What a signal's row says of everything that does not depend on the protocol.
+#[derive(Debug)]
+pub(super) struct Row<'t> {
+    name: Option<At<&'t str>>,
+    asset: Option<usize>,
+    metric: Option<At<MetricId>>,
+    fit: Fit,
+    interval: Duration,
+    publish: Publish,
+}
+
+/// One of an array of signals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Element {
+    /// From 0.
+    pub(super) index: u16,
+    /// Whose it is, where each is another asset's.
+    pub(super) asset: Option<usize>,
 }
 
 /// Everything of a signal that does not depend on the protocol. `decode` is `None`
 /// when its own reading had faults; the rest is still checked. Gives the signal's index.
 pub(super) fn common(
     section: &Section<'_>,
-    mut decode: Option<Decode>,
+    decode: Option<Decode>,
     defaults: &Defaults,
-    own_interval: bool,
     plant: &mut Plant,
 ) -> Option<u32> {
-    let name = name(section, "name it: name = \"tonnage\"");
-    let own = asset(section, plant);
-    let asset = match if own == Named::No { defaults.asset } else { own } {
-        Named::Asset(index) => Some(index),
-        Named::Unknown => None,
-        Named::No => {
-            section.missing("asset", "say whose number it is: asset = \"…\" here or on the device");
-            None
-        }
-    };
-    let metric = section
-        .required("metric", "an id that `sandan-gateway metrics` lists, or x_… for one of your own")
-        .and_then(|text| {
-            MetricId::new(text.value)
-                .inspect_err(|error| {
-                    section.log.fault(text.at, error.to_string(), "write metric = \"press_force\" or \"x_…\"");
-                })
-                .ok()
-                .map(|metric| At { value: metric, at: text.at })
-        });
-    let unit = section.label("unit", MAX_UNIT_BYTES);
-    let interval = if own_interval { interval(section) } else { None }.unwrap_or(defaults.interval);
-    let value_type = decode.map(Decode::value_type);
-    let mut publish = publish(section, value_type, interval);
-    let fit = metric.as_ref().map(|metric| dictionary::fit(section, metric, unit, value_type)).unwrap_or_default();
-    if let Some(conversion) = fit.conversion {
-        decode = decode.map(|decode| decode.converted(conversion));
-        publish = publish.converted(conversion);
-    }
+    let row = Row::read(section, decode.as_ref().map(Decode::value_type), defaults, defaults.interval, true, plant);
     section.finish();
-    if let Some(name) = name
-        && !plant.names.insert(format!("{}\0{}", defaults.device, name.value))
-    {
-        section.log.fault(
-            name.at,
-            format!("the device has two signals `{}`", notation::shown(name.value)),
-            "give each signal of a device its own name",
-        );
+    let decode = decode.map(|decode| row.converted(decode));
+    row.add(section, decode.as_ref(), defaults, None, plant)
+}
+
+impl<'t> Row<'t> {
+    /// Reads it; the caller finishes the section. `has_asset` is false where the assets of
+    /// an array's elements are named one by one.
+    pub(super) fn read(
+        section: &Section<'t>,
+        value_type: Option<ValueType>,
+        defaults: &Defaults,
+        interval: Duration,
+        has_asset: bool,
+        plant: &Plant,
+    ) -> Self {
+        let name = name(section, "name it: name = \"tonnage\"");
+        let own = asset(section, plant);
+        let asset = match if own == Named::No { defaults.asset } else { own } {
+            Named::Asset(index) => Some(index),
+            Named::No if has_asset => {
+                section.missing("asset", "say whose number it is: asset = \"…\" here or on the device");
+                None
+            }
+            Named::No | Named::Unknown => None,
+        };
+        let metric = section
+            .required("metric", "an id that `sandan-gateway metrics` lists, or x_… for one of your own")
+            .and_then(|text| {
+                MetricId::new(text.value)
+                    .inspect_err(|error| {
+                        section.log.fault(text.at, error.to_string(), "write metric = \"press_force\" or \"x_…\"");
+                    })
+                    .ok()
+                    .map(|metric| At { value: metric, at: text.at })
+            });
+        let unit = section.label("unit", MAX_UNIT_BYTES);
+        let mut publish = publish(section, value_type, interval);
+        let fit = metric.as_ref().map(|metric| dictionary::fit(section, metric, unit, value_type)).unwrap_or_default();
+        if let Some(conversion) = fit.conversion {
+            publish = publish.converted(conversion);
+        }
+        Self { name, asset, metric, fit, interval, publish }
     }
-    if let (Some(asset), Some(metric)) = (asset, &metric)
-        && !plant.series.insert((asset, metric.value.clone()))
-    {
-        section.log.fault(
-            metric.at,
-            format!("`{}` of asset `{}` comes from two signals", metric.value, plant.assets[asset].id),
-            "one series has one source: change `metric` or `asset`",
-        );
+
+    /// The unit of the signal's values.
+    pub(super) fn unit(&self) -> &str {
+        &self.fit.unit
     }
-    let index = u32::try_from(plant.signals.len()).ok()?;
-    plant.signals.push(Signal {
-        name: name?.value.into(),
-        device: defaults.device,
-        asset: asset?,
-        metric: metric?.value,
-        unit: fit.unit,
-        interval,
-        decode: decode?,
-        publish,
-    });
-    Some(index)
+
+    /// What the row says of values, with them in that unit.
+    pub(super) fn converted(&self, decode: Decode) -> Decode {
+        match self.fit.conversion {
+            Some(conversion) => decode.converted(conversion),
+            None => decode,
+        }
+    }
+
+    /// Adds it to the plant. An element of an array is named `name[0]`; its metric stays
+    /// the same where it has an asset of its own, else it ends in `_0`. Gives its index.
+    pub(super) fn add(
+        &self,
+        section: &Section<'_>,
+        decode: Option<&Decode>,
+        defaults: &Defaults,
+        element: Option<Element>,
+        plant: &mut Plant,
+    ) -> Option<u32> {
+        let log = section.log;
+        let name = self.name.map(|name| match element {
+            Some(element) => format!("{}[{}]", name.value, element.index),
+            None => name.value.into(),
+        });
+        if let (Some(metric), Some(Element { index: 0, asset: None })) = (&self.metric, element)
+            && !metric.value.is_private()
+        {
+            log.fault(
+                metric.at,
+                format!("the elements of an array cannot all be `{}` of one asset", metric.value),
+                "name an asset for each: assets = [\"zone-1\", \"zone-2\"], or a metric of your own: x_…",
+            );
+        }
+        let metric = self.metric.as_ref().and_then(|metric| match element {
+            Some(Element { index, asset: None }) => MetricId::new(&format!("{}_{index}", metric.value))
+                .inspect_err(|error| log.fault(metric.at, error.to_string(), "shorten the metric"))
+                .ok(),
+            _ => Some(metric.value.clone()),
+        });
+        let asset = element.and_then(|element| element.asset).or(self.asset);
+        if let (Some(at), Some(name)) = (self.name, &name)
+            && !plant.names.insert(format!("{}\0{name}", defaults.device))
+        {
+            log.fault(
+                at.at,
+                format!("the device has two signals `{}`", notation::shown(name)),
+                "give each signal of a device its own name",
+            );
+        }
+        if let (Some(asset), Some(metric), Some(at)) = (asset, &metric, &self.metric)
+            && !plant.series.insert((asset, metric.clone()))
+        {
+            log.fault(
+                at.at,
+                format!("`{metric}` of asset `{}` comes from two signals", plant.assets[asset].id),
+                "one series has one source: change `metric` or `asset`",
+            );
+        }
+        let index = u32::try_from(plant.signals.len()).ok()?;
+        plant.signals.push(Signal {
+            name: name?,
+            device: defaults.device,
+            asset: asset?,
+            metric: metric?,
+            unit: self.fit.unit.clone(),
+            interval: self.interval,
+            decode: decode?.clone(),
+            publish: self.publish,
+        });
+        Some(index)
+    }
 }
 
 fn publish(section: &Section<'_>, value_type: Option<ValueType>, interval: Duration) -> Publish {
     let on_change = section.flag("on_change");
     let deadband = section.number("deadband");
-    let heartbeat = section.duration("heartbeat", MIN_INTERVAL..=MAX_INTERVAL);
+    let heartbeat = section.duration("heartbeat", INTERVALS);
     let log = section.log;
     if let Some(heartbeat) = heartbeat {
         if deadband.is_none() && !on_change.is_some_and(|on_change| on_change.value) {

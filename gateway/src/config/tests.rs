@@ -57,7 +57,8 @@ fn addresses_are_what_goes_on_the_wire() {
     let from_one = example(|text| {
         text.replace("base = 0 ", "base = 1 ").replace("coil:0", "coil:1").replace("input:7", "input:65536")
     });
-    let wire: Vec<_> = points(&from_one).iter().map(|point| (point.area, point.address, point.width)).collect();
+    let wire: Vec<_> =
+        points(&from_one).iter().map(|point| (point.value.area, point.value.address, point.value.width)).collect();
     assert_eq!(
         wire,
         [

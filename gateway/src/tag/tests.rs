@@ -2,27 +2,30 @@ use sandan_proto::reading::{Quality, Value};
 
 use super::*;
 use crate::config::tests::example;
-use crate::config::{ByteOrder, Format, JsonType, Scale};
+use crate::config::{ByteOrder, Format, JsonType, Register, Scale};
 use crate::driver::{Raw, Reading};
 
 fn number(format: Format, order: ByteOrder, words: [u16; 4]) -> Result<Value, Quality> {
-    decode(Decode::Number(format, order, None), &Raw::Words(words))
+    decode(&Decode::Register(Box::new(Register::new(format, order, None))), &Raw::Words(words))
 }
 
-/// The words of a number's bytes in each of the four orders.
-fn in_order(order: ByteOrder, big_endian: &[u8]) -> [u16; 4] {
-    let mut words: Vec<u16> = big_endian.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
-    if matches!(order, ByteOrder::Cdab | ByteOrder::Dcba) {
-        words.reverse();
+/// The words in which a device of this order sends a number's bytes: for each place on the
+/// wire the letters say which byte stands there.
+fn in_order(letters: &str, big_endian: &[u8]) -> [u16; 4] {
+    // Four letters are for eight bytes by their rules: words reversed, bytes swapped.
+    let letters = match (letters, big_endian.len()) {
+        ("ABCD", 8) => "ABCDEFGH",
+        ("CDAB", 8) => "GHEFCDAB",
+        ("BADC", 8) => "BADCFEHG",
+        ("DCBA", 8) => "HGFEDCBA",
+        (letters, _) => letters,
+    };
+    let byte = |letter: u8| big_endian[usize::from(letter - b'A')];
+    let mut words = [0xdead; 4];
+    for (word, pair) in words.iter_mut().zip(letters.as_bytes().chunks(2)) {
+        *word = u16::from_be_bytes([byte(pair[0]), byte(pair[1])]);
     }
-    if matches!(order, ByteOrder::Badc | ByteOrder::Dcba) && words.len() > 1 {
-        for word in &mut words {
-            *word = word.swap_bytes();
-        }
-    }
-    let mut four = [0xdead; 4];
-    four[..words.len()].copy_from_slice(&words);
-    four
+    words
 }
 
 #[test]
@@ -43,29 +46,77 @@ fn the_four_orders_spell_out_as_their_letters() {
         [word(0), word(2), word(4), word(6)]
     };
     let value = Ok(Value::I64(i64::from_be_bytes(*b"ABCDEFGH")));
-    assert_eq!(number(Format::I64, ByteOrder::Abcd, eight(b"ABCDEFGH")), value);
-    assert_eq!(number(Format::I64, ByteOrder::Cdab, eight(b"GHEFCDAB")), value);
-    assert_eq!(number(Format::I64, ByteOrder::Badc, eight(b"BADCFEHG")), value);
-    assert_eq!(number(Format::I64, ByteOrder::Dcba, eight(b"HGFEDCBA")), value);
+    for (name, words, order) in ByteOrder::ALL {
+        if words == 4 {
+            let spelt = eight(name.as_bytes().try_into().unwrap());
+            assert_eq!(number(Format::I64, order, spelt), value, "{name}");
+        }
+    }
+    assert_eq!(number(Format::I64, ByteOrder::Cdab, eight(b"GHEFCDAB")), value, "four letters for eight");
+    assert_eq!(number(Format::I64, ByteOrder::Dcba, eight(b"HGFEDCBA")), value, "four letters for eight");
 }
 
 proptest::proptest! {
     #[test]
-    fn every_format_and_order_gives_back_what_was_put_in(bits: u64, order in 0usize..4) {
-        let order = ByteOrder::ALL[order].1;
-        let of = |format, bytes: &[u8]| number(format, order, in_order(order, bytes));
+    fn every_format_and_order_gives_back_what_was_put_in(bits: u64, order in 0..ByteOrder::ALL.len()) {
+        let (letters, words, order) = ByteOrder::ALL[order];
+        let of = |format: Format, bytes: &[u8]| number(format, order, in_order(letters, bytes));
+        let fits = |format: Format| words == format.words() || (words == 2 && format.words() == 4);
         #[allow(clippy::cast_possible_truncation)]
-        let (half, quarter) = (bits as u32, bits as u16);
-        proptest::prop_assert_eq!(of(Format::U16, &quarter.to_be_bytes()), Ok(Value::I64(quarter.into())));
-        proptest::prop_assert_eq!(of(Format::I16, &quarter.to_be_bytes()), Ok(Value::I64(quarter.cast_signed().into())));
-        proptest::prop_assert_eq!(of(Format::U32, &half.to_be_bytes()), Ok(Value::I64(half.into())));
-        proptest::prop_assert_eq!(of(Format::I32, &half.to_be_bytes()), Ok(Value::I64(half.cast_signed().into())));
-        proptest::prop_assert_eq!(of(Format::I64, &bits.to_be_bytes()), Ok(Value::I64(bits.cast_signed())));
-        let unsigned = i64::try_from(bits).map(Value::I64).map_err(|_| Quality::BAD_OUT_OF_RANGE);
-        proptest::prop_assert_eq!(of(Format::U64, &bits.to_be_bytes()), unsigned);
+        let (half, quarter, eighth) = (bits as u32, bits as u16, bits as u8);
         let finite = |value: f64| if value.is_finite() { Ok(Value::F64(value)) } else { Err(Quality::BAD_OUT_OF_RANGE) };
-        proptest::prop_assert_eq!(of(Format::F32, &half.to_be_bytes()), finite(f32::from_bits(half).into()));
-        proptest::prop_assert_eq!(of(Format::F64, &bits.to_be_bytes()), finite(f64::from_bits(bits)));
+        if fits(Format::U16) {
+            let bytes = quarter.to_be_bytes();
+            proptest::prop_assert_eq!(of(Format::U16, &bytes), Ok(Value::I64(quarter.into())));
+            proptest::prop_assert_eq!(of(Format::I16, &bytes), Ok(Value::I64(quarter.cast_signed().into())));
+            proptest::prop_assert_eq!(of(Format::U8, &bytes), Ok(Value::I64(eighth.into())));
+            proptest::prop_assert_eq!(of(Format::I8, &bytes), Ok(Value::I64(eighth.cast_signed().into())));
+            let decimal = quarter % 10_000;
+            let bcd = u16::from_str_radix(&decimal.to_string(), 16).unwrap();
+            proptest::prop_assert_eq!(of(Format::Bcd16, &bcd.to_be_bytes()), Ok(Value::I64(decimal.into())));
+        }
+        if fits(Format::U32) {
+            let bytes = half.to_be_bytes();
+            proptest::prop_assert_eq!(of(Format::U32, &bytes), Ok(Value::I64(half.into())));
+            proptest::prop_assert_eq!(of(Format::I32, &bytes), Ok(Value::I64(half.cast_signed().into())));
+            proptest::prop_assert_eq!(of(Format::F32, &bytes), finite(f32::from_bits(half).into()));
+            let decimal = half % 100_000_000;
+            let bcd = u32::from_str_radix(&decimal.to_string(), 16).unwrap();
+            proptest::prop_assert_eq!(of(Format::Bcd32, &bcd.to_be_bytes()), Ok(Value::I64(decimal.into())));
+        }
+        if fits(Format::U64) {
+            let bytes = bits.to_be_bytes();
+            proptest::prop_assert_eq!(of(Format::I64, &bytes), Ok(Value::I64(bits.cast_signed())));
+            let unsigned = i64::try_from(bits).map(Value::I64).map_err(|_| Quality::BAD_OUT_OF_RANGE);
+            proptest::prop_assert_eq!(of(Format::U64, &bytes), unsigned);
+            proptest::prop_assert_eq!(of(Format::F64, &bytes), finite(f64::from_bits(bits)));
+        }
+    }
+
+    #[test]
+    fn texts_come_back_in_both_orders(text in "[ -~가-힣]{0,20}") {
+        let text = text.trim_end();
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(bytes.len().next_multiple_of(2) + 2, 0);
+        let words: Vec<_> = bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        let format = Format::Text(u16::try_from(words.len()).unwrap());
+        for (order, words) in [
+            (ByteOrder::Abcd, words.clone()),
+            (ByteOrder::Badc, words.iter().map(|word| word.swap_bytes()).collect()),
+        ] {
+            let decode_as = Decode::Register(Box::new(Register::new(format, order, None)));
+            proptest::prop_assert_eq!(decode(&decode_as, &Raw::Long(words)), Ok(Value::Text(text.into())));
+        }
+    }
+
+    #[test]
+    fn no_registers_make_it_panic(words in proptest::collection::vec(0u16.., 0..8), aids in proptest::collection::vec(0u16.., 0..3), of in 0usize..13, order in 0..ByteOrder::ALL.len()) {
+        let register = Register::new(Format::ALL[of].1, ByteOrder::ALL[order].2, None);
+        let mut four = [0; 4];
+        four.iter_mut().zip(&words).for_each(|(word, given)| *word = *given);
+        for raw in [Raw::Words(four), Raw::Long(words), Raw::Aided(four, aids)] {
+            let _ = decode(&Decode::Register(Box::new(register.clone())), &raw);
+        }
     }
 
     #[test]
@@ -85,20 +136,31 @@ fn scales_and_offsets() {
     is(2.5, 1.0, 4.0, 11.0);
     is(1.0, 0.0, 7.0, 7.0);
     let scale = Some(Scale::new(0.1, 0.0));
-    let scaled = decode(Decode::Number(Format::U64, ByteOrder::Abcd, scale), &Raw::Words([0x8000, 0, 0, 0]));
+    let register = Register::new(Format::U64, ByteOrder::Abcd, scale);
+    let scaled = decode(&Decode::Register(Box::new(register)), &Raw::Words([0x8000, 0, 0, 0]));
     assert_eq!(scaled, Ok(Value::F64(9.223_372_036_854_776e17)), "a scaled u64 has no upper half to lose");
 }
 
 #[test]
+fn a_line_through_two_points() {
+    #[allow(clippy::float_cmp)]
+    let is = |raw, value, given, wanted: f64| assert_eq!(Scale::between(raw, value).apply(given), wanted);
+    is((0.0, 4_000.0), (0.0, 100.0), 1_000.0, 25.0);
+    is((4.0, 20.0), (-50.0, 150.0), 12.0, 50.0);
+    is((0.0, 100.0), (100.0, 0.0), 30.0, 70.0);
+    is((0.0, 10.0), (0.0, 1.0), 20.0, 2.0);
+}
+
+#[test]
 fn bits_of_a_word_count_from_the_lowest() {
-    let bit = |bit| decode(Decode::WordBit(bit), &Raw::Words([0x8008, 0, 0, 0]));
+    let bit = |bit| decode(&Decode::WordBit(bit), &Raw::Words([0x8008, 0, 0, 0]));
     assert_eq!([bit(3), bit(15)], [Ok(Value::Bool(true)), Ok(Value::Bool(true))]);
     assert_eq!([bit(0), bit(14)], [Ok(Value::Bool(false)), Ok(Value::Bool(false))]);
 }
 
 #[test]
 fn json_values_must_be_of_their_type() {
-    let json = |kind, raw| decode(Decode::Json(kind, None), &raw);
+    let json = |kind, raw| decode(&Decode::Json(kind, None), &raw);
     let wrong = Err(Quality::BAD_UNDECODABLE);
     assert_eq!(json(JsonType::F64, Raw::Integer(3)), Ok(Value::F64(3.0)));
     assert_eq!(json(JsonType::I64, Raw::Number(3.0)), Ok(Value::I64(3)));

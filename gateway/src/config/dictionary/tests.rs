@@ -143,7 +143,7 @@ fn values_in_another_unit_become_the_dictionarys() {
     // 0.1 °F a count, from -40 °F on: 2520 counts are 212 °F.
     let oil = signal("oil", "unit = \"Cel\", at = \"input:7\"", "unit = \"°F\", at = \"input:7\"");
     assert_eq!(oil.unit, "Cel");
-    let value = decode(oil.decode, &Raw::Words([2_520, 0, 0, 0])).unwrap().as_f64().unwrap();
+    let value = decode(&oil.decode, &Raw::Words([2_520, 0, 0, 0])).unwrap().as_f64().unwrap();
     assert!((value - 100.0).abs() < 1e-9, "{value}");
     // Half a degree Fahrenheit.
     let Publish::Deadband { width, .. } = oil.publish else { panic!("{:?}", oil.publish) };
@@ -151,10 +151,10 @@ fn values_in_another_unit_become_the_dictionarys() {
 
     // Decimal factors stay decimal: 1234 counts of 0.1 N are 0.1234 kN and no tail of noise.
     let force = signal("tonnage", "unit = \"kN\"", "unit = \"N\"");
-    assert_eq!(decode(force.decode, &Raw::Words([1_234, 0, 0, 0])), Ok(Value::F64(0.1234)));
+    assert_eq!(decode(&force.decode, &Raw::Words([1_234, 0, 0, 0])), Ok(Value::F64(0.1234)));
 
     let current = signal("current", "unit = \"A\"", "unit = \"kA\"");
-    assert_eq!(decode(current.decode, &Raw::Number(0.25)), Ok(Value::F64(250.0)));
+    assert_eq!(decode(&current.decode, &Raw::Number(0.25)), Ok(Value::F64(250.0)));
 }
 
 #[test]

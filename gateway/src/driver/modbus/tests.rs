@@ -510,3 +510,81 @@ async fn a_sweep_asks_everything_once_and_gives_up_on_the_silent() {
     );
     assert_eq!(plc.asked().len(), 3, "a unit that is silent is not asked again");
 }
+
+#[tokio::test]
+async fn one_refused_register_costs_itself_alone_and_is_remembered_across_a_restart() {
+    let plc = Plc::start(|asked| {
+        let holds = asked.address <= 14 && 14 < asked.address + asked.count;
+        if holds { Act::Exception(2) } else { Act::Answer }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("modbus/line.json");
+    let row = |at| format!("{{ name = \"r{at}\", metric = \"x_r{at}\", at = \"holding:{at}\", type = \"u16\" }},\n");
+    let rows = (10..18).map(row).collect::<Vec<_>>().concat();
+    let device = format!(
+        "[[modbus.device]]\nname = \"plc\"\nunit = 255\nasset = \"press-1\"\ninterval = \"20ms\"\nsignals = [\n{rows}]\n"
+    );
+    let start = || {
+        let config = config(&plc.address, &device);
+        let health = Health::new(&config);
+        let (sender, replies) = mpsc::channel(1_000);
+        let (synced_sender, synced) = watch::channel(0);
+        let stop = CancellationToken::new();
+        let mut endpoint = modbus(&config);
+        endpoint.memory = Some(file.clone());
+        tokio::spawn(run(endpoint, Outlet::new(0, sender, synced), health.clone(), stop.clone()));
+        Rig { config, health, replies, _synced: synced_sender, _stop: stop.drop_guard() }
+    };
+    let mut rig = start();
+    let mut first = Vec::new();
+    while first.len() < 8 {
+        first.extend(rig.next().await);
+    }
+    first.sort_by(|a, b| a.0.cmp(&b.0));
+    let of = |at: u16| if at == 14 { Raw::Failed(Quality::BAD_EXCEPTION) } else { word(at) };
+    assert_eq!(first, (10..18).map(|at| (format!("r{at}"), of(at))).collect::<Vec<_>>(), "in the first cycle");
+    rig.until("r17", &word(17)).await;
+    let link = rig.link(0);
+    assert_eq!((link.state.as_str(), link.fault.as_str()), ("flaky", "holding 14: exception 2: no such address"));
+    drop(rig);
+
+    let before = plc.asked().len();
+    let mut rig = start();
+    rig.until("r17", &word(17)).await;
+    rig.until("r17", &word(17)).await;
+    let asked: Vec<_> = plc.asked()[before..].iter().map(|asked| (asked.address, asked.count)).collect();
+    let of_the_old_one = asked.iter().position(|asked| *asked == (10, 4)).unwrap();
+    assert!(of_the_old_one <= 2, "the first driver may have been in the middle of a poll: {asked:?}");
+    assert!(asked.iter().all(|asked| [(10, 4), (15, 3)].contains(asked)), "it is not asked again: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_busy_device_is_asked_again_when_it_is_configured() {
+    let plc = Plc::start(|asked| if asked.number == 1 { Act::Exception(6) } else { Act::Answer }).await;
+    let device = format!("retries = 1\n{ONE}");
+    let mut rig = rig(&plc.address, &device);
+    assert_eq!(rig.next().await, [("a".into(), word(10)), ("b".into(), word(12))]);
+    assert_eq!(rig.link(0).failures_total, 0);
+}
+
+#[test]
+fn a_line_that_is_too_slow_lets_all_give_way_alike() {
+    let start = Instant::now();
+    let poll = Poll { interval: Duration::from_millis(100), requests: Vec::new(), left_out: Vec::new() };
+    let mut schedule: Vec<_> =
+        (0..4).map(|device| Scheduled { device, number: 0, poll: poll.clone(), due: start, turn: start }).collect();
+    let (mut now, mut polls) = (start, [0u32; 4]);
+    for _ in 0..400 {
+        let Some(index) = next(&schedule, now) else {
+            now += Duration::from_millis(1);
+            continue;
+        };
+        polls[index] += 1;
+        schedule[index].turn = now;
+        // Four polls take 160 ms of each 100.
+        now += Duration::from_millis(40);
+        advance(&mut schedule[index].due, poll.interval, now);
+    }
+    assert!(polls.iter().all(|of| of.abs_diff(polls[0]) <= 2), "{polls:?}");
+}
