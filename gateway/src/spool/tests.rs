@@ -277,8 +277,9 @@ fn a_full_spool_drops_the_oldest_and_declares_it_in_its_own_lane() {
         let new = drain(&mut spool.reader(new_lane, 0));
         assert_whole(&new, 1);
         assert_eq!(new.last().unwrap().last_sequence(), 401);
-        let gaps = new.iter().filter(|item| matches!(item, Item::Gap(_))).count();
-        assert_eq!(gaps, 1, "dropped segments that follow each other are one gap");
+        let causes = new.iter().filter_map(|item| if let Item::Gap(gap) = item { Some(gap.cause()) } else { None });
+        let causes: Vec<_> = causes.collect();
+        assert_eq!(causes, [GapCause::Restart, GapCause::SpoolFull], "segments that follow each other are one gap");
     };
     let new_lane = writer.lane();
     check(&spool, new_lane);
