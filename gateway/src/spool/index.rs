@@ -400,9 +400,8 @@ impl Index {
 
     /// The last reading before a record that is gone, as far as known.
     pub(super) fn moment_before(&self, lane: LaneId, sequence: u64) -> Option<Moment> {
-        let is_before = |segment: &&Segment| {
-            segment.lane == lane && segment.sequences.is_some_and(|(_, last)| last < sequence)
-        };
+        let is_before =
+            |segment: &&Segment| segment.lane == lane && segment.sequences.is_some_and(|(_, last)| last < sequence);
         let own = self.segments.iter().rev().filter(is_before).find_map(|segment| segment.last);
         let displaced = || self.displaced.get(&lane)?.range(..sequence).next_back()?.1.to;
         let trimmed = || self.state.trimmed(lane).filter(|trimmed| trimmed.through < sequence)?.to();
@@ -415,14 +414,14 @@ impl Index {
     /// The first reading after a record that is gone, as far as known.
     pub(super) fn moment_after(&self, lane: LaneId, sequence: u64) -> Option<Moment> {
         let displaced = || self.displaced_behind(lane, sequence)?.from;
-        let is_after = |segment: &&Segment| {
-            segment.lane == lane && segment.sequences.is_some_and(|(first, _)| first > sequence)
-        };
+        let is_after =
+            |segment: &&Segment| segment.lane == lane && segment.sequences.is_some_and(|(first, _)| first > sequence);
         let own = || self.segments.iter().filter(is_after).find_map(|segment| segment.first);
         let at = self.order.iter().position(|known| *known == lane)?;
         let begin = |lane: &LaneId| {
             let displaced = self.displaced.get(lane).and_then(|gaps| gaps.values().next()?.to);
-            let held = || self.segments.iter().filter(|segment| segment.lane == *lane).find_map(|segment| segment.first);
+            let held =
+                || self.segments.iter().filter(|segment| segment.lane == *lane).find_map(|segment| segment.first);
             displaced.or_else(held)
         };
         displaced().or_else(own).or_else(|| self.order[at + 1..].iter().find_map(begin))
@@ -521,7 +520,7 @@ impl Segment {
 
     fn add_stand_in(&mut self, mark: Mark, last_sequence: u64, cumulative: u64, what: &What) {
         let moment = |monotonic_us| Some(Moment { boot: self.boot, monotonic_us });
-        let stand_in = match what {
+        let mut stand_in = match what {
             What::Gap(gap) => gap.clone(),
             What::Batch(first_us, last_us) => Gap {
                 lane: self.lane,
@@ -534,15 +533,15 @@ impl Segment {
                 cumulative_after: cumulative,
             },
         };
-        let is_full = self.stand_ins.len() > 2 * OWN_GAPS_MAX;
+        if self.stand_ins.len() > 2 * OWN_GAPS_MAX {
+            stand_in.cause = GapCause::SpoolFull;
+        }
+        // No two of one cause follow each other.
         match self.stand_ins.last_mut() {
-            Some(last) if last.cause == stand_in.cause || is_full => {
+            Some(last) if last.cause == stand_in.cause => {
                 (last.from, last.to) = (earlier(last.from, stand_in.from), later(last.to, stand_in.to));
                 last.last_sequence = stand_in.last_sequence;
                 last.cumulative_after = stand_in.cumulative_after.max(last.cumulative_before);
-                if is_full {
-                    last.cause = GapCause::SpoolFull;
-                }
             }
             last => {
                 // What is damaged between them is told with what stands before it.
@@ -585,14 +584,18 @@ impl Segment {
 /// Of two moments the earlier, where they are of one boot; else what came first.
 fn earlier(known: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
     match (known, other) {
-        (Some(known), Some(other)) if known.boot == other.boot && other.monotonic_us < known.monotonic_us => Some(other),
+        (Some(known), Some(other)) if known.boot == other.boot && other.monotonic_us < known.monotonic_us => {
+            Some(other)
+        }
         _ => known.or(other),
     }
 }
 
 fn later(known: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
     match (known, other) {
-        (Some(known), Some(other)) if known.boot == other.boot && other.monotonic_us < known.monotonic_us => Some(known),
+        (Some(known), Some(other)) if known.boot == other.boot && other.monotonic_us < known.monotonic_us => {
+            Some(known)
+        }
         _ => other.or(known),
     }
 }

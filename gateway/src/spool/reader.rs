@@ -44,9 +44,7 @@ impl Item {
     fn span(&self) -> (Option<Moment>, Option<Moment>) {
         let moment = |boot: &[u8], monotonic_us| Some(Moment { boot: BootId::from_bytes(boot).ok()?, monotonic_us });
         match self {
-            Self::Batch(sealed) => {
-                (moment(&sealed.boot_id, sealed.first_us), moment(&sealed.boot_id, sealed.last_us))
-            }
+            Self::Batch(sealed) => (moment(&sealed.boot_id, sealed.first_us), moment(&sealed.boot_id, sealed.last_us)),
             Self::Gap(wire) => Gap::from_wire(wire).map_or((None, None), |gap| (gap.from, gap.to)),
         }
     }
@@ -162,8 +160,8 @@ impl Reader {
     /// to the first one after.
     fn hole(&self, index: &Index, last_sequence: u64, cumulative_after: u64, cause: GapCause) -> Gap {
         let behind = index.displaced_behind(self.lane, self.next).filter(|gap| gap.first_sequence <= last_sequence);
-        let (last_sequence, cumulative_after) = behind
-            .map_or((last_sequence, cumulative_after), |gap| (gap.first_sequence - 1, gap.cumulative_before));
+        let (last_sequence, cumulative_after) =
+            behind.map_or((last_sequence, cumulative_after), |gap| (gap.first_sequence - 1, gap.cumulative_before));
         Gap {
             lane: self.lane,
             first_sequence: self.next,

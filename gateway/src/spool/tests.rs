@@ -2,12 +2,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use prost::Message as _;
 use sandan_proto::batch::{self, BatchBuilder};
 use sandan_proto::reading::{Quality, Value};
 use sandan_proto::record::{Gap, GapCause, Sealed};
 
 use super::*;
 
+mod cover;
 mod delivered;
 mod disk;
 mod faults;
@@ -23,6 +25,11 @@ fn births() -> Births {
         series: vec![v1::Series { metric: "stroke_count".into(), value_type: 2, ..v1::Series::default() }],
     })
     .unwrap()
+}
+
+/// How many cases a property is tried with in CI; `PROPTEST_CASES` asks for more.
+fn cases(in_ci: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().map_or(in_ci, |text| text.parse().expect("a number"))
 }
 
 fn boot() -> BootId {
@@ -401,7 +408,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(cases(12)))]
 
     /// Against a model: what was synced is read back byte-identical and once, in
     /// order, behind whatever was acknowledged; what was not synced is in no lane.

@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    fn append_gap(&mut self, cause: GapCause, from: Moment, to: Moment, readings: u64) {
+    pub(super) fn append_gap(&mut self, cause: GapCause, from: Moment, to: Moment, readings: u64) {
         let before = self.cumulative;
         self.cumulative += readings;
         let gap = Gap {
