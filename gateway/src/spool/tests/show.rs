@@ -59,10 +59,12 @@ fn ten_segments_with_a_bit_flipped_in_three_lose_three_records() {
     check(0);
 }
 
+type Left = (LaneId, Vec<(std::ffi::OsString, Vec<u8>)>);
+
 /// A spool that three processes left, made once: the lane of the second, and the files. The
 /// third is there so that what was last is not what was being written.
-fn left_by_three() -> &'static (LaneId, Vec<(std::ffi::OsString, Vec<u8>)>) {
-    static LEFT: std::sync::OnceLock<(LaneId, Vec<(std::ffi::OsString, Vec<u8>)>)> = std::sync::OnceLock::new();
+fn left_by_three() -> &'static Left {
+    static LEFT: std::sync::OnceLock<Left> = std::sync::OnceLock::new();
     LEFT.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         left_behind(dir.path(), 3, tens);
