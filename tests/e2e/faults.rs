@@ -39,7 +39,8 @@ fn consecutive_seeds_meet_every_fault() {
 /// record, and one that keeps it twice, are found out.
 #[test]
 fn a_store_that_forgets_or_doubles_a_record_is_found_out() {
-    let broken = |how: &str| faults::run_of(&programs(), 1, &[], Some(&format!("broken.{how}-a-record=1*off->1*return->off")));
+    let broken =
+        |how: &str| faults::run_of(&programs(), 1, &[], Some(&format!("broken.{how}-a-record=1*off->1*return->off")));
     std::thread::scope(|scope| {
         let [forgets, doubles] = ["forgets", "doubles"].map(|how| scope.spawn(move || broken(how)));
         for (run, what) in [(forgets, "lost"), (doubles, "doubled")] {

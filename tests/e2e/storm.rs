@@ -59,7 +59,11 @@ fn ten_kills_of_each_side_lose_at_most_a_sync_interval_and_double_nothing() {
             let stood = stall.before(killed, 2 * SYNC_US);
             let (from, ready) = (killed - SYNC_US - stood, clock::wall_us());
             let gap = (from - 3 * POLL_US, ready + FIRST_POLL_US);
-            windows.push((killed, stood, Window { told: Told::Gap(Cause::Restart), rows: (from, ready), gap, synced: false }));
+            windows.push((
+                killed,
+                stood,
+                Window { told: Told::Gap(Cause::Restart), rows: (from, ready), gap, synced: false },
+            ));
         } else {
             world.ingest.kill();
             world.ingest.start().unwrap();
