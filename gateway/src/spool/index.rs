@@ -18,6 +18,11 @@ use super::state::State;
 /// few records, and a spool of a million records needs 2 MB of positions.
 const MARK_EVERY: usize = 16;
 
+/// So many gap records of a segment keep their own cause and time should the byte cap drop
+/// it: a start has one, a disk that fails one for each time. Beyond, they are told with the
+/// batches around them, and a segment of nothing but gaps does not fill the next.
+const OWN_GAPS_MAX: usize = 16;
+
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -27,6 +32,14 @@ pub(super) struct Mark {
     pub(super) first_us: i64,
     /// Readings of the lane before it.
     pub(super) cumulative_before: u64,
+}
+
+/// What a record of a lane is.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// A batch, and the monotonic time of its first and last reading.
+    Batch(i64, i64),
+    Gap(Gap),
 }
 
 #[derive(Debug)]
@@ -43,6 +56,9 @@ pub(super) struct Segment {
     pub(super) sequences: Option<(u64, u64)>,
     pub(super) cumulative_before: u64,
     pub(super) cumulative_after: u64,
+    /// What takes the place of its own records should the byte cap drop it, without a hole:
+    /// its gaps as they are, and gaps for the batches between them.
+    pub(super) stand_ins: Vec<Gap>,
     /// Gaps of older lanes that are kept here.
     pub(super) displaced: Vec<Gap>,
     pub(super) marks: Vec<Mark>,
@@ -184,9 +200,8 @@ impl Index {
         self.clocks.get(boot).cloned()
     }
 
-    /// Adds a record of the newest segment's own lane, in sequence order. `span` is the
-    /// monotonic time of a batch's first and last reading.
-    pub(super) fn add_record(&mut self, mark: Mark, last_sequence: u64, cumulative: u64, span: Option<(i64, i64)>) {
+    /// Adds a record of the newest segment's own lane, in sequence order.
+    pub(super) fn add_record(&mut self, mark: Mark, last_sequence: u64, cumulative: u64, what: &What) {
         let Some(segment) = self.segments.back_mut() else { return };
         if segment.sequences.is_none() {
             segment.cumulative_before = mark.cumulative_before;
@@ -197,7 +212,8 @@ impl Index {
         segment.sequences = Some((first, last_sequence));
         segment.cumulative_after = cumulative;
         segment.marks.push(mark);
-        if let Some((first_us, last_us)) = span {
+        segment.add_stand_in(mark, last_sequence, cumulative, what);
+        if let What::Batch(first_us, last_us) = *what {
             segment.first.get_or_insert(Moment { boot: segment.boot, monotonic_us: first_us });
             segment.last = Some(Moment { boot: segment.boot, monotonic_us: last_us });
         }
@@ -207,6 +223,13 @@ impl Index {
             lane.last_sealed = lane.last_sealed.max(last_sequence);
             lane.cumulative = lane.cumulative.max(cumulative);
         }
+    }
+
+    /// Last sequence and readings of the newest segment so far; none when it is of another lane
+    /// than a record that claims to be of it.
+    pub(super) fn end_of_newest(&self, lane: LaneId) -> Option<(u64, u64)> {
+        let newest = self.segments.back().filter(|newest| newest.lane == lane)?;
+        Some(newest.sequences.map_or((0, 0), |(_, last)| (last, newest.cumulative_after)))
     }
 
     /// After a write that failed, the same records were written again into the newest
@@ -221,6 +244,11 @@ impl Index {
                     (first <= last).then_some((first, last))
                 });
                 older.cumulative_after = begin.cumulative_before;
+                older.stand_ins.retain(|gap| gap.first_sequence < begin.sequence);
+                if let Some(last) = older.stand_ins.last_mut() {
+                    last.last_sequence = last.last_sequence.min(begin.sequence - 1);
+                    last.cumulative_after = begin.cumulative_before.max(last.cumulative_before);
+                }
             }
         }
     }
@@ -241,7 +269,7 @@ impl Index {
             Some(before) if before.cause == gap.cause => Gap {
                 first_sequence: before.first_sequence,
                 from: before.from,
-                cumulative_before: before.cumulative_before,
+                cumulative_before: before.cumulative_before.min(gap.cumulative_after),
                 ..gap
             },
             _ => gap,
@@ -284,6 +312,11 @@ impl Index {
     pub(super) fn displaced_at(&self, lane: LaneId, sequence: u64) -> Option<&Gap> {
         let gaps = self.displaced.get(&lane)?;
         gaps.range(..=sequence).next_back().map(|(_, gap)| gap).filter(|gap| gap.last_sequence >= sequence)
+    }
+
+    /// The first gap of a lane that stands for what comes behind a sequence.
+    pub(super) fn displaced_behind(&self, lane: LaneId, sequence: u64) -> Option<&Gap> {
+        self.displaced.get(&lane)?.range(sequence + 1..).next().map(|(_, gap)| gap)
     }
 
     /// Why a record that no segment holds is gone.
@@ -358,9 +391,47 @@ impl Index {
             .collect()
     }
 
-    /// The last reading that any segment holds.
+    /// The last reading that any segment holds, or else that is remembered.
     pub(super) fn last_moment(&self) -> Option<Moment> {
-        self.segments.iter().rev().find_map(|segment| segment.last)
+        let held = self.segments.iter().rev().find_map(|segment| segment.last);
+        // The cap may have dropped all of them before the next was synced.
+        held.or_else(|| self.order.iter().rev().find_map(|lane| self.end_of(*lane)))
+    }
+
+    /// The last reading before a record that is gone, as far as known.
+    pub(super) fn moment_before(&self, lane: LaneId, sequence: u64) -> Option<Moment> {
+        let is_before =
+            |segment: &&Segment| segment.lane == lane && segment.sequences.is_some_and(|(_, last)| last < sequence);
+        let own = self.segments.iter().rev().filter(is_before).find_map(|segment| segment.last);
+        let displaced = || self.displaced.get(&lane)?.range(..sequence).next_back()?.1.to;
+        let trimmed = || self.state.trimmed(lane).filter(|trimmed| trimmed.through < sequence)?.to();
+        // Lanes are written one after the other.
+        let at = self.order.iter().position(|known| *known == lane).unwrap_or(0);
+        let earlier = || self.order[..at].iter().rev().find_map(|lane| self.end_of(*lane));
+        own.or_else(displaced).or_else(trimmed).or_else(earlier)
+    }
+
+    /// The first reading after a record that is gone, as far as known.
+    pub(super) fn moment_after(&self, lane: LaneId, sequence: u64) -> Option<Moment> {
+        let displaced = || self.displaced_behind(lane, sequence)?.from;
+        let is_after =
+            |segment: &&Segment| segment.lane == lane && segment.sequences.is_some_and(|(first, _)| first > sequence);
+        let own = || self.segments.iter().filter(is_after).find_map(|segment| segment.first);
+        let at = self.order.iter().position(|known| *known == lane)?;
+        let begin = |lane: &LaneId| {
+            let displaced = self.displaced.get(lane).and_then(|gaps| gaps.values().next()?.to);
+            let held =
+                || self.segments.iter().filter(|segment| segment.lane == *lane).find_map(|segment| segment.first);
+            displaced.or_else(held)
+        };
+        displaced().or_else(own).or_else(|| self.order[at + 1..].iter().find_map(begin))
+    }
+
+    /// The last reading of a lane.
+    fn end_of(&self, lane: LaneId) -> Option<Moment> {
+        let held = self.segments.iter().rev().filter(|segment| segment.lane == lane).find_map(|segment| segment.last);
+        let displaced = || self.displaced.get(&lane)?.values().next_back()?.to;
+        held.or_else(displaced).or_else(|| self.state.trimmed(lane)?.to())
     }
 
     pub(super) fn file_bytes(&self) -> u64 {
@@ -437,6 +508,7 @@ impl Segment {
             sequences: None,
             cumulative_before: 0,
             cumulative_after: 0,
+            stand_ins: Vec::new(),
             displaced: Vec::new(),
             marks: Vec::new(),
             first: None,
@@ -444,6 +516,47 @@ impl Segment {
             ends: Vec::new(),
             done_at: None,
         }
+    }
+
+    fn add_stand_in(&mut self, mark: Mark, last_sequence: u64, cumulative: u64, what: &What) {
+        let moment = |monotonic_us| Some(Moment { boot: self.boot, monotonic_us });
+        let mut stand_in = match what {
+            What::Gap(gap) => gap.clone(),
+            What::Batch(first_us, last_us) => Gap {
+                lane: self.lane,
+                first_sequence: mark.sequence,
+                last_sequence,
+                cause: GapCause::SpoolFull,
+                from: moment(*first_us),
+                to: moment(*last_us),
+                cumulative_before: mark.cumulative_before.min(cumulative),
+                cumulative_after: cumulative,
+            },
+        };
+        if self.stand_ins.len() > 2 * OWN_GAPS_MAX {
+            stand_in.cause = GapCause::SpoolFull;
+        }
+        // No two of one cause follow each other.
+        match self.stand_ins.last_mut() {
+            Some(last) if last.cause == stand_in.cause => {
+                (last.from, last.to) = (earlier(last.from, stand_in.from), later(last.to, stand_in.to));
+                last.last_sequence = stand_in.last_sequence;
+                last.cumulative_after = stand_in.cumulative_after.max(last.cumulative_before);
+            }
+            last => {
+                // What is damaged between them is told with what stands before it.
+                if let Some(last) = last {
+                    last.last_sequence = stand_in.first_sequence - 1;
+                    last.cumulative_after = stand_in.cumulative_before.max(last.cumulative_before);
+                }
+                self.stand_ins.push(stand_in);
+            }
+        }
+    }
+
+    /// What takes the place of all that it holds, older gaps with it.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.displaced.iter().chain(&self.stand_ins)
     }
 
     /// Where a reader that wants a sequence begins.
@@ -465,5 +578,24 @@ impl Segment {
     /// Keeps a position of every [`MARK_EVERY`]th record, once no more are added.
     pub(super) fn thin_marks(&mut self) {
         self.marks = self.marks.iter().step_by(MARK_EVERY).copied().collect();
+    }
+}
+
+/// Of two moments the earlier, where they are of one boot; else what came first.
+fn earlier(known: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    match (known, other) {
+        (Some(known), Some(other)) if known.boot == other.boot && other.monotonic_us < known.monotonic_us => {
+            Some(other)
+        }
+        _ => known.or(other),
+    }
+}
+
+fn later(known: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    match (known, other) {
+        (Some(known), Some(other)) if known.boot == other.boot && other.monotonic_us < known.monotonic_us => {
+            Some(known)
+        }
+        _ => other.or(known),
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message;
 use sandan_proto::id::{BootId, LaneId};
-use sandan_proto::record::{Gap, GapCause, Sealed};
+use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::v1;
 use serde::Serialize;
 
@@ -230,7 +230,7 @@ pub enum Exported {
 pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) -> Result<(), E>) -> Result<(), E> {
     let _lock = super::lock(dir)?;
     let found = Real.list(dir).map_err(SpoolError::io("list", dir))?;
-    let mut ends: BTreeMap<Vec<u8>, (u64, u64)> = BTreeMap::new();
+    let mut ends: BTreeMap<Vec<u8>, (u64, u64, Option<Moment>)> = BTreeMap::new();
     let mut displaced: Vec<Gap> = Vec::new();
     for number in scan::numbers(&found).0 {
         let bytes = read(&segment_path(dir, number))?;
@@ -238,7 +238,7 @@ pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) ->
         for piece in pieces(&bytes, begin) {
             let Piece::Record { kind, body, .. } = piece else { continue };
             let body = Bytes::copy_from_slice(body);
-            let (lane, first, last, before, after, record) = match kind {
+            let (lane, first, last, before, after, span, record) = match kind {
                 Kind::Births => {
                     let hash = sandan_proto::id::BirthsHash::of(&body).as_bytes().to_vec();
                     give(Exported::Births(v1::Births { hash, content: body }))?;
@@ -260,24 +260,27 @@ pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) ->
                     let sealed = format::decode_batch(kind, body).and_then(|(wire, _)| Sealed::from_wire(wire).ok());
                     let Some(sealed) = sealed else { continue };
                     let (sequence, after) = (sealed.sequence, sealed.cumulative_readings);
-                    (sealed.lane, sequence, sequence, scan::before(&sealed), after, Exported::Batch(sealed))
+                    let moment = |monotonic_us| Some(Moment { boot: sealed.boot, monotonic_us });
+                    let span = (moment(sealed.first_us), moment(sealed.last_us));
+                    (sealed.lane, sequence, sequence, scan::before(&sealed), after, span, Exported::Batch(sealed))
                 }
                 Kind::Gap => {
                     let Some(gap) = v1::Gap::decode(body).ok().and_then(|gap| Gap::from_wire(&gap).ok()) else {
                         continue;
                     };
                     let (before, after) = (gap.cumulative_before, gap.cumulative_after);
-                    (gap.lane, gap.first_sequence, gap.last_sequence, before, after, Exported::Gap(gap))
+                    let span = (gap.from, gap.to);
+                    (gap.lane, gap.first_sequence, gap.last_sequence, before, after, span, Exported::Gap(gap))
                 }
             };
             let end = ends.get(&lane.to_vec()).copied();
-            if end.is_some_and(|(end, _)| last <= end) {
+            if end.is_some_and(|(end, ..)| last <= end) {
                 continue;
             }
-            if let Some((end, cumulative)) = end.filter(|(end, _)| first > end + 1) {
-                give(Exported::Gap(hole(lane, (end + 1, first - 1), (cumulative, before))))?;
+            if let Some((end, cumulative, from)) = end.filter(|(end, ..)| first > end + 1) {
+                give(Exported::Gap(hole(lane, (end + 1, first - 1), (cumulative, before), (from, span.0))))?;
             }
-            ends.insert(lane.to_vec(), (last, after));
+            ends.insert(lane.to_vec(), (last, after, span.1));
             give(record)?;
         }
     }
@@ -295,14 +298,19 @@ pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) ->
     Ok(())
 }
 
-pub(super) fn hole(lane: LaneId, sequences: (u64, u64), cumulative: (u64, u64)) -> Gap {
+pub(super) fn hole(
+    lane: LaneId,
+    sequences: (u64, u64),
+    cumulative: (u64, u64),
+    (from, to): (Option<Moment>, Option<Moment>),
+) -> Gap {
     Gap {
         lane,
         first_sequence: sequences.0,
         last_sequence: sequences.1,
         cause: GapCause::Damaged,
-        from: None,
-        to: None,
+        from,
+        to,
         cumulative_before: cumulative.0.min(cumulative.1),
         cumulative_after: cumulative.1,
     }

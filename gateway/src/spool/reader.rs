@@ -12,7 +12,7 @@ use sandan_proto::v1;
 
 use super::files::{Handle, read_range};
 use super::format::{self, FRAME_LEN, Frame, Kind};
-use super::index::View;
+use super::index::{Index, View};
 use super::{Spool, SpoolError, scan};
 
 /// A record of a lane.
@@ -32,6 +32,22 @@ impl Item {
             Self::Gap(gap) => gap.last_sequence,
         }
     }
+
+    fn lane(&self) -> &[u8] {
+        match self {
+            Self::Batch(sealed) => &sealed.lane,
+            Self::Gap(gap) => &gap.lane,
+        }
+    }
+
+    /// From when to when it lasts.
+    fn span(&self) -> (Option<Moment>, Option<Moment>) {
+        let moment = |boot: &[u8], monotonic_us| Some(Moment { boot: BootId::from_bytes(boot).ok()?, monotonic_us });
+        match self {
+            Self::Batch(sealed) => (moment(&sealed.boot_id, sealed.first_us), moment(&sealed.boot_id, sealed.last_us)),
+            Self::Gap(wire) => Gap::from_wire(wire).map_or((None, None), |gap| (gap.from, gap.to)),
+        }
+    }
 }
 
 /// A position in a lane.
@@ -42,6 +58,8 @@ pub struct Reader {
     next: u64,
     /// Readings of the lane before `next`, where it is known.
     cumulative: u64,
+    /// The last reading before `next`, where it was passed.
+    moment: Option<Moment>,
     open: Option<(u64, Arc<dyn Handle>)>,
     offset: u64,
 }
@@ -57,7 +75,7 @@ enum Step {
 
 impl Reader {
     pub(super) fn new(spool: Spool, lane: LaneId, after: u64) -> Self {
-        Self { spool, lane, next: after + 1, cumulative: 0, open: None, offset: 0 }
+        Self { spool, lane, next: after + 1, cumulative: 0, moment: None, open: None, offset: 0 }
     }
 
     /// The lane that is read.
@@ -76,7 +94,7 @@ impl Reader {
                     return Ok(Some(self.take_gap(&gap)));
                 }
                 if let Some(trimmed) = index.state.trimmed(self.lane).filter(|trimmed| trimmed.through >= self.next) {
-                    let hole = self.hole(trimmed.through, trimmed.readings, GapCause::ReplayWindow);
+                    let hole = self.hole(&index, trimmed.through, trimmed.readings, GapCause::ReplayWindow);
                     let gap = Gap { from: trimmed.from(), to: trimmed.to(), ..hole };
                     drop(index);
                     return Ok(Some(self.take_gap(&gap)));
@@ -87,7 +105,7 @@ impl Reader {
                 {
                     // No segment holds the end of the lane.
                     let cause = index.cause_of_hole(self.lane, self.next);
-                    let hole = self.hole(lane.last_sealed, lane.cumulative, cause);
+                    let hole = self.hole(&index, lane.last_sealed, lane.cumulative, cause);
                     drop(index);
                     return Ok(Some(self.take_gap(&hole)));
                 }
@@ -97,8 +115,10 @@ impl Reader {
             if let Some((first, _)) = segment.sequences
                 && first > self.next
             {
-                let cause = self.spool.index().cause_of_hole(self.lane, self.next);
-                let hole = self.hole(first - 1, segment.cumulative_before, cause);
+                let index = self.spool.index();
+                let cause = index.cause_of_hole(self.lane, self.next);
+                let hole = self.hole(&index, first - 1, segment.cumulative_before, cause);
+                drop(index);
                 return Ok(Some(self.take_gap(&hole)));
             }
             let read = self.read_segment(&segment);
@@ -113,7 +133,9 @@ impl Reader {
                 // Its end is damaged, or somebody took its file: what it held is a hole.
                 Ok(None) | Err(_) => {
                     let last = segment.sequences.map_or(self.next, |(_, last)| last);
-                    let hole = self.hole(last, segment.cumulative_after, GapCause::Damaged);
+                    let index = self.spool.index();
+                    let hole = self.hole(&index, last, segment.cumulative_after, GapCause::Damaged);
+                    drop(index);
                     return Ok(Some(self.take_gap(&hole)));
                 }
             }
@@ -128,18 +150,25 @@ impl Reader {
     fn take_gap(&mut self, gap: &Gap) -> Item {
         self.next = gap.last_sequence + 1;
         self.cumulative = gap.cumulative_after;
+        self.moment = gap.to.or(self.moment);
         self.open = None;
         Item::Gap(gap.to_wire())
     }
 
-    fn hole(&self, last_sequence: u64, cumulative_after: u64, cause: GapCause) -> Gap {
+    /// A gap for what no file holds from `next` on, up to a sequence or to a gap that stands
+    /// before it. A gap may be among what is lost: so it lasts from the last reading before
+    /// to the first one after.
+    fn hole(&self, index: &Index, last_sequence: u64, cumulative_after: u64, cause: GapCause) -> Gap {
+        let behind = index.displaced_behind(self.lane, self.next).filter(|gap| gap.first_sequence <= last_sequence);
+        let (last_sequence, cumulative_after) =
+            behind.map_or((last_sequence, cumulative_after), |gap| (gap.first_sequence - 1, gap.cumulative_before));
         Gap {
             lane: self.lane,
             first_sequence: self.next,
             last_sequence,
             cause,
-            from: None,
-            to: None,
+            from: self.moment.or_else(|| index.moment_before(self.lane, self.next)),
+            to: index.moment_after(self.lane, last_sequence),
             cumulative_before: self.cumulative.min(cumulative_after),
             cumulative_after,
         }
@@ -187,7 +216,8 @@ impl Reader {
             Kind::Batch | Kind::Delivered => format::decode_batch(kind, body).map(|(sealed, _)| Item::Batch(sealed)),
             Kind::Gap => v1::Gap::decode(body).ok().map(Item::Gap),
         };
-        let Some(item) = item else {
+        // One of another lane is none of this segment's.
+        let Some(item) = item.filter(|item| item.lane() == self.lane.as_bytes()) else {
             self.offset += len;
             return Step::Passed;
         };
@@ -195,9 +225,11 @@ impl Reader {
             Item::Gap(gap) => (gap.first_sequence, gap.cumulative_after),
             Item::Batch(sealed) => (sealed.sequence, sealed.cumulative_readings),
         };
+        let (begins, ends) = item.span();
         if item.last_sequence() < self.next {
             self.offset += len;
             self.cumulative = after;
+            self.moment = ends.or(self.moment);
             return Step::Passed;
         }
         // Records that a later segment holds again.
@@ -210,26 +242,29 @@ impl Reader {
                 Item::Gap(gap) => gap.cumulative_before,
                 Item::Batch(sealed) => Sealed::from_wire(sealed.clone()).map_or(after, |sealed| scan::before(&sealed)),
             };
-            let hole = self.hole(first - 1, before, GapCause::Damaged);
+            let hole = self.hole(&self.spool.index(), first - 1, before, GapCause::Damaged);
+            let hole = Gap { to: begins.or(hole.to), ..hole };
             let (open, offset) = (self.open.take(), self.offset);
             let item = self.take_gap(&hole);
             (self.open, self.offset) = (open, offset);
             return Step::Took(item);
         }
         self.offset += len;
+        let has_births = |sealed: &v1::Sealed| self.spool.index().births(&sealed.births_hash).is_some();
         if let Item::Batch(sealed) = &item
-            && self.spool.index().births(&sealed.births_hash).is_none()
+            && !has_births(sealed)
         {
             // What its series are was damaged everywhere: nobody could make sense of it.
-            let moment = |at| BootId::from_bytes(&sealed.boot_id).ok().map(|boot| Moment { boot, monotonic_us: at });
-            let hole = self.hole(sealed.sequence, after, GapCause::Damaged);
-            let gap = Gap { from: moment(sealed.first_us), to: moment(sealed.last_us), ..hole };
+            let hole = self.hole(&self.spool.index(), sealed.sequence, after, GapCause::Damaged);
+            let gap = Gap { from: begins, to: ends, ..hole };
             self.next = gap.last_sequence + 1;
             self.cumulative = after;
+            self.moment = ends;
             return Step::Took(Item::Gap(gap.to_wire()));
         }
         self.next = item.last_sequence() + 1;
         self.cumulative = after;
+        self.moment = ends.or(self.moment);
         Step::Took(item)
     }
 }

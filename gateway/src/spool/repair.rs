@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 use sandan_proto::id::LaneId;
-use sandan_proto::record::{Gap, Sealed};
+use sandan_proto::record::{Gap, Moment, Sealed};
 use sandan_proto::v1;
 use serde::Serialize;
 
 use super::SpoolError;
 use super::files::{Files, Handle, Real, read_whole};
 use super::format::{self, HEADER_LEN, Kind};
+use super::index::{Index, Segment};
 use super::inspect::{Piece, hole, inspect_bytes, pieces};
 use super::scan::{self, segment_path};
+use super::state::State;
 
 /// What was done with a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,20 +68,25 @@ fn rebuild(dir: &Path, path: &Path, number: u64, bytes: &[u8]) -> Result<Repaire
         return Ok(done);
     };
     let mut clean = format::encode_header(&header).to_vec();
+    // Tells what the start of a gateway would make of a record.
+    let mut scratch = Index::new(State::default());
+    scratch.segments.push_back(Segment::new(number, path.into(), header.lane, header.boot));
     // End of the lane so far, where this segment holds any of it.
-    let mut end: Option<(u64, u64)> = None;
+    let mut end: Option<Position> = None;
     for piece in pieces(bytes, begin) {
         let Piece::Record { offset, kind, body, len } = piece else { continue };
         if let Some(at) = position(kind, body, header.lane) {
-            if let Some((last, cumulative)) = end.filter(|(last, _)| at.first > last + 1) {
-                let gap = hole(header.lane, (last + 1, at.first - 1), (cumulative, at.before));
+            if let Some(end) = end.filter(|end| at.first > end.last + 1) {
+                let (sequences, cumulative) = ((end.last + 1, at.first - 1), (end.after, at.before));
+                let gap = hole(header.lane, sequences, cumulative, (end.to, at.from));
                 format::encode_record(Kind::Gap, &gap.to_wire().encode_to_vec(), &mut clean);
-                done.lost_records += at.first - last - 1;
+                done.lost_records += sequences.1 - end.last;
                 done.lost_readings += gap.readings();
             }
-            end = Some((at.last, at.after));
-        } else if is_of_a_lane(kind) {
-            // Its frame is whole and its body is not: a gap stands for it.
+            end = Some(at);
+        } else if scan::take(kind, Bytes::copy_from_slice(body), 0, &mut scratch).is_none() {
+            // Its frame is whole and its body is not: where it was of the lane, a gap stands
+            // for it.
             continue;
         }
         clean.extend_from_slice(&bytes[offset..offset + len]);
@@ -118,15 +125,14 @@ fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
     Real.sync_dir(dir).map_err(SpoolError::io("sync", dir))
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Position {
     first: u64,
     last: u64,
     before: u64,
     after: u64,
-}
-
-fn is_of_a_lane(kind: Kind) -> bool {
-    matches!(kind, Kind::Batch | Kind::Delivered | Kind::Gap)
+    from: Option<Moment>,
+    to: Option<Moment>,
 }
 
 fn position(kind: Kind, body: &[u8], lane: LaneId) -> Option<Position> {
@@ -135,13 +141,16 @@ fn position(kind: Kind, body: &[u8], lane: LaneId) -> Option<Position> {
         Kind::Batch | Kind::Delivered => {
             let sealed = Sealed::from_wire(format::decode_batch(kind, body)?.0).ok()?;
             let (sequence, after) = (sealed.sequence, sealed.cumulative_readings);
-            let at = Position { first: sequence, last: sequence, before: scan::before(&sealed), after };
+            let moment = |monotonic_us| Some(Moment { boot: sealed.boot, monotonic_us });
+            let (from, to) = (moment(sealed.first_us), moment(sealed.last_us));
+            let at = Position { first: sequence, last: sequence, before: scan::before(&sealed), after, from, to };
             (sealed.lane == lane).then_some(at)
         }
         Kind::Gap => {
             let gap = Gap::from_wire(&v1::Gap::decode(body).ok()?).ok()?;
             let (before, after) = (gap.cumulative_before, gap.cumulative_after);
-            let at = Position { first: gap.first_sequence, last: gap.last_sequence, before, after };
+            let (first, last) = (gap.first_sequence, gap.last_sequence);
+            let at = Position { first, last, before, after, from: gap.from, to: gap.to };
             (gap.lane == lane).then_some(at)
         }
         Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd => None,

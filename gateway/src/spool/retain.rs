@@ -86,7 +86,12 @@ impl Index {
             return;
         }
         let Some(segment) = self.segments.pop_front() else { return };
-        self.note_trimmed(&segment, |lane| !gaps.iter().any(|gap| gap.lane == lane));
+        let stands = |gap: &Gap, other: &Gap| {
+            gap.lane == other.lane
+                && gap.first_sequence <= other.first_sequence
+                && gap.last_sequence >= other.last_sequence
+        };
+        self.note_trimmed(&segment, |other| !gaps.iter().any(|gap| stands(gap, other)));
         for gap in gaps {
             self.add_displaced(gap);
         }
@@ -94,12 +99,9 @@ impl Index {
         self.doomed.push((segment.path, segment.file_bytes));
     }
 
-    fn note_trimmed(&mut self, segment: &Segment, is_trimmed: impl Fn(LaneId) -> bool) {
-        for gap in segment.displaced.iter().filter(|gap| is_trimmed(gap.lane)) {
+    fn note_trimmed(&mut self, segment: &Segment, is_trimmed: impl Fn(&Gap) -> bool) {
+        for gap in segment.gaps().filter(|gap| is_trimmed(gap)) {
             self.state.trim(gap.lane, gap.last_sequence, gap.cumulative_after, (gap.from, gap.to));
-        }
-        if let Some((_, last)) = segment.sequences.filter(|_| is_trimmed(segment.lane)) {
-            self.state.trim(segment.lane, last, segment.cumulative_after, (segment.first, segment.last));
         }
     }
 

@@ -13,7 +13,7 @@ use sandan_proto::{batch, v1};
 
 use super::files::{Files, read_range};
 use super::format::{self, Frame, HEADER_LEN, Header, HeaderError, Kind, LaneEnd};
-use super::index::{Index, Mark, Segment};
+use super::index::{Index, Mark, Segment, What};
 use super::state::State;
 use super::{Recovery, SpoolError};
 
@@ -190,29 +190,31 @@ pub(super) fn take(kind: Kind, body: Bytes, offset: u64, index: &mut Index) -> O
         Kind::Batch | Kind::Delivered => {
             let (sealed, sessions) = format::decode_batch(kind, body)?;
             let sealed = Sealed::from_wire(sealed).ok()?;
+            let (last, cumulative) = index.end_of_newest(sealed.lane)?;
             index.known.add(&sessions);
-            let known =
-                index.segments.back().and_then(|segment| Some((segment.sequences?.1, segment.cumulative_after)));
-            let (last, cumulative) = known.unwrap_or((0, 0));
             if sealed.sequence <= last {
                 return Some(false);
             }
             // Only behind a hole does the payload have to be decoded to count.
             let cumulative_before = if last + 1 == sealed.sequence { cumulative } else { before(&sealed) };
             let mark = Mark { sequence: sealed.sequence, offset, first_us: sealed.first_us, cumulative_before };
-            let span = Some((sealed.first_us, sealed.last_us));
-            index.add_record(mark, sealed.sequence, sealed.cumulative_readings, span);
+            let what = What::Batch(sealed.first_us, sealed.last_us);
+            index.add_record(mark, sealed.sequence, sealed.cumulative_readings, &what);
             return Some(true);
         }
         Kind::Gap => {
             let gap = Gap::from_wire(&v1::Gap::decode(body).ok()?).ok()?;
+            let (last, _) = index.end_of_newest(gap.lane)?;
+            if gap.first_sequence <= last {
+                return Some(false);
+            }
             let mark = Mark {
                 sequence: gap.first_sequence,
                 offset,
                 first_us: gap.to.map_or(0, |moment| moment.monotonic_us),
                 cumulative_before: gap.cumulative_before,
             };
-            index.add_record(mark, gap.last_sequence, gap.cumulative_after, None);
+            index.add_record(mark, gap.last_sequence, gap.cumulative_after, &What::Gap(gap.clone()));
             return Some(true);
         }
         Kind::Displaced => {
@@ -221,6 +223,8 @@ pub(super) fn take(kind: Kind, body: Bytes, offset: u64, index: &mut Index) -> O
         Kind::LaneEnd => {
             let end = LaneEnd::decode(body).ok()?;
             let lane = LaneId::from_bytes(&end.lane).ok()?;
+            // As far as sequences go.
+            i64::try_from(end.last_sequence).ok()?;
             let known = index.ends.entry(lane).or_default();
             *known = (*known).max((end.last_sequence, end.cumulative_readings));
             index.segments.back_mut()?.ends.push(lane);

@@ -19,7 +19,7 @@ use sandan_proto::v1;
 use super::delivered::{self, Delivery};
 use super::files::Handle;
 use super::format::{self, Header, Kind, LaneEnd};
-use super::index::{Mark, Segment};
+use super::index::{Mark, Segment, What};
 use super::scan::segment_path;
 use super::{
     MAX_OPEN_LANES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_PER_CAP, SMALL_SEGMENT, Spool, SpoolError, WhenFull,
@@ -54,7 +54,7 @@ struct Entry {
     mark: Mark,
     last_sequence: u64,
     cumulative: u64,
-    span: Option<(i64, i64)>,
+    what: What,
 }
 
 #[derive(Debug)]
@@ -185,11 +185,11 @@ impl Writer {
             last_us: batch.last_us,
             payload: batch.payload.clone(),
         };
-        let span = Some((batch.first_us, batch.last_us));
+        let what = What::Batch(batch.first_us, batch.last_us);
         if deliveries.is_empty() {
-            self.put(Kind::Batch, &sealed.to_wire().encode_to_vec(), before, span);
+            self.put(Kind::Batch, &sealed.to_wire().encode_to_vec(), before, what);
         } else {
-            self.put(Kind::Delivered, &delivered::encode(&sealed.to_wire(), deliveries), before, span);
+            self.put(Kind::Delivered, &delivered::encode(&sealed.to_wire(), deliveries), before, what);
         }
         0
     }
@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    fn append_gap(&mut self, cause: GapCause, from: Moment, to: Moment, readings: u64) {
+    pub(super) fn append_gap(&mut self, cause: GapCause, from: Moment, to: Moment, readings: u64) {
         let before = self.cumulative;
         self.cumulative += readings;
         let gap = Gap {
@@ -249,21 +249,23 @@ impl Writer {
             cumulative_before: before,
             cumulative_after: self.cumulative,
         };
-        self.put(Kind::Gap, &gap.to_wire().encode_to_vec(), before, Some((to.monotonic_us, to.monotonic_us)));
+        self.put(Kind::Gap, &gap.to_wire().encode_to_vec(), before, What::Gap(gap));
     }
 
-    fn put(&mut self, kind: Kind, body: &[u8], cumulative_before: u64, span: Option<(i64, i64)>) {
+    fn put(&mut self, kind: Kind, body: &[u8], cumulative_before: u64, what: What) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let mark = Mark {
             sequence,
             offset: self.buffer.len() as u64,
-            first_us: span.map_or(0, |(first, _)| first),
+            first_us: match &what {
+                What::Batch(first_us, _) => *first_us,
+                What::Gap(gap) => gap.to.map_or(0, |to| to.monotonic_us),
+            },
             cumulative_before,
         };
         format::encode_record(kind, body, &mut self.buffer);
-        let span = if matches!(kind, Kind::Batch | Kind::Delivered) { span } else { None };
-        self.entries.push(Entry { mark, last_sequence: sequence, cumulative: self.cumulative, span });
+        self.entries.push(Entry { mark, last_sequence: sequence, cumulative: self.cumulative, what });
     }
 
     /// Bytes that wait for [`sync`](Self::sync).
@@ -322,7 +324,7 @@ impl Writer {
         let mut index = self.spool.index();
         for entry in self.entries.drain(..) {
             let mark = Mark { offset: base + entry.mark.offset, ..entry.mark };
-            index.add_record(mark, entry.last_sequence, entry.cumulative, entry.span);
+            index.add_record(mark, entry.last_sequence, entry.cumulative, &entry.what);
         }
         index.grew(open.synced_bytes);
         drop(index);
@@ -404,7 +406,15 @@ impl Writer {
     /// oldest segments are dropped, the gap that takes a segment's place synced before its
     /// file goes; or nothing more is taken, as configured.
     fn make_room(&mut self) -> Result<(), SpoolError> {
-        self.spool.drop_surplus(self.needed())?;
+        match self.spool.drop_surplus(self.needed()) {
+            // A state that cannot be saved keeps files from going, not records from being
+            // written where room was taken for them.
+            Err(error) if self.needed() == 0 => {
+                tracing::warn!(error = %super::chain(&error), "acknowledged segments stay");
+                return Ok(());
+            }
+            done => done?,
+        }
         loop {
             let needed = self.needed();
             let max_bytes = self.spool.shared.max_bytes;
@@ -499,18 +509,7 @@ struct Dropped {
 
 impl Dropped {
     fn of(segment: &Segment) -> Self {
-        let own = segment.sequences.map(|(first_sequence, last_sequence)| Gap {
-            lane: segment.lane,
-            first_sequence,
-            last_sequence,
-            cause: GapCause::SpoolFull,
-            from: segment.first,
-            to: segment.last,
-            cumulative_before: segment.cumulative_before,
-            cumulative_after: segment.cumulative_after,
-        });
-        let gaps = segment.displaced.iter().cloned().chain(own).collect();
-        Self { number: segment.number, gaps }
+        Self { number: segment.number, gaps: segment.gaps().cloned().collect() }
     }
 }
 

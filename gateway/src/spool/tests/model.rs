@@ -13,7 +13,7 @@ use super::*;
 const SMALL_CAP: u64 = 4 << 20;
 const STEPS: u64 = 120;
 /// Runs of each kind in CI; `SANDAN_SEEDS` runs more of them, `SANDAN_SEED` a single one.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 4;
 
 #[derive(Debug, Clone)]
 struct Truth {
@@ -22,6 +22,8 @@ struct Truth {
     before: u64,
     after: u64,
     payload: Option<Bytes>,
+    /// First and last reading, or from when to when a gap lasts.
+    times: (Option<i64>, Option<i64>),
     /// A sync answered for it; else it happened to be there after a start.
     synced: bool,
 }
@@ -73,6 +75,7 @@ fn span_of(item: &Item) -> Truth {
                 last: sealed.sequence,
                 before: sealed.cumulative_readings - readings,
                 after: sealed.cumulative_readings,
+                times: (Some(sealed.first_us), Some(sealed.last_us)),
                 payload: Some(sealed.payload),
                 synced: true,
             }
@@ -82,6 +85,7 @@ fn span_of(item: &Item) -> Truth {
             last: gap.last_sequence,
             before: gap.cumulative_before,
             after: gap.cumulative_after,
+            times: (gap.from.as_ref().map(|at| at.monotonic_us), gap.to.as_ref().map(|at| at.monotonic_us)),
             payload: None,
             synced: true,
         },
@@ -319,10 +323,18 @@ impl Run {
             assert_eq!(covered[0].payload, found.payload, "other bytes than were sealed");
             return 0;
         };
+        for record in &covered {
+            let (from, to) = found.times;
+            assert!(from.is_none_or(|from| Some(from) <= record.times.0), "{gap:?} begins after {record:?}");
+            assert!(to.is_none_or(|to| Some(to) >= record.times.1), "{gap:?} ends before {record:?}");
+            assert!(record.first == 1 || from.is_some(), "{gap:?} has no beginning");
+        }
         let batches = covered.iter().filter(|record| record.payload.is_some()).count() as u64;
         match gap.cause() {
             _ if covered.len() == 1 && batches == 0 => 0,
             GapCause::SpoolFull => {
+                let gaps = covered.iter().filter(|record| record.payload.is_none()).count() as u64;
+                assert!(gaps <= self.flips || self.allowed.refuse || self.allowed.faults, "{gaps} gaps in {gap:?}");
                 assert!(self.allowed.cap && !self.allowed.refuse, "{gap:?}");
                 0
             }

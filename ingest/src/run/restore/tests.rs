@@ -281,3 +281,19 @@ async fn a_restore_that_fails_leaves_an_empty_directory_and_one_that_was_killed_
     assert!(matches!(restore(&site.config, &backup).await, Err(RunError::InUse(_))));
     door.close().await;
 }
+
+#[tokio::test]
+async fn a_witness_whose_disk_hangs_does_not_hold_the_end_up() {
+    let site = Site::new(true);
+    let mut door = Door::open(&site.config).await.unwrap();
+    let firm = Firm { id: FirmId::new("hanbit").unwrap(), name_ko: "한빛금형".into(), name_en: "Hanbit".into() };
+    door.execute(Command::FirmAdd(firm)).await.unwrap();
+    // Opening it to write waits for whoever reads, who does not come.
+    let pipe = site.path("other-disk/witness.json.new");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    door.close().await;
+    let reader = std::fs::File::open(&pipe).unwrap();
+    std::fs::remove_file(&pipe).unwrap();
+    drop(reader);
+    assert!(Door::open(&site.config).await.is_ok(), "the lock went with it");
+}
