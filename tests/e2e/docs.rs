@@ -14,16 +14,16 @@ use sandan_tests::plcsim::{ModbusDevice, Plant};
 
 use crate::world::{OTHER, World, plant, used};
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap()
 }
 
 /// The level of each heading, outside code.
-fn headings(text: &str) -> Vec<usize> {
+pub(crate) fn headings(text: &str) -> Vec<usize> {
     let mut in_code = false;
     let mut levels = Vec::new();
     for line in text.lines() {

@@ -15,8 +15,8 @@ mod interop_mosquitto;
 mod loadgen;
 mod outage;
 mod plc_faults;
-mod rtu;
-
 mod refusals;
+mod rtu;
+mod security;
 mod storm;
 mod tidy;

@@ -18,9 +18,8 @@ use super::state::State;
 /// few records, and a spool of a million records needs 2 MB of positions.
 const MARK_EVERY: usize = 16;
 
-/// So many gap records of a segment keep their own cause and time should the byte cap drop
-/// it: a start has one, a disk that fails one for each time. Beyond, they are told with the
-/// batches around them, and a segment of nothing but gaps does not fill the next.
+/// So many gap records of a segment keep their own cause and time should the byte cap drop it;
+/// further ones are told with the batches around them: a segment of gaps must not fill the next.
 const OWN_GAPS_MAX: usize = 16;
 
 /// Where a record stands.
