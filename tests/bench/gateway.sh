@@ -2,6 +2,7 @@
 # What a gateway costs the box it stands on: resident memory and CPU per reading.
 #
 #   tests/bench/gateway.sh [DEVICES [SECONDS]]      10 devices of 50 signals, 60 s
+#   tests/bench/gateway.sh 20                       1,000 readings a second
 #
 # Each device is a simulated rack of 50 analogue channels behind its own Modbus TCP
 # connection, polled once a second. Every reading is spooled, synced, sent to an ingest
@@ -91,17 +92,22 @@ def cost(pid):
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     written = next(line for line in open(f"/proc/{pid}/io") if line.startswith("write_bytes"))
     return (int(fields[11]) + int(fields[12])) / tick, int(written.split()[1])
-def resident(pid):
-    return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS")) / 1024
+def resident(pid, of="VmRSS"):
+    return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith(of)) / 1024
+def spooled():
+    metrics = urllib.request.urlopen(f"http://{http}/metrics").read().decode().splitlines()
+    return next(float(line.split()[1]) for line in metrics
+                if line.startswith("sandan_gateway_spool_written_bytes") and not line.startswith("#"))
 time.sleep(5)  # the start is not what is measured
-before = status(), cost(gateway), cost(ingest)
+before, spooled_before = (status(), cost(gateway), cost(ingest)), spooled()
 time.sleep(seconds)
-after = status(), cost(gateway), cost(ingest)
+after, spooled_after = (status(), cost(gateway), cost(ingest)), spooled()
 read = after[0]["readings_total"] - before[0]["readings_total"]
 acked = after[0]["uplink"]["acked_total"] - before[0]["uplink"]["acked_total"]
 print(f"{read / seconds:.0f} readings/s read, {acked / seconds:.0f} readings/s acknowledged")
 for name, pid, at in (("gateway", gateway, 1), ("ingest", ingest, 2)):
     used, wrote = (b - a for a, b in zip(before[at], after[at]))
-    print(f"{name}: resident {resident(pid):.1f} MiB, CPU {100 * used / seconds:.2f} % of a core, "
+    print(f"{name}: resident {resident(pid):.1f} MiB (peak {resident(pid, 'VmHWM'):.1f}), CPU {100 * used / seconds:.2f} % of a core, "
           f"{1e6 * used / max(read, 1):.1f} µs a reading, {wrote / max(read, 1):.1f} bytes to disk a reading")
+print(f"spool: {(spooled_after - spooled_before) / max(read, 1):.1f} bytes written to its files a reading")
 PYTHON

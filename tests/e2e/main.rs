@@ -8,6 +8,7 @@ mod chain;
 mod demo;
 mod docs;
 mod faults;
+mod fuzz_corpus;
 mod identity;
 mod identity_time;
 mod interop_modbus;

@@ -192,6 +192,29 @@ fn a_restart_opens_a_new_lane_with_a_declared_gap() {
     assert_eq!(lanes.iter().map(|lane| lane.read_only).collect::<Vec<_>>(), [true, false]);
 }
 
+/// A disk that lost every reading of a spool that had a session: the next start says so.
+#[test]
+fn a_spool_that_lost_every_reading_declares_a_gap_without_a_begin() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (mut writer, spool, _) = open(dir.path());
+        spool.save_session(1, b"timeline").unwrap();
+        writer.append(&outgoing(100, 5));
+        writer.sync().unwrap();
+    }
+    let path = scan::segment_path(dir.path(), 1);
+    let segment = std::fs::File::options().write(true).open(path).unwrap();
+    segment.set_len(format::HEADER_LEN as u64 + 8).unwrap();
+    let (mut writer, spool, recovery) = open(dir.path());
+    assert_eq!(recovery.records, 0);
+    writer.append(&outgoing(300, 1));
+    writer.sync().unwrap();
+    let items = drain(&mut spool.reader(writer.lane(), 0));
+    let Item::Gap(gap) = &items[0] else { panic!("no restart gap") };
+    let gap = Gap::from_wire(gap).unwrap();
+    assert_eq!((gap.cause, gap.from, gap.to.unwrap().monotonic_us), (GapCause::Restart, None, 300));
+}
+
 #[test]
 fn the_first_start_declares_no_gap_and_the_first_offset_of_a_boot_stays() {
     let dir = tempfile::tempdir().unwrap();

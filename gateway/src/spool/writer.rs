@@ -91,7 +91,7 @@ pub struct Writer {
     next_sequence: u64,
     cumulative: u64,
     /// The last reading of the process before, until its gap is written.
-    restarted_after: Option<Moment>,
+    restarted_after: Option<Option<Moment>>,
     /// What could not wait any more, until there is a place to tell it.
     lost: Vec<Loss>,
     /// Why nothing can be written at the moment.
@@ -116,7 +116,10 @@ impl Writer {
             if let Some(clock) = clock.filter(|clock| index.clock(&clock.boot_id).is_none()) {
                 index.add_clock(clock.clone());
             }
-            (index.highest_number + 1, index.last_moment())
+            // A spool that has had a session and holds no reading has lost what it held: since
+            // when, nobody knows.
+            let last = index.last_moment();
+            (index.highest_number + 1, (last.is_some() || index.state().epoch > 0).then_some(last))
         };
         let mut writer = Self {
             spool,
@@ -232,11 +235,11 @@ impl Writer {
 
     fn declare_lost(&mut self) {
         for loss in std::mem::take(&mut self.lost) {
-            self.append_gap(loss.cause, loss.from, loss.to, loss.readings);
+            self.append_gap(loss.cause, Some(loss.from), loss.to, loss.readings);
         }
     }
 
-    pub(super) fn append_gap(&mut self, cause: GapCause, from: Moment, to: Moment, readings: u64) {
+    pub(super) fn append_gap(&mut self, cause: GapCause, from: Option<Moment>, to: Moment, readings: u64) {
         let before = self.cumulative;
         self.cumulative += readings;
         let gap = Gap {
@@ -244,7 +247,7 @@ impl Writer {
             first_sequence: self.next_sequence,
             last_sequence: self.next_sequence,
             cause,
-            from: Some(from),
+            from,
             to: Some(to),
             cumulative_before: before,
             cumulative_after: self.cumulative,

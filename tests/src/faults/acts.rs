@@ -151,8 +151,9 @@ impl Stage {
         self.gateway.kill();
         self.start_gateway(ended)?;
         if fills {
-            self.lost_to_the_cap(down);
             self.bring_line_up();
+            self.flows("readings to be stored behind the gap")?;
+            self.lost_to_the_cap(down);
         }
         Ok(hit)
     }
@@ -307,9 +308,10 @@ impl Stage {
             lines.iter().any(|line| line.contains("spool is full")).then_some(())
         })?;
         self.pause(0..2000);
-        self.lost_to_the_cap(down);
         self.bring_line_up();
+        // Until the session is back the oldest goes on to go.
         self.flows("readings to be stored behind the gap")?;
+        self.lost_to_the_cap(down);
         // Full size again from here on.
         let ended = self.kill_gateway();
         self.start_gateway(ended)

@@ -108,7 +108,7 @@ fn a_segment_of_gaps_does_not_fill_the_next() {
     for _ in 0..100 {
         for _ in 0..2 {
             let moment = |at| sandan_proto::record::Moment { boot: boot(), monotonic_us: at };
-            writer.append_gap(GapCause::DiskFull, moment(value), moment(value + 1), 2);
+            writer.append_gap(GapCause::DiskFull, Some(moment(value)), moment(value + 1), 2);
             writer.append(&outgoing(value + 2, 2));
             value += 4;
         }
