@@ -8,7 +8,7 @@
 //! The harness knows the programs from outside only: command line, config files,
 //! ready lines, HTTP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -56,11 +56,20 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Op
 pub fn lasting_port() -> anyhow::Result<u16> {
     /// Below the range of the kernel's own choice (32768 and up), above common services.
     const RANGE: std::ops::Range<u16> = 20_000..32_000;
+    /// So many that were given last are not given again: their program may be down, and
+    /// whoever took its port would be taken for it.
+    const REMEMBERED: usize = 6_000;
+    static GIVEN: Mutex<VecDeque<u16>> = Mutex::new(VecDeque::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..100 {
         let mut bytes = [0; 2];
         getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         let port = RANGE.start + u16::from_le_bytes(bytes) % (RANGE.end - RANGE.start);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if !given.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            given.push_back(port);
+            if given.len() > REMEMBERED {
+                given.pop_front();
+            }
             return Ok(port);
         }
     }

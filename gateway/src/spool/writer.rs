@@ -90,8 +90,10 @@ pub struct Writer {
     head_bytes: u64,
     next_sequence: u64,
     cumulative: u64,
-    /// The last reading of the process before, until its gap is written.
-    restarted_after: Option<Option<Moment>>,
+    /// Whether the gap of a restart is still to be written.
+    restarted: bool,
+    /// The last reading of the process before, where it is known.
+    restarted_after: Option<Moment>,
     /// What could not wait any more, until there is a place to tell it.
     lost: Vec<Loss>,
     /// Why nothing can be written at the moment.
@@ -109,7 +111,7 @@ impl Writer {
         births: &Births,
         clock: Option<&v1::ClockOffset>,
     ) -> Result<Self, SpoolError> {
-        let (next_number, restarted_after) = {
+        let (next_number, restarted, restarted_after) = {
             let mut index = spool.index();
             index.add_births(births.hash().as_bytes(), births.content().clone());
             // The offset of a boot is learnt once: the first process of it decides.
@@ -119,7 +121,7 @@ impl Writer {
             // A spool that has had a session and holds no reading has lost what it held: since
             // when, nobody knows.
             let last = index.last_moment();
-            (index.highest_number + 1, (last.is_some() || index.state().epoch > 0).then_some(last))
+            (index.highest_number + 1, last.is_some() || index.state().epoch > 0, last)
         };
         let mut writer = Self {
             spool,
@@ -132,6 +134,7 @@ impl Writer {
             head_bytes: 0,
             next_sequence: 1,
             cumulative: 0,
+            restarted,
             restarted_after,
             lost: Vec::new(),
             refusal: GapCause::DiskFull,
@@ -172,8 +175,8 @@ impl Writer {
             self.lose(first, last, batch.readings);
             return batch.readings;
         }
-        if let Some(from) = self.restarted_after.take() {
-            self.append_gap(GapCause::Restart, from, first, 0);
+        if std::mem::take(&mut self.restarted) {
+            self.append_gap(GapCause::Restart, self.restarted_after, first, 0);
         }
         self.declare_lost();
         let before = self.cumulative;
