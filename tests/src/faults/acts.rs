@@ -22,6 +22,7 @@ const FAKETIME: [&str; 2] =
 impl Stage {
     /// Whether it was done as it is called: a step may not be on the way of this run.
     pub(super) fn apply(&mut self, fault: Fault) -> anyhow::Result<bool> {
+        self.first_fault_us.get_or_insert_with(clock::wall_us);
         match fault {
             Fault::GatewayAt(step) => self.end_gateway_at(step),
             Fault::IngestAt(step) => self.end_ingest_at(step),

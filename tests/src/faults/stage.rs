@@ -56,6 +56,8 @@ pub(super) struct Stage {
     pub(super) missed: Vec<Fault>,
     /// Since when the line does not carry everything, if it does not.
     pub(super) unsent_since_us: Option<i64>,
+    /// When the run's first fault began.
+    pub(super) first_fault_us: Option<i64>,
     /// Last: it goes when the programs in it have ended.
     dir: tempfile::TempDir,
 }
@@ -127,6 +129,7 @@ impl Stage {
             notes: Vec::new(),
             missed: Vec::new(),
             unsent_since_us: None,
+            first_fault_us: None,
             dir,
         };
         stage.gateway.start()?;
@@ -283,8 +286,10 @@ impl Stage {
     }
 
     /// What a full spool dropped: readings of before the line went down that were not
-    /// acknowledged yet, and later ones.
+    /// acknowledged yet, and later ones. An earlier fault of the run may have left it a backlog;
+    /// the sizes of the gaps stay exact all the same.
     pub(super) fn lost_to_the_cap(&mut self, down_us: i64) {
+        let down_us = self.first_fault_us.map_or(down_us, |first_us| first_us.min(down_us));
         let from = down_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(down_us, ms(2000));
         self.explain(Cause::SpoolFull, (from, from), true);
     }
