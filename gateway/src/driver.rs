@@ -114,7 +114,7 @@ impl Outlet {
     }
 }
 
-/// The pipeline is gone: nobody takes replies any more.
+/// Polling is over, or the pipeline is gone and nobody takes replies any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Closed;
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sandan_proto::reading::Quality;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Closed, Outlet, Reading, Tickets, arrival_us};
@@ -42,12 +42,20 @@ const MAX_SEARCH: usize = 16;
 /// First and longest time until what a device refuses is asked for again.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 
-/// Polls until `stop` is cancelled or nobody takes replies any more.
+/// For the answer to what was asked when the stop came. Most come within milliseconds; a
+/// line with a longer timeout than this is rare, and what is lost there is declared.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
+/// Polls until `stop` is cancelled or nobody takes replies any more. What has been asked
+/// is still answered: the reading is kept, and the line is quiet for whoever uses it next.
 pub async fn run(endpoint: Modbus, outlet: Outlet, health: Health, stop: CancellationToken) {
-    let mut driver = Driver::new(endpoint, outlet, health);
+    let mut driver = Driver::new(endpoint, outlet, health, stop.clone());
     tokio::select! {
-        () = stop.cancelled() => {}
-        Closed = driver.poll_forever() => {}
+        Closed = driver.poll_until_stop() => {}
+        () = async {
+            stop.cancelled().await;
+            sleep(LAST_ANSWER).await;
+        } => {}
     }
 }
 
@@ -175,6 +183,7 @@ struct Driver {
     probe_at: Instant,
     /// Not to fill the log when the disk does not take what was learnt.
     is_save_told: bool,
+    stop: CancellationToken,
 }
 
 /// How a device names a refused part to `Health`: by where it begins.
@@ -194,7 +203,7 @@ enum Asked {
 }
 
 impl Driver {
-    fn new(endpoint: Modbus, outlet: Outlet, health: Health) -> Self {
+    fn new(endpoint: Modbus, outlet: Outlet, health: Health, stop: CancellationToken) -> Self {
         let now = Instant::now();
         let units = || endpoint.devices.iter().map(|device| device.unit);
         let remembered = match &endpoint.memory {
@@ -217,6 +226,7 @@ impl Driver {
             reach: Breaker::new(ENDPOINT_PATIENCE),
             probe_at: now,
             is_save_told: false,
+            stop,
             endpoint,
         };
         for device in 0..driver.endpoint.devices.len() {
@@ -233,13 +243,17 @@ impl Driver {
         driver
     }
 
-    async fn poll_forever(&mut self) -> Closed {
+    async fn poll_until_stop(&mut self) -> Closed {
         loop {
             let Some(first) = self.schedule.iter().map(|scheduled| scheduled.due).min() else {
                 // No signals, no polls; a checked configuration has some.
                 return std::future::pending().await;
             };
-            sleep_until(first).await;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Closed,
+                () = sleep_until(first) => {}
+            }
             let Some(next) = next(&self.schedule, Instant::now()) else { continue };
             self.schedule[next].turn = Instant::now();
             if let Err(closed) = self.poll(next).await {
@@ -281,6 +295,9 @@ impl Driver {
         let mut budget = MAX_SEARCH;
         let (mut refused, mut answered) = (Vec::new(), Vec::new());
         while let Some(request) = waiting.pop_front() {
+            if self.stop.is_cancelled() {
+                return Err(Closed);
+            }
             match self.ask(device, &request, &mut assembly).await? {
                 Asked::Silent => {
                     let breaker = self.units.get(&unit);
@@ -392,7 +409,7 @@ impl Driver {
             known.retry_after = (known.retry_after * 2).min(RETRY_AFTER.1);
             known.retry_at = now + known.retry_after;
         }
-        if !self.allows(unit, now) {
+        if !self.allows(unit, now) || self.stop.is_cancelled() {
             return false;
         }
         let known = &mut self.known[device];

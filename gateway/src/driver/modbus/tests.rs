@@ -14,6 +14,8 @@ use crate::config::{Config, Endpoint};
 use crate::driver::{Raw, Reply};
 use crate::health::LinkStatus;
 
+mod stop;
+
 /// A request as it came off the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Asked {
