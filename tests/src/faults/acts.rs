@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use sandan_gateway::clock;
 
-use super::stage::{SYNC_MS, Stage, is_fenced, ms};
+use super::stage::{SYNC_MS, Stage, is_connected, is_fenced, ms};
 use super::{Fault, disk};
 use crate::harness::{PATIENCE, wait_for};
 use crate::oracle::Cause;
@@ -254,9 +254,7 @@ impl Stage {
             }
         })?;
         let winner = if twin_lost { &self.gateway } else { &twin };
-        wait_for("the other copy to be connected", PATIENCE, || {
-            (winner.status().ok()?["uplink"]["connected"] == true).then_some(())
-        })?;
+        wait_for("the other copy to be connected", PATIENCE, || is_connected(winner).then_some(()))?;
         if is_fenced(winner) {
             bail!("both copies are refused");
         }

@@ -313,11 +313,12 @@ impl Stage {
         self.windows.push(Window { told: Told::Refusal, rows, gap: rows, synced: true });
     }
 
-    /// Waits until the ingest refuses the gateway, and lets it in as an operator would.
+    /// Waits until the ingest refuses the gateway, and lets it in as an operator would, who
+    /// looks whether it came: one that ends before it has noted its epoch is refused again.
     pub(super) fn release(&mut self) -> anyhow::Result<()> {
         wait_for("the spool to be refused", PATIENCE, || is_fenced(&self.gateway).then_some(()))?;
         self.ingest.command(&["gateway", "release", GATEWAY])?;
-        Ok(())
+        wait_for("the released gateway to be let in", PATIENCE, || is_connected(&self.gateway).then_some(()))
     }
 
     /// What was done, in order.
@@ -336,6 +337,10 @@ impl Stage {
             tail(self.ingest.log())
         )
     }
+}
+
+pub(super) fn is_connected(gateway: &Gateway) -> bool {
+    gateway.status().is_ok_and(|status| status["uplink"]["connected"] == true)
 }
 
 /// Whether the ingest refuses its spool.
