@@ -27,6 +27,8 @@ impl Stage {
             started?;
             self.lost_by_restart(ended);
             self.flows("readings to be stored from a small spool")?;
+            // What waited, or what was read while a busy machine did not answer.
+            self.lost_to_the_cap(ended);
         }
         let number = self.chance.below(1_000_000);
         let backup = self.path(&format!("backup-{number}"));
@@ -49,6 +51,7 @@ impl Stage {
         if late {
             let from = asked - ms(SYNC_MS) - ms(1_200);
             self.explain(Cause::ReplayWindow, (from, from), true);
+            self.lost_to_the_cap(asked);
             // Full size again from here on.
             let ended = clock::wall_us();
             self.gateway.kill();

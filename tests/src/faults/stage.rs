@@ -280,18 +280,23 @@ impl Stage {
 
     /// The same for a gateway whose spool lost what it had not sent.
     pub(super) fn lost_unsent(&mut self, since_us: i64) {
+        let since_us = self.unacknowledged_since(since_us);
         let from = since_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(since_us, ms(2000));
         self.explain(Cause::Restart, (from, from), true);
         self.explain(Cause::Damaged, (from, from), true);
     }
 
     /// What a full spool dropped: readings of before the line went down that were not
-    /// acknowledged yet, and later ones. An earlier fault of the run may have left it a backlog;
-    /// the sizes of the gaps stay exact all the same.
+    /// acknowledged yet, and later ones. The sizes of the gaps stay exact all the same.
     pub(super) fn lost_to_the_cap(&mut self, down_us: i64) {
-        let down_us = self.first_fault_us.map_or(down_us, |first_us| first_us.min(down_us));
+        let down_us = self.unacknowledged_since(down_us);
         let from = down_us - ms(SYNC_MS + ACKED_WITHIN_MS) - self.stall.before(down_us, ms(2000));
         self.explain(Cause::SpoolFull, (from, from), true);
+    }
+
+    /// An earlier fault of the run may have left a backlog that waits for its next connection.
+    fn unacknowledged_since(&self, us: i64) -> i64 {
+        self.first_fault_us.map_or(us, |first_us| first_us.min(us))
     }
 
     /// A gap of this cause from here until the gateway that is up now reads again: what rows

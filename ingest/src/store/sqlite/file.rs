@@ -111,7 +111,22 @@ pub(super) fn open_to_read(path: &Path, format: &Format) -> Result<Option<Connec
     let conn = Connection::open_with_flags(path, flags).map_err(|error| refused(path, format, error))?;
     conn.busy_timeout(BUSY).map_err(failed("setting up a database file"))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    roll_back_for(&conn, path).map_err(|error| refused(path, format, error))?;
     Ok(check(&conn, path, format)?.then_some(conn))
+}
+
+/// A kill in the making of a file, before it has its log, leaves a journal beside it that
+/// only a writer may roll back. One whose writer lives is not seen as such.
+fn roll_back_for(reader: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let looked = |conn: &Connection| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    match looked(reader) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+            let writer = Connection::open(path)?;
+            writer.busy_timeout(BUSY)?;
+            looked(&writer)
+        }
+        other => other,
+    }
 }
 
 /// Whether the file has content, which then is of a known format.
@@ -140,3 +155,6 @@ fn refused(path: &Path, format: &Format, error: rusqlite::Error) -> StoreError {
         _ => StoreError::Io { path: path.into(), source: std::io::Error::other(error) },
     }
 }
+
+#[cfg(test)]
+mod tests;
