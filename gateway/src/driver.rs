@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock;
 
 mod backoff;
+pub mod message;
 pub mod modbus;
 pub mod mqtt;
 
@@ -27,7 +28,7 @@ pub struct Reply {
     pub ticket: u64,
     /// When the answer arrived, monotonic microseconds rounded to 1 ms.
     pub at_us: i64,
-    /// The raw values, each of another signal.
+    /// The raw values, each of another signal, or of the same at another time.
     pub readings: Vec<Reading>,
     /// The message that brought them, where its sender may deliver it again.
     pub delivery: Option<Delivery>,
@@ -53,6 +54,18 @@ pub struct Reading {
     pub signal: u32,
     /// What the device said.
     pub raw: Raw,
+    /// When it was so, where the source told: monotonic microseconds of this boot, which may
+    /// lie before it began. Else it was so when the reply arrived.
+    pub at_us: Option<i64>,
+    /// What is known of it beside its value: good, or why it is uncertain or bad.
+    pub quality: Quality,
+}
+
+impl Reading {
+    /// A value of the moment at which its reply arrived, with nothing to say against it.
+    pub fn new(signal: u32, raw: Raw) -> Self {
+        Self { signal, raw, at_us: None, quality: Quality::GOOD }
+    }
 }
 
 /// A value before `tag` gave it a type and a unit.
@@ -144,7 +157,7 @@ impl Tickets {
 
     /// Says that signals have no value at this moment, and why.
     async fn fail(&mut self, signals: impl Iterator<Item = u32>, quality: Quality) -> Result<(), Closed> {
-        let readings: Vec<_> = signals.map(|signal| Reading { signal, raw: Raw::Failed(quality) }).collect();
+        let readings: Vec<_> = signals.map(|signal| Reading::new(signal, Raw::Failed(quality))).collect();
         if readings.is_empty() {
             return Ok(());
         }

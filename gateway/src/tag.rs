@@ -48,13 +48,19 @@ impl Tags {
     pub fn apply(&mut self, reply: &Reply, emit: &mut dyn FnMut(u32, i64, Value, Quality)) {
         for reading in &reply.readings {
             let Some(tag) = self.0.get_mut(reading.signal as usize) else { continue };
+            let at_us = reading.at_us.unwrap_or(reply.at_us);
             let (value, quality) = match decode(&tag.decode, &reading.raw) {
-                Ok(value) => (value, Quality::GOOD),
+                Ok(value) if !reading.quality.is_bad() => (value, reading.quality),
+                Ok(_) => (Value::place_holder(tag.value_type), reading.quality),
                 Err(quality) => (Value::place_holder(tag.value_type), quality),
             };
-            if tag.passes(reply.at_us, &value, quality) {
-                tag.last = Some(Last { at_us: reply.at_us, value: value.clone(), quality });
-                emit(reading.signal, reply.at_us, value, quality);
+            // What a source tells late says nothing about what is to come, and passes.
+            let is_late = tag.last.as_ref().is_some_and(|last| at_us < last.at_us);
+            if is_late || tag.passes(at_us, &value, quality) {
+                if !is_late {
+                    tag.last = Some(Last { at_us, value: value.clone(), quality });
+                }
+                emit(reading.signal, at_us, value, quality);
             }
         }
     }

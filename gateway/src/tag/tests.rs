@@ -184,7 +184,7 @@ fn passed(publish: &str, raws: &[Raw]) -> Vec<i64> {
     let mut seconds = Vec::new();
     for (second, raw) in raws.iter().enumerate() {
         let at_us = i64::try_from(second).unwrap() * 1_000_000;
-        let readings = vec![Reading { signal: 0, raw: raw.clone() }];
+        let readings = vec![Reading::new(0, raw.clone())];
         tags.apply(
             &Reply { source: 0, ticket: 1, at_us, readings, delivery: None },
             &mut |series, at, value, quality| {

@@ -207,7 +207,7 @@ impl Assembly {
                     self.hold(signal, |held| held.aids.extend(words.first().map(|word| (index, *word))))
                 }
             };
-            readings.extend(raw.map(|raw| Reading { signal, raw }));
+            readings.extend(raw.map(|raw| Reading::new(signal, raw)));
         }
         readings
     }

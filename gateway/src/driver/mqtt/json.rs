@@ -23,7 +23,7 @@ pub fn readings(payload: &Value, picks: &[Pick]) -> Vec<Reading> {
                 Value::String(text) => Raw::Text(text.clone()),
                 Value::Array(_) | Value::Object(_) => Raw::Failed(Quality::BAD_UNDECODABLE),
             };
-            Some(Reading { signal: pick.signal, raw })
+            Some(Reading::new(pick.signal, raw))
         })
         .collect()
 }

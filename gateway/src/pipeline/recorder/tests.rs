@@ -146,13 +146,13 @@ impl Rig {
         let mut random = [0; 4];
         getrandom::fill(&mut random).unwrap();
         let words = [u16::from_le_bytes([random[0], random[1]]), u16::from_le_bytes([random[2], random[3]]), 0, 0];
-        let reading = Reading { signal: 0, raw: Raw::Words(words) };
+        let reading = Reading::new(0, Raw::Words(words));
         let reply = self.reply(POLLED, vec![reading]);
         self.polled.send(reply).await.unwrap();
     }
 
     async fn deliver(&mut self, texts: u32, bytes: usize) {
-        let text = |signal| Reading { signal, raw: Raw::Text(noise(bytes)) };
+        let text = |signal| Reading::new(signal, Raw::Text(noise(bytes)));
         let readings = (FIRST_TEXT..FIRST_TEXT + texts).map(text).collect();
         let mut reply = self.reply(DELIVERED, readings);
         let packet_id = u16::try_from(reply.ticket).unwrap();

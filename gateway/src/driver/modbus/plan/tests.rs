@@ -128,10 +128,7 @@ fn bits_have_limits_of_their_own() {
 fn answers_are_cut_into_signals() {
     let plan = planned(Area::Holding, &[(12, 2), (10, 1)], limits(125, 8));
     let readings = Assembly::default().take(&plan[0], &Answer::Words(vec![1, 2, 3, 4]));
-    assert_eq!(
-        readings,
-        [Reading { signal: 1, raw: Raw::Words([1, 0, 0, 0]) }, Reading { signal: 0, raw: Raw::Words([3, 4, 0, 0]) }]
-    );
+    assert_eq!(readings, [Reading::new(1, Raw::Words([1, 0, 0, 0])), Reading::new(0, Raw::Words([3, 4, 0, 0]))]);
     assert!(
         Assembly::default().take(&plan[0], &Answer::Words(vec![1])).len() < 2,
         "a short answer gives no values from nowhere"
@@ -162,7 +159,7 @@ fn a_value_and_what_says_how_to_read_it_come_in_one_poll_and_one_reading() {
     assert_eq!(shown(&polls[0].requests), ["holding 10–15", "holding 500"], "a register is asked for once");
     let mut assembly = Assembly::default();
     let near = assembly.take(&polls[0].requests[0], &Answer::Words(vec![1, 2, 3, 4, 5, 6]));
-    let reading = |signal, raw| Reading { signal, raw };
+    let reading = Reading::new;
     assert_eq!(near, [reading(0, Raw::Aided([1, 2, 0, 0], vec![3])), reading(2, Raw::Words([6, 0, 0, 0]))]);
     let far = assembly.take(&polls[0].requests[1], &Answer::Words(vec![7]));
     assert_eq!(far, [reading(1, Raw::Aided([5, 0, 0, 0], vec![7, 3]))]);

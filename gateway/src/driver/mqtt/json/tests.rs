@@ -36,7 +36,7 @@ fn paths_lead_through_objects_and_arrays() {
 #[test]
 fn a_payload_may_bring_a_part() {
     let found = readings(&json!({"b": 1}), &[pick(0, "a"), pick(1, "b")]);
-    assert_eq!(found, [Reading { signal: 1, raw: Raw::Integer(1) }]);
+    assert_eq!(found, [Reading::new(1, Raw::Integer(1))]);
 }
 
 proptest! {
