@@ -10,9 +10,7 @@ use sandan_proto::v1;
 use crate::consent::{Form, Permit};
 use crate::session::admission::{self, Bounds};
 use crate::store::sqlite::Compaction;
-use crate::store::{
-    Clock, Content, Delivery, Letter, Opening, Options, Readings, Registered, Rows, SqliteReadings, Stored,
-};
+use crate::store::{Clock, Content, Delivery, Letter, Opening, Options, Readings, Registered, Rows, Stored};
 
 /// The wall time of every test's boot, 2026-11-23T00:00:00Z.
 pub(crate) const BOOTED_US: i64 = 1_795_392_000_000_000;
@@ -84,7 +82,7 @@ impl Plant {
     }
 
     /// Opens a session in the store and registers births and clock.
-    pub(crate) async fn connect(&mut self, store: &SqliteReadings) -> std::sync::Arc<Registered> {
+    pub(crate) async fn connect(&mut self, store: &dyn Readings) -> std::sync::Arc<Registered> {
         let opening = store.open_session(&self.gateway, self.epoch, &[self.lane]).await.unwrap();
         let Opening::Granted { epoch, .. } = opening else { panic!("fenced: {opening:?}") };
         self.epoch = epoch;
@@ -127,7 +125,7 @@ impl Plant {
     }
 
     /// Seals, admits and stores.
-    pub(crate) async fn deliver(&mut self, store: &SqliteReadings, readings: &[Reading]) -> Stored {
+    pub(crate) async fn deliver(&mut self, store: &dyn Readings, readings: &[Reading]) -> Stored {
         let registered = store.registered(&self.gateway, self.births.hash()).await.unwrap().unwrap();
         let sealed = self.seal(readings);
         let delivery = self.admitted(&sealed, &registered);

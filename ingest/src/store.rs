@@ -13,6 +13,8 @@ use sandan_proto::reading::{Quality, Value, ValueType};
 use crate::consent::Permit;
 
 pub mod backup;
+#[cfg(test)]
+mod conformance;
 pub mod control;
 pub mod dead_letters;
 pub mod delivery;

@@ -201,9 +201,9 @@ async fn after_a_start_the_console_knows_what_is_stored() {
     admin.execute(add("hanbit")).await.unwrap();
     let invite = Command::GatewayInvite { id: plant.gateway.clone(), life_us: 60 * SECOND_US, replace: false };
     admin.execute(invite).await.unwrap();
-    plant.connect(&parts.stores.readings).await;
-    plant.deliver(&parts.stores.readings, &[pressure(SECOND_US, 1.0)]).await;
-    plant.deliver(&parts.stores.readings, &[pressure(0, 1.0)]).await;
+    plant.connect(&*parts.stores.readings).await;
+    plant.deliver(&*parts.stores.readings, &[pressure(SECOND_US, 1.0)]).await;
+    plant.deliver(&*parts.stores.readings, &[pressure(0, 1.0)]).await;
     drop((admin, parts));
     let parts = Parts::open(&config, data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
     parts.recall().await.unwrap();
@@ -386,8 +386,8 @@ async fn a_gateway_that_was_refused_can_be_released_while_no_service_runs() {
     let gateway = id();
     {
         let stores = data_dir::open(&config).await.unwrap().unwrap();
-        plant.connect(&stores.readings).await;
-        plant.deliver(&stores.readings, &[pressure(0, 1.0)]).await;
+        plant.connect(&*stores.readings).await;
+        plant.deliver(&*stores.readings, &[pressure(0, 1.0)]).await;
         let copy = [sandan_proto::id::LaneId::random()];
         let refused = stores.readings.open_session(&gateway, 0, &copy).await.unwrap();
         assert!(matches!(refused, crate::store::Opening::Fenced { .. }), "{refused:?}");

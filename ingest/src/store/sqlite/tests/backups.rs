@@ -166,7 +166,7 @@ async fn under_load(before: u32, packed: u32, rate: u64) {
     with_control(dir.path());
     let store = Arc::new(open(&dir));
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
-    plant.connect(&store).await;
+    plant.connect(&*store).await;
     let mut records = Vec::new();
     for value in 0..before {
         records.push(deliver(&store, &mut plant, value).await);

@@ -3,37 +3,6 @@
 use super::*;
 
 #[tokio::test]
-async fn births_that_change_nothing_are_not_written_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir);
-    let (mut owner, mut second) = (Plant::new("hanbit/press-hall", "press-1"), Plant::new("hanbit/annex", "press-1"));
-    let mut before = Vec::new();
-    for plant in [&mut owner, &mut second] {
-        let registered = plant.connect(&store).await;
-        before.push((registered.number, registered.places.clone()));
-    }
-    let commits = store.metrics().commits.get();
-    for (plant, before) in [&owner, &second].into_iter().zip(before) {
-        let again = store.register(&plant.gateway, plant.births.clone()).await.unwrap();
-        assert_eq!((again.number, again.places.clone()), before);
-    }
-    assert_eq!(store.metrics().commits.get(), commits);
-    // What another set of births changed in between is changed back.
-    for births in [births("press-1", "kPa"), births("press-2", "MPa"), second.births.clone()] {
-        store.register(&second.gateway, births).await.unwrap();
-    }
-    assert_eq!(store.metrics().commits.get(), commits + 3);
-    behind(&dir).execute("UPDATE asset SET name_en = 'another'", []).unwrap();
-    owner.connect(&store).await;
-    assert_eq!(store.series(&owner.firm()).await.unwrap()[0].name_en, "Press 1");
-    behind(&dir).execute("UPDATE series SET expected_interval_ms = 7", []).unwrap();
-    owner.connect(&store).await;
-    let own = store.series(&owner.firm()).await.unwrap().into_iter().find(|info| info.key == owner.key(0)).unwrap();
-    assert_eq!(own.expected_interval_ms, 1_000);
-    assert_eq!(store.refused_series(&owner.firm()).await.unwrap().len(), 6);
-}
-
-#[tokio::test]
 async fn a_gateway_has_a_bounded_number_of_series_versions() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::store::conformance::minutes;
 use crate::store::sqlite::read::Bounds;
 
 async fn chunk(
@@ -13,10 +14,6 @@ async fn chunk(
 ) -> Result<Chunk, StoreError> {
     let permit = permit.clone();
     store.reading(move |shared, conn| read::chunk(shared, conn, &permit, at, &bounds)).await
-}
-
-fn minutes(plant: &Plant, width_us: i64) -> Permit {
-    Permit::for_test(plant.keys(), Form::Bucketed { width_us }, BOOTED_US, BOOTED_US + 600 * SECOND)
 }
 
 #[tokio::test]
@@ -52,23 +49,6 @@ async fn a_bucket_larger_than_a_chunk_is_read_in_parts() {
             // 2 × 8 records of 7 readings, none of which is looked at in one go with the rest.
             assert!(chunks >= 2 * 8 * 7 / (scan + 10), "{width} s, {scan} a chunk: {chunks} chunks");
         }
-    }
-}
-
-#[tokio::test]
-async fn a_cursor_inside_a_bucket_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir);
-    let mut plant = Plant::new("hanbit/press-hall", "press-1");
-    plant.connect(&store).await;
-    plant.deliver(&store, &[pressure(0, 1.0), pressure(59 * SECOND, 3.0)]).await;
-    let permit = minutes(&plant, 60 * SECOND);
-    for (from_us, skip, good) in
-        [(0, 0, true), (60 * SECOND, 0, true), (59 * SECOND, 0, false), (60 * SECOND, 1, false)]
-    {
-        let answer = store.read(&permit, Some(ReadCursor::new(0, BOOTED_US + from_us, skip)), 10).await;
-        assert_eq!(answer.is_ok(), good, "{from_us} {skip}");
-        assert!(good || matches!(answer, Err(StoreError::Cursor)));
     }
 }
 

@@ -1,21 +1,26 @@
-//! The engine against a model: a list of everything that was delivered.
+//! An engine against a model: a list of everything that was delivered. Engines that agree
+//! with it agree with each other.
 
 use proptest::prelude::*;
+use sandan_proto::reading::{Quality, Value};
 
-use super::*;
+use super::{Engine, SECOND, TestClock, done};
+use crate::consent::{Form, Permit};
+use crate::fixture::{BOOTED_US, Plant, Reading};
+use crate::store::{Bucket, Delivery, Readings, Rows, Stored};
 
 /// What a store goes through.
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     /// A gateway delivers a record: which of two, and for each reading its series, second,
     /// number and quality code.
     Deliver(bool, Vec<(u32, i64, i32, u32)>),
     /// The last record of a gateway comes again.
     Repeat(bool),
-    /// The firm is packed.
-    Compact,
-    /// The firm is packed, and the process stops before the inbox is cleared.
-    CrashPacking,
+    /// The engine does with the firm's readings what it does in the background.
+    Rearrange,
+    /// The same, and the process stops amid it.
+    CrashRearranging,
     /// The process stops and starts.
     Restart,
 }
@@ -25,8 +30,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (any::<bool>(), prop::collection::vec(reading, 1..12)).prop_map(|(which, readings)| Step::Deliver(which, readings)),
         2 => any::<bool>().prop_map(Step::Repeat),
-        2 => Just(Step::Compact),
-        1 => Just(Step::CrashPacking),
+        2 => Just(Step::Rearrange),
+        1 => Just(Step::CrashRearranging),
         1 => Just(Step::Restart),
     ]
 }
@@ -85,7 +90,7 @@ fn expected_buckets(known: &Known, plant: usize, from_us: i64, to_us: i64, width
     buckets
 }
 
-async fn read_raw(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<(usize, i64, String, Quality)> {
+async fn read_raw(store: &dyn Readings, permit: &Permit, limit: usize) -> Vec<(usize, i64, String, Quality)> {
     let (mut all, mut cursor, mut commit) = (Vec::new(), None, (0, 0, 0));
     loop {
         let chunk = store.read(permit, cursor, limit).await.unwrap();
@@ -104,7 +109,7 @@ async fn read_raw(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<
     }
 }
 
-async fn read_buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<Bucket> {
+async fn read_buckets(store: &dyn Readings, permit: &Permit, limit: usize) -> Vec<Bucket> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
         let chunk = store.read(permit, cursor, limit).await.unwrap();
@@ -118,17 +123,35 @@ async fn read_buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> 
     }
 }
 
-async fn check(steps: Vec<Step>, limit: usize, window: (i64, i64)) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open(&dir);
+/// What a store goes through, how many rows a chunk has, and which seconds are read.
+pub(crate) type Run = (Vec<Step>, usize, (i64, i64));
+
+pub(crate) fn any_run() -> impl Strategy<Value = Run> {
+    let window = (0i64..4, 1i64..9).prop_map(|(first, width)| (first * 5, (first + width) * 5));
+    (prop::collection::vec(any_step(), 1..30), 1usize..20, window)
+}
+
+/// Runs it and compares what is read with what was delivered.
+pub(crate) fn holds<E: Engine>(run: Run) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(check::<E>(run));
+}
+
+async fn check<E: Engine>((steps, limit, window): Run) {
+    let mut engine = E::new(TestClock::default()).await;
     let mut plants = [Plant::new("hanbit/press-hall", "press-1"), Plant::new("hanbit/annex", "press-2")];
     let firm = plants[0].firm();
     let mut known = Known::new();
     let mut last = [None, None];
     for plant in &mut plants {
-        plant.connect(&store).await;
+        plant.connect(engine.store()).await;
     }
     for step in steps {
+        let store = engine.store();
         match step {
             Step::Deliver(which, mut readings) => {
                 readings.sort_by_key(|reading| reading.1);
@@ -159,59 +182,33 @@ async fn check(steps: Vec<Step>, limit: usize, window: (i64, i64)) {
                     assert_eq!(stored, Stored::Duplicate { through: plant.sequence });
                 }
             }
-            Step::Compact => store.compact(&firm).await.unwrap(),
-            Step::CrashPacking => {
-                *store.shared.crash_at.lock().unwrap() = Some("packed");
-                // Fails at the crash point, unless there was nothing to pack.
-                let _ = store.compact(&firm).await;
-                drop(store);
-                store = open(&dir);
-                for plant in &mut plants {
-                    plant.connect(&store).await;
+            Step::Rearrange => engine.rearrange(&firm).await,
+            Step::CrashRearranging | Step::Restart => {
+                if matches!(step, Step::Restart) {
+                    engine.reopen().await;
+                } else {
+                    engine.crash_rearranging(&firm).await;
                 }
-            }
-            Step::Restart => {
-                drop(store);
-                store = open(&dir);
                 for plant in &mut plants {
-                    plant.connect(&store).await;
+                    plant.connect(engine.store()).await;
                 }
             }
         }
     }
+    let store = engine.store();
     let (from_us, to_us) = (BOOTED_US + window.0 * SECOND, BOOTED_US + window.1 * SECOND);
     for (index, plant) in plants.iter().enumerate() {
         let permit = Permit::for_test(plant.keys(), Form::Raw, from_us, to_us);
-        assert_eq!(read_raw(&store, &permit, limit).await, expected_raw(&known, index, from_us, to_us));
+        assert_eq!(read_raw(store, &permit, limit).await, expected_raw(&known, index, from_us, to_us));
         let width_us = 5 * SECOND;
         let permit = Permit::for_test(plant.keys(), Form::Bucketed { width_us }, from_us, to_us);
         let expected = expected_buckets(&known, index, from_us, to_us, width_us);
-        assert_eq!(read_buckets(&store, &permit, limit).await, expected);
+        assert_eq!(read_buckets(store, &permit, limit).await, expected);
         let newest: Vec<_> = store.series(&firm).await.unwrap();
         for (series, key) in plant.keys().into_iter().enumerate() {
             let latest = known.iter().filter(|row| (row.0, row.1 as usize) == (index, series)).map(|row| row.2).max();
             let info = newest.iter().find(|info| info.key == key).unwrap();
             assert_eq!(info.newest_us, latest, "{key}");
         }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
-    #[test]
-    fn reads_give_what_was_delivered(
-        steps in prop::collection::vec(any_step(), 1..30),
-        limit in 1usize..20,
-        first in 0i64..4,
-        width in 1i64..9,
-    ) {
-        let window = (first * 5, (first + width) * 5);
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(check(steps, limit, window));
     }
 }
