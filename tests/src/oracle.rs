@@ -305,6 +305,9 @@ impl Case {
         // What is within the clocks' tolerance of a restart gap may lie in it, or be part of
         // the gap with a size that ends there.
         let mut at_an_edge = 0;
+        // What lies in a gap without a size by its time may have been put aside instead: two
+        // gateways read one machine.
+        let mut in_unsized = 0;
         let mut unplaced: Vec<(&Row, u64)> = Vec::new();
         for &(row, readings) in missing {
             let repeats = self.sources[row.source].repeats;
@@ -322,7 +325,7 @@ impl Case {
                     && explained(Told::Gap(gap.cause))
             });
             if let Some(gap) = unsized_gap {
-                sum.in_gaps += readings;
+                in_unsized += readings;
                 let is_inside =
                     gap.from_us.is_none_or(|from| from < row.at_us) && gap.to_us.is_none_or(|to| row.at_us < to);
                 if !is_inside {
@@ -357,6 +360,10 @@ impl Case {
         if sized > at_an_edge {
             sum.fault(|| format!("gaps declare {sized} readings more than are missing"));
         }
+        let aside = dead.min(in_unsized);
+        sum.in_gaps += in_unsized - aside;
+        sum.dead += aside;
+        dead -= aside;
         if dead > 0 {
             sum.fault(|| format!("{dead} readings more are dead-lettered than are missing"));
         }

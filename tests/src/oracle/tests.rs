@@ -96,6 +96,21 @@ fn a_gap_with_a_size_is_exactly_what_is_missing() {
     }
 }
 
+/// A second gateway read the machine while the first one was started anew.
+#[test]
+fn what_lies_in_a_restart_gap_may_have_been_put_aside_but_no_more_than_that() {
+    let mut case = whole(50);
+    lose(&mut case, 20..=29);
+    case.gaps = vec![gap(Cause::Restart, Some((1_900_700, 3_000_700)), None)];
+    case.windows = vec![window(Told::Gap(Cause::Restart), 1_900_000, 3_000_000)];
+    for (dead, exact) in [(0, true), (6, true), (30, true), (31, false)] {
+        case.dead = dead;
+        let sum = case.sum();
+        assert_eq!(sum.is_exact(), exact, "{dead} dead letters: {sum}");
+        assert!(!exact || (sum.in_gaps, sum.dead) == (30 - dead, dead), "{sum}");
+    }
+}
+
 #[test]
 fn a_refused_spool_takes_with_it_only_what_its_window_says() {
     let mut case = whole(50);
