@@ -4,9 +4,9 @@
 #   tests/run.sh          all of it
 #   tests/run.sh NAME     only the tests whose name holds NAME
 #
-# Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto and
-# faketime from Debian, pymodbus from PyPI) is installed first where it is missing, as root or
-# with sudo. Every server that a test starts has its own directory and its own port.
+# Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto, faketime,
+# PostgreSQL and node from Debian, pymodbus from PyPI, TimescaleDB in WASM from npm) is installed
+# first where it is missing, as root or with sudo. Every server that a test starts has its own directory and its own port.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,6 +49,9 @@ install_what_is_missing() {
     command -v mosquitto >/dev/null || missing+=(mosquitto)
     ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(faketime)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
     if [ ${#missing[@]} -gt 0 ]; then install_debian "${missing[@]}"; fi
 
     for part in rustfmt clippy; do
@@ -61,6 +64,12 @@ install_what_is_missing() {
         rm -rf "$VENV"
         quietly python3 -m venv "$VENV"
         quietly "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "pymodbus==$PYMODBUS_VERSION"
+    fi
+    # The lock file holds what was tested, with its checksum.
+    if ! cmp -s tests/timescale-wasm/package-lock.json tests/timescale-wasm/node_modules/.installed; then
+        say "installing TimescaleDB in WASM (npm) into tests/timescale-wasm"
+        quietly npm ci --ignore-scripts --no-audit --no-fund --prefix tests/timescale-wasm
+        cp tests/timescale-wasm/package-lock.json tests/timescale-wasm/node_modules/.installed
     fi
     SANDAN_INTEROP_PYTHON="$PWD/$VENV/bin/python"
     export SANDAN_INTEROP_PYTHON

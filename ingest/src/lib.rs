@@ -34,3 +34,8 @@ pub mod time;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)] // one half of it serves the end-to-end tests
+#[path = "../../tests/src/servers.rs"]
+pub(crate) mod servers;

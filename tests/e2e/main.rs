@@ -19,5 +19,6 @@ mod plc_faults;
 mod refusals;
 mod rtu;
 mod security;
+mod servers;
 mod storm;
 mod tidy;

@@ -18,4 +18,5 @@ pub mod outage;
 pub mod plcsim;
 pub mod proxy;
 pub mod rtubus;
+pub mod servers;
 pub mod soak;
