@@ -1,10 +1,11 @@
-//! The configuration: what one TOML file may say, and the checked form of it.
+//! The configuration: what a TOML file, or a directory of them, may say, and the checked
+//! form of it.
 //!
-//! [`Config::load`] reads every key of the file, notes each fault with its place and
-//! a hint, and gives back either a configuration that cannot be wrong or all faults
-//! together. Faults of the text and of the files that it names are kept apart, for
-//! [`Config::survey`]. The file is walked as a tree instead of through serde, because serde
-//! ends at the first wrong type. Nothing here opens a connection.
+//! [`Config::load`] reads every key, notes each fault with its place and a hint, and gives
+//! back either a configuration that cannot be wrong or all faults together. Faults of the
+//! texts and of the files that they name are kept apart, for [`Config::survey`]. The texts are
+//! walked as a tree instead of through serde, because serde ends at the first wrong type, and
+//! because one tree is put together from many of them. Nothing here opens a connection.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,8 +15,6 @@ use sandan_proto::births::Births;
 use sandan_proto::id::GatewayId;
 use sandan_proto::limits::{MAX_LINKS, MAX_SERIES};
 use sandan_proto::v1;
-use sha2::Digest;
-use toml::de::DeTable;
 
 mod base;
 pub mod dictionary;
@@ -24,8 +23,10 @@ mod modbus;
 mod mqtt;
 pub(crate) mod notation;
 mod register;
+mod secret;
 mod section;
 mod signal;
+mod tree;
 mod units;
 
 pub use fault::{Fault, Faults, Position};
@@ -34,6 +35,7 @@ pub use mqtt::{Mqtt, MqttDevice};
 pub use notation::Address;
 pub use register::{Aid, ByteOrder, Format, Meaning, Register, Sentinel};
 pub use sandan_proto::births::Asset;
+pub use secret::Secret;
 pub use signal::{Area, Decode, JsonType, Pick, Publish, Scale, Signal, Step};
 
 /// Most `[[modbus]]` and `[[mqtt]]` tables: each is a connection and a task, and a
@@ -41,6 +43,8 @@ pub use signal::{Area, Decode, JsonType, Pick, Publish, Scale, Signal, Step};
 const MAX_ENDPOINTS: usize = 256;
 /// Largest configuration file: the most series with generous comments.
 const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Most files of a directory: one for each endpoint, and some that hold none.
+const MAX_FILES: usize = 512;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -81,8 +85,8 @@ pub struct Uplink {
 pub struct Proxy {
     /// Where.
     pub address: Address,
-    /// User and password file; closed to others when the configuration was loaded.
-    pub login: Option<(String, PathBuf)>,
+    /// User and password.
+    pub login: Option<(String, Secret)>,
 }
 
 /// `[spool]`
@@ -158,35 +162,44 @@ pub struct Device {
 }
 
 impl Config {
-    /// Reads and checks a file and what it names on this machine, as `run` needs it.
-    pub fn load(file: &Path) -> Result<Self, Faults> {
-        Self::parse(file, &read(file)?)
+    /// Reads and checks a file, or all files of a directory that end in `.toml`, and what
+    /// they name on this machine, as `run` needs it.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        complete(Self::survey(path)?)
     }
 
-    /// Reads a file whose text must be good. What is wrong on this machine, such as a token
-    /// file that is not there yet, is told beside it: one can plan and read a PLC without.
-    pub fn survey(file: &Path) -> Result<(Self, Option<Faults>), Faults> {
-        Self::survey_text(file, &read(file)?)
+    /// Reads texts that must be good. What is wrong on this machine, such as a token file
+    /// that is not there yet, is told beside it: one can plan and read a PLC without.
+    pub fn survey(path: &Path) -> Result<(Self, Option<Faults>), Faults> {
+        if !path.is_dir() {
+            return Self::survey_texts(folder_of(path), &[(path.into(), read(path)?)]);
+        }
+        let mut texts = Vec::new();
+        for file in files(path)? {
+            let text = read(&file)?;
+            texts.push((file, text));
+        }
+        Self::survey_texts(path, &texts)
     }
 
     /// Checks a text as if it had been read from `file`: relative paths in it start there.
     pub fn parse(file: &Path, text: &str) -> Result<Self, Faults> {
-        match Self::survey_text(file, text)? {
-            (config, None) => Ok(config),
-            (_, Some(faults)) => Err(faults),
-        }
+        complete(Self::survey_texts(folder_of(file), &[(file.into(), text.into())])?)
     }
 
-    fn survey_text(file: &Path, text: &str) -> Result<(Self, Option<Faults>), Faults> {
-        let log = fault::Log::new(text);
-        let (table, errors) = DeTable::parse_recoverable(text);
-        // A broken text is parsed as something that nobody wrote: its faults would mislead.
-        for error in &errors {
-            log.syntax(error);
-        }
-        let config = if errors.is_empty() { build(file, text, &table, &log) } else { None };
-        let on_this_machine = log.finish(file)?;
-        Ok((config.ok_or_else(|| Faults::unexplained(file))?, on_this_machine))
+    fn survey_texts(folder: &Path, texts: &[(PathBuf, String)]) -> Result<(Self, Option<Faults>), Faults> {
+        let log = fault::Log::default();
+        let trees: Vec<_> = texts.iter().map(|(file, text)| tree::parse(text, log.add(file, text), &log)).collect();
+        let trees: Option<Vec<_>> = trees.into_iter().collect();
+        let config = trees.and_then(|trees| {
+            let mut whole = tree::Table::new();
+            for tree in trees {
+                tree::merge(&mut whole, tree, &log);
+            }
+            build(folder, &whole, &log)
+        });
+        let on_this_machine = log.finish()?;
+        Ok((config.ok_or_else(|| Faults::unexplained(&texts[0].0))?, on_this_machine))
     }
 
     /// What the series are, for the ingest.
@@ -194,19 +207,40 @@ impl Config {
         self.births.clone()
     }
 
-    /// SHA-256 of the file's text.
+    /// SHA-256 of everything that was read: the file's text, where it is one.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
     }
 }
 
+fn complete((config, on_this_machine): (Config, Option<Faults>)) -> Result<Config, Faults> {
+    on_this_machine.map_or(Ok(config), Err)
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+/// The configuration files of a directory in the order of their names.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Faults> {
+    let unreadable = |error| Faults::unreadable(folder, &error);
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let is_toml = |path: &PathBuf| {
+        let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
+    };
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(is_toml).collect();
+    files.sort();
+    match files.len() {
+        0 => Err(Faults::empty_directory(folder)),
+        1..=MAX_FILES => Ok(files),
+        more => Err(unreadable(std::io::Error::other(format!("it has {more} files, more than {MAX_FILES}")))),
+    }
+}
+
 fn read(file: &Path) -> Result<String, Faults> {
     let unreadable = |error| Faults::unreadable(file, &error);
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(Faults::directory(file));
-    }
-    let length = metadata.len();
+    let length = std::fs::metadata(file).map_err(unreadable)?.len();
     if length > MAX_FILE_BYTES {
         return Err(unreadable(std::io::Error::other(format!("it has {length} bytes, more than {MAX_FILE_BYTES}"))));
     }
@@ -226,9 +260,9 @@ struct Plant {
     series: std::collections::HashSet<(usize, sandan_proto::id::MetricId)>,
 }
 
-fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &fault::Log<'_>) -> Option<Config> {
-    let root = section::Section::new("the file", table.get_ref(), 0, log);
-    let folder = file.parent().unwrap_or(Path::new(""));
+/// Relative paths start at `folder`.
+fn build(folder: &Path, table: &tree::Table, log: &fault::Log) -> Option<Config> {
+    let root = section::Section::new("the file", table, 0, log);
     let gateway = base::gateway(&root);
     let state_dir = base::state_dir(&root, folder);
     let uplink = base::uplink(&root, folder);
@@ -294,7 +328,7 @@ fn build(file: &Path, text: &str, table: &toml::Spanned<DeTable<'_>>, log: &faul
         devices: plant.devices,
         signals: plant.signals,
         births,
-        hash: sha2::Sha256::digest(text.as_bytes()).into(),
+        hash: log.hash(),
     })
 }
 

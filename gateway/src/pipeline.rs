@@ -30,7 +30,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::TrustedClock;
-use crate::config::{self, Config, Endpoint};
+use crate::config::{self, Config, Endpoint, Secret};
 use crate::driver::{self, Outlet};
 use crate::health::{CertificateState, Drain, Health, UplinkState, Waiting};
 use crate::identity::{self, Identity, Renewal, WallClock};
@@ -277,7 +277,11 @@ fn ingest(config: &Config) -> Option<String> {
 /// The proxy on the way to it.
 pub(crate) fn proxy(config: &Config) -> Option<uplink::Proxy> {
     let proxy = config.uplink.proxy.as_ref()?;
-    Some(uplink::Proxy { address: proxy.address.to_string(), login: proxy.login.clone() })
+    let login = proxy.login.clone().map(|(user, password)| match password {
+        Secret::File(path) => (user, uplink::Password::File(path)),
+        Secret::Variable(name) => (user, uplink::Password::Variable(name)),
+    });
+    Some(uplink::Proxy { address: proxy.address.to_string(), login })
 }
 
 fn certificate(renewal: &Renewal) -> CertificateState {

@@ -32,7 +32,7 @@ use crate::clock;
 use crate::identity::{Identity, IdentityError, WallClock};
 use crate::spool::{Spool, SpoolError};
 
-pub use connect::{ConnectError, Proxy, connect};
+pub use connect::{ConnectError, Password, Proxy, connect};
 use session::Session;
 pub use timekeeper::Timekeeper;
 

@@ -9,8 +9,13 @@ use std::process::{Command, Output};
 /// Set to write the expected messages anew.
 const UPDATE: &str = "SANDAN_UPDATE_EXPECTED";
 /// The cases whose text is good, and what they name is not: their plan is printed as well.
-const PLANNED: [&str; 4] =
-    ["proxy-password-missing.toml", "proxy-password-open.toml", "state-dir-below-a-file.toml", "state-dir-file.toml"];
+const PLANNED: [&str; 5] = [
+    "proxy-password-missing.toml",
+    "proxy-password-open.toml",
+    "secret-not-set.toml",
+    "state-dir-below-a-file.toml",
+    "state-dir-file.toml",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

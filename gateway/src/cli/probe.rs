@@ -70,8 +70,9 @@ fn parity(text: &str) -> Result<Parity, String> {
 }
 
 pub(super) async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
-    let written = register(&args.at).map_err(|_| anyhow!("--at is not an address; write holding:0 or input:7"))?;
-    let address = u16::try_from(written.number).map_err(|_| anyhow!("--at is past 65535"))?;
+    let written = register(&args.at, 0)
+        .map_err(|_| anyhow!("--at is not an address; write holding:0 or input:7, or 40001 as Modicon does"))?;
+    let address = written.address;
     let timeout = args.timeout.or(args.scan_units.then_some(SCAN_TIMEOUT));
     let endpoint = Modbus::bare(&args.url, (args.baud, args.parity, args.stop_bits), timeout)
         .map_err(|hint| anyhow!("`{}` is no line: {hint}", args.url.escape_debug()))?;

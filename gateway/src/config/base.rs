@@ -10,6 +10,7 @@ use sandan_proto::id::{AssetId, GatewayId};
 use sandan_proto::limits::MAX_TEXT_BYTES;
 
 use super::notation::{self, AddressFault};
+use super::secret::secret;
 use super::section::{At, Section};
 use super::{Asset, Http, Plant, Proxy, Spool, Uplink, WhenFull};
 
@@ -67,18 +68,17 @@ pub(super) fn uplink(root: &Section<'_>, folder: &Path) -> Option<Uplink> {
     {
         section.log.fault(user.at, "`proxy_user` holds a colon", "the password stands in proxy_password_file");
     }
-    let password = section.text("proxy_password_file");
-    let password_file = password.map(|file| secret_file(&section, "proxy_password_file", file, folder));
+    let password = secret(&section, ("proxy_password", "proxy_password_file"), folder);
     section.finish();
-    let login = match (user, password_file) {
-        (Some(user), Some(file)) => Some((user.value.to_owned(), file)),
+    let login = match (user, password) {
+        (Some(user), Some(password)) => Some((user.value.to_owned(), password.value)),
         (None, None) => None,
-        (user, _) => {
-            let at = user.map_or_else(|| password.map_or(section.at, |file| file.at), |user| user.at);
+        (user, password) => {
+            let at = user.map_or_else(|| password.map_or(section.at, |password| password.at), |user| user.at);
             section.log.fault(
                 at,
-                "`proxy_user` and `proxy_password_file` go together",
-                "write both, or neither for a proxy that asks for none",
+                "`proxy_user` and its password go together",
+                "write both (proxy_password_file, or proxy_password), or neither for a proxy that asks for none",
             );
             None
         }

@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Everything that is wrong with a configuration, in the order of the file.
+use sha2::Digest as _;
+
+/// Everything that is wrong with a configuration: its files in the order of their names, then
+/// the templates and tables that they name, each from its begin to its end.
 ///
 /// Shown, each fault takes a line `file:line:column: what is wrong` and a line
 /// `  hint: what to do`. No text of a fault holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Faults {
-    /// The file, as it was named.
-    pub file: PathBuf,
     /// At least one.
     pub list: Vec<Fault>,
 }
@@ -19,7 +20,9 @@ pub struct Faults {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where; `None` when the file could not be read at all.
+    /// The file, as it was named, or what else holds the text.
+    pub file: PathBuf,
+    /// Where in it; `None` when it could not be read at all.
     pub at: Option<Position>,
     /// What is wrong, in one line.
     pub what: String,
@@ -49,7 +52,7 @@ impl Position {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.list {
-            write!(f, "{}", self.file.display())?;
+            write!(f, "{}", fault.file.display())?;
             if let Some(at) = fault.at {
                 write!(f, ":{}:{}", at.line, at.column)?;
             }
@@ -75,8 +78,9 @@ impl Faults {
     }
 
     /// The one fault of a directory.
-    pub(super) fn directory(file: &Path) -> Self {
-        Self::one(file, None, "is a directory".into(), "name the configuration in it: gateway.toml, for example")
+    pub(super) fn empty_directory(folder: &Path) -> Self {
+        let hint = "name a configuration, or a directory of files that end in .toml";
+        Self::one(folder, None, "is a directory without a file that ends in .toml".into(), hint)
     }
 
     /// The one fault of a file in another encoding.
@@ -88,7 +92,7 @@ impl Faults {
     }
 
     fn one(file: &Path, at: Option<Position>, what: String, hint: &str) -> Self {
-        Self { file: file.into(), list: vec![Fault { at, what, excerpt: None, hint: hint.into() }] }
+        Self { list: vec![Fault { file: file.into(), at, what, excerpt: None, hint: hint.into() }] }
     }
 
     /// The one fault of a file that gave no configuration although nothing was found in it.
@@ -103,57 +107,89 @@ impl Faults {
     }
 }
 
-/// Collects faults while a configuration is read.
-#[derive(Debug)]
-pub(super) struct Log<'t> {
-    text: &'t str,
+/// Collects faults while a configuration is read, and knows the texts that they are in.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    sources: RefCell<Vec<Source>>,
     faults: RefCell<Vec<(usize, Fault)>>,
-    /// What is wrong not with the text, but with what it names on this machine.
+    /// What is wrong not with the texts, but with what they name on this machine.
     on_this_machine: RefCell<Vec<(usize, Fault)>>,
 }
 
-impl<'t> Log<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, faults: RefCell::default(), on_this_machine: RefCell::default() }
+/// A text with its range in the row of all byte offsets.
+#[derive(Debug)]
+struct Source {
+    file: PathBuf,
+    text: String,
+    base: usize,
+}
+
+impl Log {
+    /// Takes a text; gives the offset at which its range begins.
+    pub(super) fn add(&self, file: &Path, text: &str) -> usize {
+        let mut sources = self.sources.borrow_mut();
+        // One more, for what is behind the last byte.
+        let base = sources.last().map_or(0, |last| last.base + last.text.len() + 1);
+        sources.push(Source { file: file.into(), text: text.into(), base });
+        base
     }
 
-    /// Notes a fault at a byte offset.
+    /// SHA-256 of all texts; of a single one that of its bytes.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        let mut hash = sha2::Sha256::new();
+        for (index, source) in self.sources.borrow().iter().enumerate() {
+            // No byte of UTF-8: two texts are not one that is as long as both.
+            if index > 0 {
+                hash.update([0xFF]);
+            }
+            hash.update(source.text.as_bytes());
+        }
+        hash.finalize().into()
+    }
+
+    /// Notes a fault at an offset.
     pub(super) fn fault(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
-        self.note(at, what.into(), None, hint.into());
+        self.note(&self.faults, at, what.into(), None, hint.into());
     }
 
-    /// Notes that something named at a byte offset is not as it must be on this machine.
+    /// Notes that something named at an offset is not as it must be on this machine.
     pub(super) fn fault_on_this_machine(&self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
-        let fault = Fault { at: Some(self.position(at)), what: what.into(), excerpt: None, hint: hint.into() };
-        self.on_this_machine.borrow_mut().push((at, fault));
+        self.note(&self.on_this_machine, at, what.into(), None, hint.into());
     }
 
-    /// Notes what the TOML parser said, with the line it said it about.
-    pub(super) fn syntax(&self, error: &toml::de::Error) {
-        let at = error.span().map_or(0, |span| span.start);
+    /// Notes what the TOML parser said about the text that begins at `base`, with the line.
+    pub(super) fn syntax(&self, base: usize, error: &toml::de::Error) {
+        let at = base + error.span().map_or(0, |span| span.start);
         let what = format!("not TOML: {}", error.message().replace('\n', ", "));
-        self.note(
-            at,
-            what,
-            self.excerpt(at),
-            "mind quotes, brackets and commas on this line and the one before".into(),
-        );
+        let hint = "mind quotes, brackets and commas on this line and the one before".into();
+        self.note(&self.faults, at, what, self.excerpt(at), hint);
     }
 
-    fn note(&self, at: usize, what: String, excerpt: Option<String>, hint: String) {
-        let fault = Fault { at: Some(self.position(at)), what, excerpt, hint };
-        self.faults.borrow_mut().push((at, fault));
+    fn note(
+        &self,
+        list: &RefCell<Vec<(usize, Fault)>>,
+        at: usize,
+        what: String,
+        excerpt: Option<String>,
+        hint: String,
+    ) {
+        let sources = self.sources.borrow();
+        let Some(source) = source_of(&sources, at) else { return };
+        let fault = Fault { file: source.file.clone(), at: Some(source.position(at)), what, excerpt, hint };
+        let mut list = list.borrow_mut();
+        // What stands once in a template is wrong once, however many devices are made of it.
+        if !list.iter().any(|(_, told)| *told == fault) {
+            list.push((at, fault));
+        }
     }
 
-    /// All faults in the order of the file; when the text has none, those of this machine
-    /// are no error.
-    pub(super) fn finish(self, file: &Path) -> Result<Option<Faults>, Faults> {
+    /// All faults in order; when the texts have none, those of this machine are no error.
+    pub(super) fn finish(self) -> Result<Option<Faults>, Faults> {
         let is_clean = self.is_clean();
         let mut faults = self.on_this_machine.into_inner();
         faults.extend(self.faults.into_inner());
         faults.sort_by_key(|(at, _)| *at);
-        let list: Vec<_> = faults.into_iter().map(|(_, fault)| fault).collect();
-        let faults = Faults { file: file.into(), list };
+        let faults = Faults { list: faults.into_iter().map(|(_, fault)| fault).collect() };
         match is_clean {
             true if faults.list.is_empty() => Ok(None),
             true => Ok(Some(faults)),
@@ -161,21 +197,28 @@ impl<'t> Log<'t> {
         }
     }
 
-    /// Whether nothing is wrong with the text so far.
+    /// Whether nothing is wrong with the texts so far.
     pub(super) fn is_clean(&self) -> bool {
         self.faults.borrow().is_empty()
     }
 
-    fn position(&self, at: usize) -> Position {
-        Position::behind(&self.text[..self.text.floor_char_boundary(at)])
+    /// `file:line:column`.
+    pub(super) fn place(&self, at: usize) -> String {
+        let sources = self.sources.borrow();
+        source_of(&sources, at).map_or_else(String::new, |source| {
+            let Position { line, column } = source.position(at);
+            format!("{}:{line}:{column}", source.file.display())
+        })
     }
 
     /// The line with a caret; nothing for a line that may hold a secret.
     fn excerpt(&self, at: usize) -> Option<String> {
         const MAY_HOLD_A_SECRET: [&str; 5] = ["password", "secret", "token", "key", "@"];
         const LONGEST: usize = 200;
-        let Position { line, column } = self.position(at);
-        let text = self.text.lines().nth(line - 1)?;
+        let sources = self.sources.borrow();
+        let source = source_of(&sources, at)?;
+        let Position { line, column } = source.position(at);
+        let text = source.text.lines().nth(line - 1)?;
         let lower = text.to_lowercase();
         if text.len() > LONGEST || MAY_HOLD_A_SECRET.iter().any(|word| lower.contains(word)) {
             return None;
@@ -183,5 +226,15 @@ impl<'t> Log<'t> {
         let margin = " ".repeat(line.to_string().len());
         let caret = " ".repeat(column - 1);
         Some(format!("  {margin} |\n  {line} | {}\n  {margin} | {caret}^\n", text.replace('\t', " ")))
+    }
+}
+
+fn source_of(sources: &[Source], at: usize) -> Option<&Source> {
+    sources.iter().rev().find(|source| source.base <= at)
+}
+
+impl Source {
+    fn position(&self, at: usize) -> Position {
+        Position::behind(&self.text[..self.text.floor_char_boundary(at - self.base)])
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sandan_proto::id::GatewayId;
 
-use super::base::{readable_file, secret_file};
+use super::base::readable_file;
 use super::notation::{self, Address, AddressFault};
+use super::secret::{Secret, secret};
 use super::section::Section;
 use super::signal::{self, Decode, Defaults, JsonType, Pick};
 use super::{Device, Plant};
@@ -26,8 +27,8 @@ pub struct Mqtt {
     pub client_id: String,
     /// Who the gateway is to the broker.
     pub username: Option<String>,
-    /// Holds the password; closed to others when the configuration was loaded, and not only surveyed.
-    pub password_file: Option<PathBuf>,
+    /// Its password.
+    pub password: Option<Secret>,
     /// The topics.
     pub devices: Vec<MqttDevice>,
 }
@@ -79,12 +80,11 @@ pub(super) fn endpoint(
         |id| id.value.into(),
     );
     let username = section.label("username", MAX_FIELD_BYTES);
-    let password = section.text("password_file");
-    let password_file = password.map(|file| secret_file(section, "password_file", file, folder));
-    if let (None, Some(password)) = (username, password) {
+    let password = secret(section, ("password", "password_file"), folder);
+    if let (None, Some(password)) = (username, &password) {
         section.log.fault(
             password.at,
-            "`password_file` without `username`",
+            "a password without `username`",
             "MQTT sends a password only beside a user name",
         );
     }
@@ -103,7 +103,7 @@ pub(super) fn endpoint(
         ca_file,
         client_id,
         username: username.map(|name| name.value.into()),
-        password_file,
+        password: password.map(|password| password.value),
         devices: devices.into_iter().collect::<Option<_>>()?,
     })
 }

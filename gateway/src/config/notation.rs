@@ -118,11 +118,11 @@ pub(super) fn address(text: &str, schemes: &[(&'static str, u16)]) -> Result<(&'
     Ok((scheme, Address { host: host.to_ascii_lowercase(), port }))
 }
 
-/// A register address as it is written: `holding:100`, `holding:110.3`.
+/// A register or bit as it is asked for on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written {
+pub(crate) struct Wire {
     pub(crate) area: Area,
-    pub(crate) number: u64,
+    pub(crate) address: u16,
     pub(crate) bit: Option<u8>,
 }
 
@@ -135,27 +135,50 @@ pub(crate) enum RegisterFault<'t> {
     Area(&'t str),
     /// A bit that no word has, or one of a coil.
     Bit,
+    /// Five or six digits that do not begin with 0, 1, 3 or 4.
+    Table,
+    /// Below the first register.
+    Below,
+    /// Past the last one.
+    Past,
 }
 
-/// Reads `area:number[.bit]`.
-pub(crate) fn register(text: &str) -> Result<Written, RegisterFault<'_>> {
-    let (area, rest) = text.split_once(':').ok_or(RegisterFault::Form)?;
-    let area = Area::ALL.into_iter().find(|known| known.name() == area).ok_or(RegisterFault::Area(area))?;
+/// Reads an address as it is written: `area:number[.bit]`, whose numbers count from `base`,
+/// or Modicon's notation, which has no need of one: the first of five or six digits is the
+/// table (0 coils, 1 discrete inputs, 3 input registers, 4 holding registers), and the rest
+/// counts from 1.
+pub(crate) fn register(text: &str, base: u16) -> Result<Wire, RegisterFault<'_>> {
+    let is_number = |text: &str| !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+    let (area, rest) = match text.split_once(':') {
+        Some((area, rest)) => (Some(area), rest),
+        None => (None, text),
+    };
     let (number, bit) = match rest.split_once('.') {
         Some((number, bit)) => (number, Some(bit)),
         None => (rest, None),
     };
-    let is_number = |text: &str| !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
     if !is_number(number) {
         return Err(RegisterFault::Form);
     }
-    let number = number.parse().map_err(|_| RegisterFault::Form)?;
+    let (area, number, first) = match area {
+        Some(area) => {
+            let area = Area::ALL.into_iter().find(|known| known.name() == area).ok_or(RegisterFault::Area(area))?;
+            (area, number, u32::from(base))
+        }
+        None if matches!(number.len(), 5 | 6) => {
+            let (table, number) = number.split_at(1);
+            (Area::ALL.into_iter().find(|area| area.table() == table).ok_or(RegisterFault::Table)?, number, 1)
+        }
+        None => return Err(RegisterFault::Form),
+    };
     let bit = match bit {
         None => None,
         Some(_) if area.is_bits() => return Err(RegisterFault::Bit),
         Some(bit) => Some(bit.parse().ok().filter(|bit| *bit < 16).ok_or(RegisterFault::Bit)?),
     };
-    Ok(Written { area, number, bit })
+    let number: u32 = number.parse().map_err(|_| RegisterFault::Form)?;
+    let address = number.checked_sub(first).ok_or(RegisterFault::Below)?;
+    Ok(Wire { area, address: u16::try_from(address).map_err(|_| RegisterFault::Past)?, bit })
 }
 
 /// Reads a JSON path: `a.b.c`, `zones[2].temperature`, `zones.2.temperature`.

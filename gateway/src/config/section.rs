@@ -8,11 +8,9 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use super::fault::Log;
 use super::notation;
+use super::tree::{Node, Table, Value};
 
 mod lists;
 
@@ -30,41 +28,37 @@ pub(super) struct At<T> {
 pub(super) struct Section<'t> {
     /// How messages name it: `[uplink]`, `signal 3`.
     name: String,
-    table: &'t DeTable<'t>,
+    table: &'t Table,
     pub(super) at: usize,
     asked: RefCell<Vec<&'static str>>,
-    pub(super) log: &'t Log<'t>,
+    pub(super) log: &'t Log,
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn new(name: &str, table: &'t DeTable<'t>, at: usize, log: &'t Log<'t>) -> Self {
+    pub(super) fn new(name: &str, table: &'t Table, at: usize, log: &'t Log) -> Self {
         Self { name: name.into(), table, at, asked: RefCell::default(), log }
     }
 
-    fn get(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+    fn get(&self, key: &'static str) -> Option<&'t Node> {
         let mut asked = self.asked.borrow_mut();
         // Some are asked for twice, but the list of known keys names each once.
         if !asked.contains(&key) {
             asked.push(key);
         }
-        self.table.get(key)
+        self.table.get(key).map(|entry| &entry.node)
     }
 
-    fn wrong(&self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
-        let (article, given) = match value.get_ref() {
-            DeValue::String(_) => ("a", "text"),
-            DeValue::Integer(_) => ("an", "integer"),
-            DeValue::Float(_) => ("a", "number with a point"),
-            DeValue::Boolean(_) => ("a", "yes-or-no value"),
-            DeValue::Datetime(_) => ("a", "date"),
-            DeValue::Array(_) => ("a", "list"),
-            DeValue::Table(_) => ("a", "table"),
+    fn wrong(&self, value: &Node, key: &str, wanted: &str, example: &str) {
+        let (article, given) = match &value.value {
+            Value::Text(_) => ("a", "text"),
+            Value::Integer(_) => ("an", "integer"),
+            Value::Float(_) => ("a", "number with a point"),
+            Value::Flag(_) => ("a", "yes-or-no value"),
+            Value::Date => ("a", "date"),
+            Value::List(_) => ("a", "list"),
+            Value::Table(_) => ("a", "table"),
         };
-        self.log.fault(
-            value.span().start,
-            format!("`{key}` is {article} {given}, not {wanted}"),
-            format!("write {example}"),
-        );
+        self.log.fault(value.at, format!("`{key}` is {article} {given}, not {wanted}"), format!("write {example}"));
     }
 
     /// Whether something stands there, be it right or wrong.
@@ -80,8 +74,8 @@ impl<'t> Section<'t> {
     /// The same of a table or a list of them, called `name`. Nothing where something else
     /// stands in its place, for that has been noted.
     pub(super) fn missing_table(&self, key: &'static str, name: &str, hint: &str) {
-        let stands = self.table.get(key).map(Spanned::get_ref);
-        if stands.is_none_or(|value| matches!(value, DeValue::Array(list) if list.is_empty())) {
+        let stands = self.table.get(key).map(|entry| &entry.node.value);
+        if stands.is_none_or(|value| matches!(value, Value::List(list) if list.is_empty())) {
             self.missing(name, hint);
         }
     }
@@ -93,11 +87,11 @@ impl<'t> Section<'t> {
     /// A text; `example` is shown where something else stands.
     pub(super) fn text_like(&self, key: &'static str, example: &str) -> Option<At<&'t str>> {
         let value = self.get(key)?;
-        let DeValue::String(text) = value.get_ref() else {
+        let Value::Text(text) = &value.value else {
             self.wrong(value, key, "a text", &format!("{key} = {example}"));
             return None;
         };
-        Some(At { value: text.as_ref(), at: value.span().start })
+        Some(At { value: text.as_str(), at: value.at })
     }
 
     /// Whether the key is there; a fault if not.
@@ -130,21 +124,21 @@ impl<'t> Section<'t> {
 
     pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
         let value = self.get(key)?;
-        let DeValue::Boolean(flag) = value.get_ref() else {
+        let Value::Flag(flag) = &value.value else {
             self.wrong(value, key, "true or false", &format!("{key} = true"));
             return None;
         };
-        Some(At { value: *flag, at: value.span().start })
+        Some(At { value: *flag, at: value.at })
     }
 
     pub(super) fn integer(&self, key: &'static str, range: RangeInclusive<u16>) -> Option<At<u16>> {
         let value = self.get(key)?;
-        let at = value.span().start;
-        let DeValue::Integer(integer) = value.get_ref() else {
+        let at = value.at;
+        let Value::Integer(integer) = &value.value else {
             self.wrong(value, key, "an integer", &format!("{key} = {}", range.start()));
             return None;
         };
-        match u16::from_str_radix(integer.as_str(), integer.radix()) {
+        match u16::from_str_radix(&integer.digits, integer.radix) {
             Ok(integer) if range.contains(&integer) => Some(At { value: integer, at }),
             _ => {
                 let (from, to) = (range.start(), range.end());
@@ -161,12 +155,12 @@ impl<'t> Section<'t> {
     /// A finite number.
     pub(super) fn number(&self, key: &'static str) -> Option<At<f64>> {
         let value = self.get(key)?;
-        let at = value.span().start;
-        let number = match value.get_ref() {
-            DeValue::Integer(integer) => {
-                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
+        let at = value.at;
+        let number = match &value.value {
+            Value::Integer(integer) => {
+                i64::from_str_radix(&integer.digits, integer.radix).ok().map(|integer| integer as f64)
             }
-            DeValue::Float(float) => float.as_str().parse().ok(),
+            Value::Float(float) => float.parse().ok(),
             _ => {
                 self.wrong(value, key, "a number", &format!("{key} = 0.1"));
                 return None;
@@ -223,19 +217,30 @@ impl<'t> Section<'t> {
     /// in braces: a head in brackets would take the keys below it away from this table.
     pub(super) fn section(&self, key: &'static str, example: &str) -> Option<Section<'t>> {
         let value = self.get(key)?;
-        let DeValue::Table(table) = value.get_ref() else {
+        let Value::Table(table) = &value.value else {
             self.wrong(value, key, "a table", &format!("{key} = {example}"));
             return None;
         };
-        Some(Section::new(&format!("[{key}]"), table, value.span().start, self.log))
+        Some(Section::new(&format!("[{key}]"), table, value.at, self.log))
+    }
+
+    /// A table in the place of a secret: what else stands there is not described, for it may
+    /// be the secret itself.
+    pub(super) fn secret_section(&self, key: &'static str, hint: &str) -> Option<Section<'t>> {
+        let node = self.get(key)?;
+        let Value::Table(table) = &node.value else {
+            self.log.fault(node.at, format!("`{key}` does not stand in the configuration"), hint);
+            return None;
+        };
+        Some(Section::new(&format!("[{key}]"), table, node.at, self.log))
     }
 
     /// A list of tables; `name` is how messages call one of them.
     pub(super) fn sections(&self, key: &'static str, name: &str) -> Vec<Section<'t>> {
         let Some(value) = self.get(key) else { return Vec::new() };
-        let DeValue::Array(array) = value.get_ref() else {
-            let example = match value.get_ref() {
-                DeValue::Table(_) if name.starts_with("[[") => format!("{name}, with two brackets on each side"),
+        let Value::List(array) = &value.value else {
+            let example = match &value.value {
+                Value::Table(_) if name.starts_with("[[") => format!("{name}, with two brackets on each side"),
                 // Such a head in this place would take the keys below it away from this table.
                 _ if name.starts_with("[[") => {
                     format!("a table {name} below the plain keys of {}, and leave this one out", self.name)
@@ -247,8 +252,8 @@ impl<'t> Section<'t> {
         };
         let mut sections = Vec::with_capacity(array.len());
         for entry in array {
-            if let DeValue::Table(table) = entry.get_ref() {
-                sections.push(Section::new(name, table, entry.span().start, self.log));
+            if let Value::Table(table) = &entry.value {
+                sections.push(Section::new(name, table, entry.at, self.log));
             } else {
                 self.wrong(entry, key, &format!("a {name}"), "a table in braces: { … }");
             }
@@ -259,13 +264,13 @@ impl<'t> Section<'t> {
     /// Notes every key that nobody asked for.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
-        for key in self.table.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
-            let name = key.get_ref().as_ref();
+        for (key, entry) in self.table.iter().filter(|(key, _)| !asked.contains(&key.as_str())) {
+            let name = key.as_str();
             let hint = match name {
                 "password" | "token" => format!("secrets stand in a file of their own: {name}_file = \"…\""),
                 _ => notation::suggest(name, &asked),
             };
-            self.log.fault(key.span().start, format!("unknown key `{}` in {}", notation::shown(name), self.name), hint);
+            self.log.fault(entry.key_at, format!("unknown key `{}` in {}", notation::shown(name), self.name), hint);
         }
     }
 }

@@ -70,6 +70,15 @@ impl Area {
             Self::Input => "input",
         }
     }
+    /// Its digit in Modicon's notation.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Coil => "0",
+            Self::Discrete => "1",
+            Self::Input => "3",
+            Self::Holding => "4",
+        }
+    }
     /// The Modbus function that reads it.
     pub fn function_code(self) -> u8 {
         match self {

@@ -72,6 +72,15 @@ fn addresses_are_what_goes_on_the_wire() {
 }
 
 #[test]
+fn modicon_s_notation_is_told_as_wire_addresses() {
+    let config = example(|text| text.replace("holding:100", "40101").replace("input:7", "300008"));
+    let text = crate::cli::check::text(&config, Some(Duration::from_millis(20)));
+    for wire in ["tonnage@100", "oil@7", "holding 100–110", "input 7 "] {
+        assert!(text.contains(wire), "no {wire} in {text}");
+    }
+}
+
+#[test]
 fn the_hash_is_of_the_text_and_births_of_the_meaning() {
     let (plain, commented) = (example(str::to_owned), example(|text| format!("{text}\n# later\n")));
     assert_ne!(plain.hash(), commented.hash());
@@ -87,12 +96,50 @@ fn a_file_that_is_not_there_is_a_fault_with_a_hint() {
 }
 
 #[test]
-fn a_directory_and_another_encoding_have_sentences_of_their_own() {
+fn the_files_of_a_directory_are_one_configuration() {
+    let example = include_str!("../../../configs/gateway.toml");
     let folder = tempfile::tempdir().unwrap();
-    let shown = Config::load(folder.path()).unwrap_err().to_string();
-    let hint = "name the configuration in it: gateway.toml, for example";
-    assert_eq!(shown, format!("{}: is a directory\n  hint: {hint}\n", folder.path().display()));
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let shown = |name: &str| folder.path().join(name).display().to_string();
+    let faults = Config::load(folder.path()).unwrap_err().to_string();
+    let hint = "name a configuration, or a directory of files that end in .toml";
+    assert_eq!(
+        faults,
+        format!("{}: is a directory without a file that ends in .toml\n  hint: {hint}\n", folder.path().display())
+    );
 
+    let at = |head: &str| example.find(head).unwrap();
+    let (modbus, mqtt) = (at("\n[[modbus]]"), at("\n[[mqtt]]"));
+    assert!(at("\n[[asset]]") < modbus && modbus < mqtt, "the example is cut where its tables begin");
+    write("00-site.toml", &example[..modbus]);
+    write("10-press.toml", &example[modbus..mqtt]);
+    write("20-welder.toml", &example[mqtt..]);
+    write("notes.txt", "not = read");
+    write(".10-press.toml.swp.toml", "not = [read");
+    let (whole, parts) = (self::example(str::to_owned), Config::load(folder.path()).unwrap());
+    assert_eq!(whole.births().hash(), parts.births().hash());
+    assert_ne!(whole.hash(), parts.hash());
+
+    write("30-more.toml", "gateway = \"another/one\"\n[spool]\nsync_interval = \"2s\"\nwhen_fulll = 3\n");
+    write("40-more.toml", "[[asset]]\nid = \"press-1\"\n[http]\nlisten = 7480\n");
+    let faults = Config::load(folder.path()).unwrap_err().to_string();
+    let (site, third) = (shown("00-site.toml"), shown("30-more.toml"));
+    let told: Vec<_> = faults.lines().filter(|line| !line.starts_with("  ")).collect();
+    assert!(told[0].starts_with(&format!("{third}:1:1: `gateway` is stated twice, first in {site}:")), "{faults}");
+    assert!(told[1].starts_with(&format!("{third}:3:1: `sync_interval` is stated twice")), "{faults}");
+    assert_eq!(told[2], format!("{third}:4:1: unknown key `when_fulll` in [spool]"));
+    assert_eq!(told[3], format!("{}:2:6: two assets `press-1`", shown("40-more.toml")));
+    assert!(told[4].starts_with(&format!("{}:4:1: `listen` is stated twice", shown("40-more.toml"))), "{faults}");
+    assert_eq!(told.len(), 5, "{faults}");
+
+    write("40-more.toml", "[[asset\n");
+    let faults = Config::load(folder.path()).unwrap_err().to_string();
+    assert!(faults.starts_with(&format!("{}:1:8: not TOML: ", shown("40-more.toml"))), "{faults}");
+}
+
+#[test]
+fn another_encoding_has_a_sentence_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     // "1프" in EUC-KR; the bytes of some other syllables are UTF-8 by chance.
     std::fs::write(&file, b"# \xEA\xB0\x80\n# \xED\x98\xB8 = \"1\xC7\xC1\"\n").unwrap();

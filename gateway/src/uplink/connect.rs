@@ -5,7 +5,7 @@
 //! configuration names it: a variable of the environment would send one gateway of a
 //! fleet another way than its file says.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +35,17 @@ const MAX_PASSWORD_BYTES: u64 = 4_096;
 pub struct Proxy {
     /// `host:port`.
     pub address: String,
-    /// For its basic authentication: the user and the file with the password.
-    pub login: Option<(String, PathBuf)>,
+    /// For its basic authentication: the user and where the password is.
+    pub login: Option<(String, Password)>,
+}
+
+/// Where a password is; it is read when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Password {
+    /// The first line of a file.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
 }
 
 /// Why there is no connection.
@@ -55,6 +64,12 @@ pub enum ConnectError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// The variable with the proxy's password is not set.
+    #[error("the proxy's password is not in the environment variable {name}")]
+    Variable {
+        /// Its name.
+        name: String,
     },
     /// The proxy's password cannot be read.
     #[error("cannot read the proxy's password file {path}")]
@@ -164,8 +179,8 @@ async fn tcp(what: &'static str, address: &str) -> Result<TcpStream, ConnectErro
 async fn tunnel(mut stream: TcpStream, target: &str, proxy: &Proxy) -> Result<TcpStream, ConnectError> {
     let lost = |source| ConnectError::Tcp { what: "the proxy", address: proxy.address.clone(), source };
     let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-    if let Some((user, file)) = &proxy.login {
-        let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password(file)?));
+    if let Some((user, place)) = &proxy.login {
+        let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password(place)?));
         head += &["Proxy-Authorization: Basic ", &login, "\r\n"].concat();
     }
     head.push_str("\r\n");
@@ -186,11 +201,17 @@ async fn tunnel(mut stream: TcpStream, target: &str, proxy: &Proxy) -> Result<Tc
     Ok(stream)
 }
 
-fn password(path: &Path) -> Result<String, ConnectError> {
+fn password(place: &Password) -> Result<String, ConnectError> {
     use std::io::Read;
+    let path = match place {
+        Password::Variable(name) => {
+            return std::env::var(name).map_err(|_| ConnectError::Variable { name: name.clone() });
+        }
+        Password::File(path) => path,
+    };
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_PASSWORD_BYTES).read_to_string(&mut text));
-    read.map_err(|source| ConnectError::Password { path: path.to_owned(), source })?;
+    read.map_err(|source| ConnectError::Password { path: path.clone(), source })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -7,7 +7,7 @@ use sandan_proto::reading::ValueType;
 
 use super::{DeviceRules, Part, Point};
 use crate::config::Plant;
-use crate::config::notation::{self, RegisterFault};
+use crate::config::notation::{self, RegisterFault, Wire};
 use crate::config::register::{Aid, ByteOrder, Format, Meaning, Register, Sentinel, way};
 use crate::config::section::{At, Code, Section};
 use crate::config::signal::{self, Area, Decode, Defaults, Element, Named, Row};
@@ -165,8 +165,21 @@ fn place(section: &Section<'_>, text: At<&str>, rules: &DeviceRules<'_>) -> Opti
         None
     };
     let shown = notation::shown(text.value);
-    match notation::register(text.value) {
-        Err(RegisterFault::Form) => fault(format!("`at` is not an address: `{shown}`"), modicon_hint(text.value, base)),
+    let is_modicon = !text.value.contains(':');
+    match notation::register(text.value, base) {
+        Ok(Wire { area, address, bit }) => Some(Place { area, address, bit, at: text.at }),
+        Err(RegisterFault::Form) => fault(
+            format!("`at` is not an address: `{shown}`"),
+            "write area:number: \"holding:100\", \"input:7\", \"coil:0\", \"discrete:3\", or a bit: \"holding:110.3\"; \
+             or five or six digits in Modicon's notation: \"40101\""
+                .into(),
+        ),
+        Err(RegisterFault::Table) => fault(
+            format!("no table in Modicon's notation begins as `{shown}` does"),
+            "0 is for coils, 1 for discrete inputs, 3 for input and 4 for holding registers; a plain number takes its \
+             area before it: \"holding:50001\""
+                .into(),
+        ),
         Err(RegisterFault::Area(area)) => fault(
             format!("no area `{}` in `{shown}`", notation::shown(area)),
             notation::suggest(area, &Area::ALL.map(Area::name)),
@@ -175,42 +188,22 @@ fn place(section: &Section<'_>, text: At<&str>, rules: &DeviceRules<'_>) -> Opti
             format!("no such bit: `{shown}`"),
             "bits 0 to 15 of holding and input registers can be named: at = \"holding:110.3\"".into(),
         ),
-        Ok(written) => match written.number.checked_sub(base.into()).map(u16::try_from) {
-            None => fault(
-                format!("`{shown}` is below the first address: the device counts from 1"),
-                "the first register is 1; or set base = 0 if the map counts from 0".into(),
-            ),
-            Some(Err(_)) => fault(
-                format!("`{shown}` is past the last address"),
-                format!("addresses go from {base} to {}", 65_535 + u32::from(base)),
-            ),
-            Some(Ok(address)) => Some(Place { area: written.area, address, bit: written.bit, at: text.at }),
-        },
-    }
-}
-
-/// Maps often write 40101 for holding register 100: says what that is here.
-fn modicon_hint(text: &str, base: u16) -> String {
-    let digits = text.trim();
-    let area = match (digits.len(), digits.as_bytes().first()) {
-        (5 | 6, Some(b'0')) => Some(Area::Coil),
-        (5 | 6, Some(b'1')) => Some(Area::Discrete),
-        (5 | 6, Some(b'3')) => Some(Area::Input),
-        (5 | 6, Some(b'4')) => Some(Area::Holding),
-        _ => None,
-    };
-    let number =
-        digits.get(1..).and_then(|rest| rest.parse::<u32>().ok()).filter(|number| (1..=65_536).contains(number));
-    match (area, number) {
-        (Some(area), Some(number)) => {
-            format!(
-                "{digits} in Modicon's notation is at = \"{}:{}\" here (base = {base})",
-                area.name(),
-                number - 1 + u32::from(base)
-            )
-        }
-        _ => "write area:number: \"holding:100\", \"input:7\", \"coil:0\", \"discrete:3\", or a bit: \"holding:110.3\""
-            .into(),
+        Err(RegisterFault::Below) if is_modicon => fault(
+            format!("`{shown}` is below the first address: Modicon's notation counts from 1"),
+            "the first register is 40001 or 400001, which is 0 on the wire".into(),
+        ),
+        Err(RegisterFault::Below) => fault(
+            format!("`{shown}` is below the first address: the device counts from 1"),
+            "the first register is 1; or set base = 0 if the map counts from 0".into(),
+        ),
+        Err(RegisterFault::Past) if is_modicon => fault(
+            format!("`{shown}` is past the last address"),
+            "six digits go up to 465536, which is 65535 on the wire".into(),
+        ),
+        Err(RegisterFault::Past) => fault(
+            format!("`{shown}` is past the last address"),
+            format!("addresses go from {base} to {}", 65_535 + u32::from(base)),
+        ),
     }
 }
 

@@ -34,17 +34,43 @@ fn addresses_have_a_scheme_a_host_and_perhaps_a_port() {
     assert!(!loopback("tcp://10.0.0.1") && !loopback("tcp://localhost.example"));
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "it is compared with what is read")]
+fn at(area: Area, address: u16, bit: Option<u8>) -> Result<Wire, RegisterFault<'static>> {
+    Ok(Wire { area, address, bit })
+}
+
 #[test]
 fn registers_name_their_area() {
-    let at = |area, number, bit| Ok(Written { area, number, bit });
-    assert_eq!(register("holding:100"), at(Area::Holding, 100, None));
-    assert_eq!(register("input:70000"), at(Area::Input, 70_000, None));
-    assert_eq!(register("holding:110.15"), at(Area::Holding, 110, Some(15)));
-    assert_eq!(register("hold:1"), Err(RegisterFault::Area("hold")));
-    assert_eq!(register("holding:1.16"), Err(RegisterFault::Bit));
-    assert_eq!(register("coil:1.0"), Err(RegisterFault::Bit));
-    for bad in ["40101", "holding:", "holding:-1", "holding:+1", "holding:1x", "holding:99999999999"] {
-        assert_eq!(register(bad), Err(RegisterFault::Form), "{bad}");
+    assert_eq!(register("holding:100", 0), at(Area::Holding, 100, None));
+    assert_eq!(register("holding:100", 1), at(Area::Holding, 99, None));
+    assert_eq!(register("input:65536", 1), at(Area::Input, 65_535, None));
+    assert_eq!(register("input:65536", 0), Err(RegisterFault::Past));
+    assert_eq!(register("coil:0", 1), Err(RegisterFault::Below));
+    assert_eq!(register("holding:110.15", 0), at(Area::Holding, 110, Some(15)));
+    assert_eq!(register("hold:1", 0), Err(RegisterFault::Area("hold")));
+    assert_eq!(register("holding:1.16", 0), Err(RegisterFault::Bit));
+    assert_eq!(register("coil:1.0", 0), Err(RegisterFault::Bit));
+    for bad in ["", "100", "4001", "4000001", "holding", "holding:", "holding:0x10", "holding:-1", "4x0001", " 40001"] {
+        assert_eq!(register(bad, 0), Err(RegisterFault::Form), "{bad}");
+    }
+}
+
+#[test]
+fn modicon_s_notation_is_the_same_wherever_a_map_counts_from() {
+    for base in [0, 1] {
+        assert_eq!(register("40001", base), at(Area::Holding, 0, None));
+        assert_eq!(register("400001", base), at(Area::Holding, 0, None));
+        assert_eq!(register("30001", base), at(Area::Input, 0, None));
+        assert_eq!(register("301001", base), at(Area::Input, 1_000, None));
+        assert_eq!(register("00001", base), at(Area::Coil, 0, None));
+        assert_eq!(register("000017", base), at(Area::Coil, 16, None));
+        assert_eq!(register("19999", base), at(Area::Discrete, 9_998, None));
+        assert_eq!(register("465536", base), at(Area::Holding, 65_535, None));
+        assert_eq!(register("40101.3", base), at(Area::Holding, 100, Some(3)));
+        assert_eq!(register("465537", base), Err(RegisterFault::Past));
+        assert_eq!(register("40000", base), Err(RegisterFault::Below));
+        assert_eq!(register("20001", base), Err(RegisterFault::Table));
+        assert_eq!(register("00001.3", base), Err(RegisterFault::Bit));
     }
 }
 

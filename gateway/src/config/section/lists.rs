@@ -1,10 +1,8 @@
 //! Keys that hold lists and tables of plain values: ranges, codes and their names.
 
-use toml::Spanned;
-use toml::de::DeValue;
-
 use super::{At, Section};
 use crate::config::notation;
+use crate::config::tree::{Node, Value};
 
 /// Most entries of one list or table: every code of a controller has a place.
 const MAX_ENTRIES: usize = 256;
@@ -29,12 +27,12 @@ fn bits(text: &str, radix: u32) -> Option<(u64, bool)> {
     u64::from_str_radix(text, radix).ok().map(|bits| (bits, false))
 }
 
-fn float(value: &DeValue<'_>) -> Option<f64> {
+fn float(value: &Value) -> Option<f64> {
     let number = match value {
-        DeValue::Integer(integer) => {
-            i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
+        Value::Integer(integer) => {
+            i64::from_str_radix(&integer.digits, integer.radix).ok().map(|integer| integer as f64)
         }
-        DeValue::Float(float) => float.as_str().parse().ok(),
+        Value::Float(float) => float.parse().ok(),
         _ => None,
     };
     number.filter(|number: &f64| number.is_finite())
@@ -44,36 +42,36 @@ impl<'t> Section<'t> {
     /// Two finite numbers.
     pub(in crate::config) fn pair(&self, key: &'static str) -> Option<At<(f64, f64)>> {
         let value = self.get(key)?;
-        let DeValue::Array(list) = value.get_ref() else {
+        let Value::List(list) = &value.value else {
             self.wrong(value, key, "a list of two numbers", &format!("{key} = [0, 100]"));
             return None;
         };
-        let numbers: Vec<_> = list.iter().map(|entry| float(entry.get_ref())).collect();
+        let numbers: Vec<_> = list.iter().map(|entry| float(&entry.value)).collect();
         if let [Some(from), Some(to)] = numbers[..] {
-            return Some(At { value: (from, to), at: value.span().start });
+            return Some(At { value: (from, to), at: value.at });
         }
         let what = format!("`{key}` is not a list of two finite numbers");
-        self.log.fault(value.span().start, what, format!("write {key} = [0, 100]"));
+        self.log.fault(value.at, what, format!("write {key} = [0, 100]"));
         None
     }
 
     /// An integer that may take all of 64 bits.
     pub(in crate::config) fn wide_integer(&self, key: &'static str, example: &str) -> Option<At<u64>> {
         let value = self.get(key)?;
-        if let DeValue::Integer(integer) = value.get_ref()
-            && let Some((bits, false)) = bits(integer.as_str(), integer.radix())
+        if let Value::Integer(integer) = &value.value
+            && let Some((bits, false)) = bits(&integer.digits, integer.radix)
         {
-            return Some(At { value: bits, at: value.span().start });
+            return Some(At { value: bits, at: value.at });
         }
         let what = format!("`{key}` is not an integer of 64 bits without a sign");
-        self.log.fault(value.span().start, what, format!("write {key} = {example}"));
+        self.log.fault(value.at, what, format!("write {key} = {example}"));
         None
     }
 
-    fn entries(&self, key: &'static str, example: &str) -> impl Iterator<Item = &'t Spanned<DeValue<'t>>> + use<'t> {
+    fn entries(&self, key: &'static str, example: &str) -> impl Iterator<Item = &'t Node> + use<'t> {
         let mut found = None;
         if let Some(value) = self.get(key) {
-            if let DeValue::Array(list) = value.get_ref() {
+            if let Value::List(list) = &value.value {
                 self.bounded(key, value, list.len());
                 found = Some(list);
             } else {
@@ -85,31 +83,31 @@ impl<'t> Section<'t> {
 
     /// A list of integers, numbers and words.
     pub(in crate::config) fn codes(&self, key: &'static str, example: &str) -> Vec<At<Code<'t>>> {
-        let code = |entry: &'t Spanned<DeValue<'t>>| {
-            let value = match entry.get_ref() {
-                DeValue::Integer(integer) => {
-                    bits(integer.as_str(), integer.radix()).map(|(bits, negative)| Code::Integer { bits, negative })
+        let code = |entry: &'t Node| {
+            let value = match &entry.value {
+                Value::Integer(integer) => {
+                    bits(&integer.digits, integer.radix).map(|(bits, negative)| Code::Integer { bits, negative })
                 }
-                DeValue::Float(float) if float.as_str().ends_with("nan") => Some(Code::Word("nan")),
-                DeValue::String(word) => Some(Code::Word(word.as_ref())),
+                Value::Float(float) if float.ends_with("nan") => Some(Code::Word("nan")),
+                Value::Text(word) => Some(Code::Word(word.as_str())),
                 other => float(other).map(Code::Float),
             };
             if value.is_none() {
                 self.wrong(entry, key, "a list of numbers", &format!("{key} = {example}"));
             }
-            value.map(|value| At { value, at: entry.span().start })
+            value.map(|value| At { value, at: entry.at })
         };
         self.entries(key, example).filter_map(code).collect()
     }
 
     /// A list of texts.
     pub(in crate::config) fn texts(&self, key: &'static str, example: &str) -> Vec<At<&'t str>> {
-        let text = |entry: &'t Spanned<DeValue<'t>>| {
-            let DeValue::String(text) = entry.get_ref() else {
+        let text = |entry: &'t Node| {
+            let Value::Text(text) = &entry.value else {
                 self.wrong(entry, key, "a list of texts", &format!("{key} = {example}"));
                 return None;
             };
-            Some(At { value: text.as_ref(), at: entry.span().start })
+            Some(At { value: text.as_str(), at: entry.at })
         };
         self.entries(key, example).filter_map(text).collect()
     }
@@ -117,7 +115,7 @@ impl<'t> Section<'t> {
     /// A table from integers to texts.
     pub(in crate::config) fn names(&self, key: &'static str, example: &str) -> Vec<(At<i64>, At<&'t str>)> {
         self.by_code(key, example, |value| match value {
-            DeValue::String(text) if !text.is_empty() && !text.chars().any(char::is_control) => Some(text.as_ref()),
+            Value::Text(text) if !text.is_empty() && !text.chars().any(char::is_control) => Some(text.as_str()),
             _ => None,
         })
     }
@@ -130,12 +128,12 @@ impl<'t> Section<'t> {
     /// A table from keys to texts.
     pub(in crate::config) fn words(&self, key: &'static str, example: &str) -> Vec<(At<&'t str>, At<&'t str>)> {
         let entries = self.table_entries(key, example);
-        let entry = |(name, value): (At<&'t str>, &'t Spanned<DeValue<'t>>)| {
-            let DeValue::String(text) = value.get_ref() else {
+        let entry = |(name, value): (At<&'t str>, &'t Node)| {
+            let Value::Text(text) = &value.value else {
                 self.wrong(value, name.value, "a text", &format!("{key} = {example}"));
                 return None;
             };
-            Some((name, At { value: text.as_ref(), at: value.span().start }))
+            Some((name, At { value: text.as_str(), at: value.at }))
         };
         entries.into_iter().filter_map(entry).collect()
     }
@@ -144,7 +142,7 @@ impl<'t> Section<'t> {
         &self,
         key: &'static str,
         example: &str,
-        take: impl Fn(&'t DeValue<'t>) -> Option<T>,
+        take: impl Fn(&'t Value) -> Option<T>,
     ) -> Vec<(At<i64>, At<T>)> {
         let mut entries = Vec::new();
         for (name, value) in self.table_entries(key, example) {
@@ -154,43 +152,36 @@ impl<'t> Section<'t> {
             };
             let shown = notation::shown(name.value);
             let hint = format!("write {key} = {example}");
-            match (number, take(value.get_ref())) {
+            match (number, take(&value.value)) {
                 (Some(number), Some(taken)) => {
-                    entries.push((At { value: number, at: name.at }, At { value: taken, at: value.span().start }));
+                    entries.push((At { value: number, at: name.at }, At { value: taken, at: value.at }));
                 }
                 (None, _) => self.log.fault(name.at, format!("`{shown}` in `{key}` is not an integer"), hint),
                 (_, None) => {
-                    self.log.fault(
-                        value.span().start,
-                        format!("what stands for {shown} in `{key}` does not fit"),
-                        hint,
-                    );
+                    self.log.fault(value.at, format!("what stands for {shown} in `{key}` does not fit"), hint);
                 }
             }
         }
         entries
     }
 
-    fn table_entries(&self, key: &'static str, example: &str) -> Vec<(At<&'t str>, &'t Spanned<DeValue<'t>>)> {
+    fn table_entries(&self, key: &'static str, example: &str) -> Vec<(At<&'t str>, &'t Node)> {
         let Some(value) = self.get(key) else { return Vec::new() };
-        let DeValue::Table(table) = value.get_ref() else {
+        let Value::Table(table) = &value.value else {
             self.wrong(value, key, "a table", &format!("{key} = {example}"));
             return Vec::new();
         };
         if table.is_empty() {
-            self.log.fault(value.span().start, format!("`{key}` is empty"), format!("write {key} = {example}"));
+            self.log.fault(value.at, format!("`{key}` is empty"), format!("write {key} = {example}"));
         }
         self.bounded(key, value, table.len());
-        table
-            .iter()
-            .map(|(name, value)| (At { value: name.get_ref().as_ref(), at: name.span().start }, value))
-            .collect()
+        table.iter().map(|(name, entry)| (At { value: name.as_str(), at: entry.key_at }, &entry.node)).collect()
     }
 
-    fn bounded(&self, key: &str, value: &Spanned<DeValue<'_>>, entries: usize) {
+    fn bounded(&self, key: &str, value: &Node, entries: usize) {
         if entries > MAX_ENTRIES {
             let what = format!("`{key}` has {entries} entries, more than {MAX_ENTRIES}");
-            self.log.fault(value.span().start, what, "leave out what does not occur");
+            self.log.fault(value.at, what, "leave out what does not occur");
         }
     }
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::MAX_PACKET_BYTES;
-use crate::config::Mqtt;
+use crate::config::{Mqtt, Secret};
 
 /// Requests on their way to the event loop: a subscription and acknowledgements.
 const REQUESTS: usize = 64;
@@ -36,11 +36,8 @@ pub(super) fn options(endpoint: &Mqtt) -> Result<MqttOptions, String> {
         .set_keep_alive(KEEP_ALIVE)
         .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
     if let Some(username) = &endpoint.username {
-        let password = match &endpoint.password_file {
-            Some(file) => read(file)?,
-            None => String::new(),
-        };
-        options.set_credentials(username, password.trim_end_matches(['\r', '\n']));
+        let password = endpoint.password.as_ref().map(Secret::read).transpose()?.unwrap_or_default();
+        options.set_credentials(username, password);
     }
     if let Some(file) = &endpoint.ca_file {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls(file)?))));

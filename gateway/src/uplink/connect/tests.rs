@@ -63,7 +63,7 @@ async fn a_proxy_gives_a_tunnel_for_its_login() {
     let (address, asked) = proxy("HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await;
     let password = dir.path().join("password");
     std::fs::write(&password, "open sesame\n").unwrap();
-    let proxy = Proxy { address, login: Some(("gateway".into(), password)) };
+    let proxy = Proxy { address, login: Some(("gateway".into(), Password::File(password))) };
     connect(&target, Some(&proxy), tls).await.unwrap();
     let head = asked.await.unwrap();
     let login = "Z2F0ZXdheTpvcGVuIHNlc2FtZQ==";
