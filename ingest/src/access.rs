@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
 pub use crate::store::dead_letters::{parse as parse_reason, word as reason_word};
-pub use crate::store::{Bucket, GapFact, ReadCursor, Rows, SeriesInfo, StoredReading};
+pub use crate::store::{Bucket, GapFact, GapMark, ReadCursor, Rows, SeriesInfo, StoredReading};
 pub use crate::store::{Choice, DeadContent, DeadLetterCount, DeadRecord};
 use crate::store::{Chunk, DeadLetters, Readings, StoreError};
 use crate::time::{Clock, SECOND_US};

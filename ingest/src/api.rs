@@ -131,6 +131,11 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
+/// The word of a cause.
+fn cause(cause: GapCause) -> String {
+    cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_lowercase()
+}
+
 async fn gaps(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
@@ -147,7 +152,7 @@ async fn gaps(
             "gateway": gap.gateway,
             "from": gap.from_us.map(rfc3339),
             "to": gap.to_us.map(rfc3339),
-            "cause": gap.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_lowercase(),
+            "cause": cause(gap.cause),
             "readings": (!unknown).then_some(gap.readings),
             // The wall time of a boot was never known: its times are the latest that they can have been.
             "clock": if gap.uncertain { "estimated" } else { "known" },

@@ -7,6 +7,7 @@
 //! It must not know the store, HTTP or the audit log.
 
 mod decide;
+mod grid;
 mod record;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use sandan_proto::id::{FirmId, SeriesKey};
 
 pub use self::decide::{Decision, Denial, Reason, Request, Snapshot, Why, align, decide};
+pub use self::grid::Grid;
 pub use self::record::{
     AccessWindow, Consent, EventWindow, Function, RECORD_VERSION, SharedForm, Status, StoredTerms, TermFault, Terms,
 };
@@ -36,11 +38,18 @@ pub struct Permit {
 pub enum Form {
     /// Every reading.
     Raw,
-    /// Statistics of buckets aligned to 1970-01-01T00:00:00Z.
+    /// Statistics of buckets.
     Bucketed {
-        /// Width, µs, above 0.
-        width_us: i64,
+        /// How time is cut.
+        grid: Grid,
     },
+}
+
+impl Form {
+    /// Buckets of one width, µs, aligned to 1970-01-01T00:00:00Z.
+    pub fn buckets(width_us: i64) -> Self {
+        Form::Bucketed { grid: Grid::Fixed { width_us } }
+    }
 }
 
 impl Permit {
@@ -60,11 +69,11 @@ impl Permit {
     pub fn functions(&self) -> &BTreeSet<Function> {
         &self.functions
     }
-    /// First observation time, inclusive, µs since 1970. A multiple of the width when bucketed.
+    /// First observation time, inclusive, µs since 1970. An edge of the grid when bucketed.
     pub fn from_us(&self) -> i64 {
         self.from_us
     }
-    /// Last observation time, exclusive. A multiple of the width when bucketed.
+    /// Last observation time, exclusive. An edge of the grid when bucketed.
     pub fn to_us(&self) -> i64 {
         self.to_us
     }
@@ -89,6 +98,11 @@ impl Permit {
             epoch: 0,
             until_us: None,
         }
+    }
+    /// The same with statistics asked for.
+    #[cfg(test)]
+    pub(crate) fn asking(self, functions: impl IntoIterator<Item = Function>) -> Self {
+        Self { functions: functions.into_iter().collect(), ..self }
     }
 }
 

@@ -12,6 +12,7 @@ use sandan_proto::reading::{Quality, Value, ValueType};
 
 use crate::consent::Permit;
 
+pub mod aggregate;
 pub mod backup;
 #[cfg(test)]
 mod conformance;
@@ -28,7 +29,7 @@ pub use dead_letters::{Choice, DeadContent, DeadLetters, DeadReading, DeadRecord
 pub use delivery::{
     Clock, Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored,
 };
-pub use facts::{DeadLetterCount, GapFact, LaneFacts, RefusedSeries};
+pub use facts::{DeadLetterCount, GapFact, GapMark, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
 pub use sqlite::{Options, SqliteReadings};
 
@@ -208,6 +209,9 @@ pub struct ReadCursor {
     pub from_us: i64,
     /// Readings at exactly `from_us` that were already handed out.
     pub skip: u32,
+    /// Only what was stored up to this commit of the firm is read, so that pages fit together
+    /// while data arrives; none at the beginning of a read.
+    pub as_of: Option<i64>,
     /// What was read of the bucket at `from_us`, where one chunk did not do for it.
     pub part: Option<Part>,
 }
@@ -215,7 +219,13 @@ pub struct ReadCursor {
 impl ReadCursor {
     /// A place between readings or buckets.
     pub fn new(series: usize, from_us: i64, skip: u32) -> Self {
-        Self { series, from_us, skip, part: None }
+        Self { series, from_us, skip, as_of: None, part: None }
+    }
+
+    /// The same place in what was stored up to a commit.
+    #[must_use]
+    pub fn as_of(self, commit: i64) -> Self {
+        Self { as_of: Some(commit), ..self }
     }
 }
 
@@ -227,8 +237,8 @@ pub struct Part {
     at_us: i64,
     /// Readings at exactly `at_us` that are in.
     skip: u32,
-    /// None while nothing in it counts.
-    bucket: Option<Bucket>,
+    /// What has come together so far.
+    fold: aggregate::Fold,
 }
 
 /// One reading.
@@ -246,23 +256,54 @@ pub struct StoredReading {
     pub commit: i64,
 }
 
-/// One bucket over readings that are not bad and are numbers. Never empty.
+/// One bucket over readings that are not bad and are numbers. Never empty: it holds a reading,
+/// or where that is asked for a time at which an earlier reading of the answer still holds.
+///
+/// A value holds until the next reading of its series, of whatever quality, and at most for
+/// [`aggregate::hold_us`]. Nothing before the permit's range is looked at: what held when it
+/// began is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bucket {
     /// Index into [`Permit::series`](crate::consent::Permit::series).
     pub series: usize,
-    /// Start, µs since 1970; the bucket is [start, start + width).
+    /// Start, µs since 1970; the bucket is [start, end).
     pub start_us: i64,
-    /// Readings in it.
+    /// End, µs since 1970.
+    pub end_us: i64,
+    /// Numbers in it.
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-    /// The least.
+    /// The least; NaN where `count` is 0, as the next three.
     pub min: f64,
     /// The greatest.
     pub max: f64,
+    /// The one with the earliest time.
+    pub first: f64,
     /// The one with the latest time.
     pub last: f64,
+    /// Value times µs over the time for which a value holds; 0 unless the mean over time is
+    /// asked for.
+    pub integral: f64,
+    /// For how much of the bucket a value holds, µs; 0 unless the mean over time is asked for.
+    pub covered_us: i64,
+    /// By how much a counter grew since the reading before each of its readings; 0 unless
+    /// that is asked for.
+    pub increase: f64,
+    /// For how long each state held, µs, by name; empty unless that is asked for.
+    pub durations: Vec<(String, i64)>,
+}
+
+impl Bucket {
+    /// The mean of its numbers; NaN where there is none.
+    pub fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    /// The mean over the time for which a value holds; NaN where that is none.
+    pub fn time_mean(&self) -> f64 {
+        self.integral / self.covered_us as f64
+    }
 }
 
 /// A bounded piece of an answer, ordered by series and time.
@@ -270,6 +311,10 @@ pub struct Bucket {
 pub struct Chunk {
     /// What the permit's form asks for.
     pub rows: Rows,
+    /// What is declared missing in the times that the chunk covers.
+    pub gaps: Vec<GapMark>,
+    /// The firm's newest commit that was looked at.
+    pub as_of: i64,
     /// None when the answer is complete.
     pub next: Option<ReadCursor>,
 }

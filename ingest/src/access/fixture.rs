@@ -15,6 +15,7 @@ use super::*;
 use crate::auth::{Auth, Secret, TokenKind};
 use crate::consent::{AccessWindow, EventWindow, Form, Function, RECORD_VERSION, SharedForm, Terms};
 use crate::id::{ConsentId, MemberId};
+use crate::store::aggregate::{Fold, Rules};
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::{DeadReading, Letter, Retried};
 use crate::time::SECOND_US;
@@ -150,27 +151,24 @@ impl Source for Memory {
                 });
                 (Rows::Raw(rows), next)
             }
-            Form::Bucketed { width_us } => {
-                let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
+            Form::Bucketed { grid } => {
+                let rules = Rules::new(permit.functions(), 1_000);
+                let mut fold = Fold::new(0, grid.clone(), rules, from_us);
+                let mut rows = Vec::new();
                 for (time, value) in inside {
-                    let start_us = time.div_euclid(*width_us) * width_us;
-                    let empty = Bucket { series: 0, start_us, count: 0, sum: 0.0, min: value, max: value, last: value };
-                    let bucket = buckets.entry(start_us).or_insert(empty);
-                    bucket.count += 1;
-                    bucket.sum += value;
-                    bucket.min = bucket.min.min(value);
-                    bucket.max = bucket.max.max(value);
-                    bucket.last = value;
+                    fold.push(time, Some(&Value::F64(value)));
+                    rows.extend(std::iter::from_fn(|| fold.pop()));
                 }
-                let mut rows: Vec<_> = buckets.into_values().collect();
+                fold.end(permit.to_us());
+                rows.extend(std::iter::from_fn(|| fold.pop()));
                 let more = rows.len() > limit;
                 rows.truncate(limit);
-                let end = |last: &Bucket| ReadCursor::new(0, last.start_us + width_us, 0);
+                let end = |last: &Bucket| ReadCursor::new(0, last.end_us, 0);
                 let next = rows.last().filter(|_| more).map(end);
                 (Rows::Buckets(rows), next)
             }
         };
-        Ok(Chunk { rows, next })
+        Ok(Chunk { rows, gaps: Vec::new(), as_of: 1, next })
     }
 
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Access, AccessError, Bucket, Chain, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
+use super::{Access, AccessError, Bucket, Chain, GapMark, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
 use crate::audit::{Draft, Kind};
 use crate::auth::Member;
 use crate::consent::{self, Decision, Form, Permit, Request};
@@ -26,6 +26,8 @@ pub struct Plan {
     consents: BTreeSet<ConsentId>,
     /// The next row, while the first permit was begun.
     at: Option<ReadCursor>,
+    /// The firm's commit up to which is read, from the first chunk on.
+    as_of: Option<i64>,
 }
 
 impl Plan {
@@ -35,17 +37,18 @@ impl Plan {
         if let Some(cursor) = &cursor {
             let inside = (request.from_us..request.to_us).contains(&cursor.from_us);
             // A bucket that begins in its middle would be one of fewer readings than agreed.
-            let whole = match request.form {
+            let whole = match &request.form {
                 Form::Raw => true,
-                Form::Bucketed { width_us } => cursor.skip == 0 && cursor.from_us.rem_euclid(width_us) == 0,
+                Form::Bucketed { grid } => cursor.skip == 0 && grid.is_edge(cursor.from_us),
             };
             if cursor.series != 0 || !inside || !whole {
                 return Err(AccessError::Cursor);
             }
             permits.retain(|permit| cursor.from_us < permit.to_us());
         }
+        let as_of = cursor.as_ref().and_then(|cursor| cursor.as_of);
         let at = cursor.filter(|cursor| permits.front().is_some_and(|permit| permit.from_us() <= cursor.from_us));
-        Ok(Self { request, permits, ranges, consents: decision.consents, at })
+        Ok(Self { request, permits, ranges, consents: decision.consents, at, as_of })
     }
 
     /// Whether the asker is not the owner.
@@ -68,13 +71,12 @@ pub(super) fn describe(draft: Draft, request: &Request) -> Draft {
         .with("metric", request.series.metric.as_str())
         .with("from", rfc3339(request.from_us))
         .with("to", rfc3339(request.to_us));
-    match request.form {
-        Form::Raw => draft.with("form", "raw"),
-        Form::Bucketed { width_us } => draft
-            .with("form", "bucketed")
-            .with("width_us", width_us)
-            .with("functions", request.functions.iter().map(ToString::to_string).collect::<Vec<_>>()),
-    }
+    let Form::Bucketed { grid } = &request.form else { return draft.with("form", "raw") };
+    let draft = match grid.describe() {
+        Ok(width_us) => draft.with("form", "bucketed").with("width_us", width_us),
+        Err(zone) => draft.with("form", "bucketed").with("days", zone),
+    };
+    draft.with("functions", request.functions.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 /// How a read ended, for the log.
@@ -100,6 +102,8 @@ pub struct Reader {
     queue: Queue,
     /// Whether the store holds nothing behind the queue for the permit being read.
     tail: bool,
+    /// What is declared missing in what was read.
+    gaps: BTreeSet<GapMark>,
     outcome: Outcome,
     rows: u64,
     bytes: u64,
@@ -147,6 +151,7 @@ impl Reader {
             plan,
             queue,
             tail: false,
+            gaps: BTreeSet::new(),
             outcome: Outcome::Aborted,
             rows: 0,
             bytes: 0,
@@ -170,7 +175,11 @@ impl Reader {
         let permit = self.plan.permits.front()?;
         let at = self.plan.at.as_ref().map_or((permit.from_us(), 0), |at| (at.from_us, at.skip));
         // A bucket that was begun is begun anew: what was read of it stays here.
-        Some(ReadCursor::new(0, at.0, at.1))
+        Some(ReadCursor { as_of: self.plan.as_of, ..ReadCursor::new(0, at.0, at.1) })
+    }
+    /// What is declared missing in the times that were read so far, in order of time.
+    pub fn gaps(&self) -> &BTreeSet<GapMark> {
+        &self.gaps
     }
     /// Notes how many bytes were made of the rows, for the log.
     pub fn count_bytes(&mut self, bytes: usize) {
@@ -233,7 +242,12 @@ impl Reader {
             return self.decide_again().await;
         }
         let Some(permit) = self.plan.permits.front() else { return Ok(()) };
-        let chunk = access.readings.read(permit, self.plan.at.clone(), wanted.clamp(1, MAX_CHUNK_ROWS)).await?;
+        let begin = || ReadCursor::new(0, permit.from_us(), 0);
+        let at = self.plan.as_of.map(|commit| self.plan.at.clone().unwrap_or_else(begin).as_of(commit));
+        let at = at.or_else(|| self.plan.at.clone());
+        let chunk = access.readings.read(permit, at, wanted.clamp(1, MAX_CHUNK_ROWS)).await?;
+        self.plan.as_of = Some(chunk.as_of);
+        self.gaps.extend(chunk.gaps);
         self.queue = Queue::of(chunk.rows);
         self.tail = chunk.next.is_none();
         if self.queue.len() == 0 {
@@ -301,8 +315,8 @@ impl Reader {
     /// Moves the place behind what is handed on.
     fn advance(&mut self, rows: &Rows) {
         let before = self.plan.at.take();
-        let next = match (rows, &self.plan.request.form) {
-            (Rows::Raw(rows), _) => {
+        let next = match rows {
+            Rows::Raw(rows) => {
                 self.rows += rows.len() as u64;
                 rows.last().map(|last| {
                     let same = rows.iter().rev().take_while(|row| row.time_us == last.time_us).count();
@@ -315,11 +329,10 @@ impl Reader {
                     ReadCursor::new(0, last.time_us, skip)
                 })
             }
-            (Rows::Buckets(rows), Form::Bucketed { width_us }) => {
+            Rows::Buckets(rows) => {
                 self.rows += rows.len() as u64;
-                rows.last().map(|last| ReadCursor::new(0, last.start_us + width_us, 0))
+                rows.last().map(|last| ReadCursor::new(0, last.end_us, 0))
             }
-            (Rows::Buckets(_), Form::Raw) => None,
         };
         self.plan.at = next;
         let ended = |plan: &Plan| match (plan.permits.front(), &plan.at) {

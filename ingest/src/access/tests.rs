@@ -213,7 +213,7 @@ async fn pages_join_without_hole_or_overlap_also_over_windows() {
 async fn a_made_up_cursor_cuts_no_bucket() {
     let complex = Complex::new().await;
     complex.grant_minutes().await;
-    let minutes = Form::Bucketed { width_us: 60 * SECOND_US };
+    let minutes = Form::buckets(60 * SECOND_US);
     let ask = async |offset_us, skip| {
         let cursor = Some(ReadCursor::new(0, BEGIN + offset_us, skip));
         let ask = request("saesol", minutes.clone(), 0, 180);
@@ -238,7 +238,7 @@ async fn a_bucket_that_still_fills_is_not_served() {
     complex.memory.put(&force(), [(NOW - 90 * SECOND_US, 1.0), (NOW + 1, 2.0)]);
     let ask = async || {
         let (from_us, to_us) = (NOW - 120 * SECOND_US, NOW + 60 * SECOND_US);
-        let ask = Request { from_us, to_us, ..request("saesol", Form::Bucketed { width_us: 60 * SECOND_US }, 0, 0) };
+        let ask = Request { from_us, to_us, ..request("saesol", Form::buckets(60 * SECOND_US), 0, 0) };
         let mut reader = complex.access.read(&complex.partner.0, ask, None).await.unwrap();
         all(&mut reader).await.unwrap().len()
     };

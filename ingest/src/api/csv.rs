@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use sandan_proto::reading::Value;
 
-use super::readings::statistic;
-use crate::access::{Rows, SeriesInfo};
+use super::readings::{seconds, statistic};
+use crate::access::{Bucket, Rows, SeriesInfo};
 use crate::consent::{Form, Function};
 use crate::time::rfc3339;
 
@@ -43,6 +43,7 @@ pub(super) fn body(series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &R
                 for function in functions {
                     let value = match function {
                         Function::Count => row.count.to_string(),
+                        Function::Durations => durations(row),
                         other => number(statistic(row, *other)),
                     };
                     let _ = write!(lines, ",{value}");
@@ -52,6 +53,12 @@ pub(super) fn body(series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &R
         }
     }
     lines
+}
+
+/// `running=120.5;stopped=3`, seconds, in one cell.
+fn durations(bucket: &Bucket) -> String {
+    let all: Vec<_> = bucket.durations.iter().map(|(state, us)| format!("{state}={}", number(seconds(*us)))).collect();
+    text(&all.join(";"))
 }
 
 fn cell(value: &Value) -> String {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use jiff::tz::TimeZone;
 use sandan_proto::id::{AssetId, FirmId, MetricId, SeriesKey};
 use serde::Deserialize;
 
 use super::Problem;
 use crate::access::ReadCursor;
-use crate::consent::{Form, Function, align};
+use crate::consent::{Form, Function, Grid, align};
 use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, shown};
 
 /// Rows of a JSON page unless it is said otherwise.
@@ -49,7 +50,9 @@ pub(super) struct Readings {
     from: String,
     to: Option<String>,
     bucket: Option<String>,
+    tz: Option<String>,
     function: Option<String>,
+    functions: Option<String>,
     format: Option<Format>,
     limit: Option<String>,
     cursor: Option<String>,
@@ -79,13 +82,17 @@ impl Readings {
     pub(super) fn check(self, headers: &HeaderMap, now_us: i64) -> Result<Pull, Problem> {
         let from_us = parse_time(&self.from, now_us)?;
         let to_us = self.to.map_or(Ok(now_us), |to| parse_time(&to, now_us))?;
-        let (form, functions) = form(self.bucket.as_deref(), self.function.as_deref())?;
+        if self.function.is_some() && self.functions.is_some() {
+            return Err(Problem::query("`functions` and `function` are the same: write one of them"));
+        }
+        let functions = self.functions.as_deref().or(self.function.as_deref());
+        let (form, functions) = form(self.bucket.as_deref(), self.tz.as_deref(), functions)?;
         if from_us >= to_us {
             return Err(Problem::query("`from` must be before `to`"));
         }
         if align(&form, from_us, to_us).is_none() {
             return Err(Problem::query(
-                "no whole bucket lies between `from` and `to`: buckets start at multiples of their width since 1970-01-01T00:00:00Z",
+                "no whole bucket lies between `from` and `to`: buckets start at multiples of their width since 1970-01-01T00:00:00Z, days of a `tz` at its midnights",
             ));
         }
         let format = self.format.unwrap_or_else(|| accepted(headers));
@@ -105,21 +112,45 @@ impl Readings {
     }
 }
 
-fn form(bucket: Option<&str>, function: Option<&str>) -> Result<(Form, BTreeSet<Function>), Problem> {
+fn form(
+    bucket: Option<&str>,
+    tz: Option<&str>,
+    functions: Option<&str>,
+) -> Result<(Form, BTreeSet<Function>), Problem> {
     let Some(bucket) = bucket else {
-        return match function {
-            None => Ok((Form::Raw, BTreeSet::new())),
-            Some(_) => Err(Problem::query("`function` needs a `bucket`, such as bucket=60s")),
+        return match (functions, tz) {
+            (None, None) => Ok((Form::Raw, BTreeSet::new())),
+            (Some(_), _) => Err(Problem::query("`functions` needs a `bucket`, such as bucket=60s")),
+            (None, Some(_)) => Err(Problem::query("`tz` needs a `bucket` of a day: bucket=1d")),
         };
     };
     let width_us = parse_duration(bucket)?;
     if !(SECOND_US..=MAX_BUCKET_US).contains(&width_us) {
         return Err(Problem::query(&format!("a bucket is from 1s to {}", show_duration(MAX_BUCKET_US))));
     }
-    let words = function.unwrap_or(Function::Mean.as_str());
+    let grid = match tz {
+        None => Grid::Fixed { width_us },
+        // An hour of a zone that is whole hours off begins where one of UTC does; what else a
+        // width could mean in a time zone is not to be guessed.
+        Some(_) if width_us != DAY_US => {
+            return Err(Problem::query("`tz` is for days: bucket=1d. Other buckets start at multiples of their width since 1970-01-01T00:00:00Z"));
+        }
+        Some(name) => Grid::Days { zone: zone(name)? },
+    };
+    let words = functions.unwrap_or(Function::Mean.as_str());
     let functions =
         words.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|error: String| Problem::query(&error))?;
-    Ok((Form::Bucketed { width_us }, functions))
+    Ok((Form::Bucketed { grid }, functions))
+}
+
+fn zone(name: &str) -> Result<TimeZone, Problem> {
+    let refused = || Problem::query(&format!("`{}` is not a time zone: write one such as Asia/Seoul", shown(name)));
+    // Only names: the zone files of this machine are none of the caller's.
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte));
+    if !plain || name.starts_with('/') {
+        return Err(refused());
+    }
+    TimeZone::get(name).map_err(|_| refused())
 }
 
 /// CSV where it is asked for and JSON is not.
@@ -146,13 +177,16 @@ pub(super) fn page_limit(limit: Option<&str>, max: usize) -> Result<usize, Probl
     }
 }
 
-/// `from_us.skip`, opaque to callers.
+/// `from_us.skip.commit`, opaque to callers.
 pub(super) fn show_cursor(cursor: &ReadCursor) -> String {
-    format!("{}.{}", cursor.from_us, cursor.skip)
+    format!("{}.{}.{}", cursor.from_us, cursor.skip, cursor.as_of.unwrap_or(i64::MAX))
 }
 
 fn parse_cursor(text: &str) -> Result<ReadCursor, Problem> {
-    let parsed =
-        text.split_once('.').and_then(|(from, skip)| Some(ReadCursor::new(0, from.parse().ok()?, skip.parse().ok()?)));
-    parsed.ok_or_else(|| crate::access::AccessError::Cursor.into())
+    let parts: Vec<&str> = text.split('.').collect();
+    let parsed = || {
+        let [from, skip, commit] = parts.as_slice() else { return None };
+        Some(ReadCursor::new(0, from.parse().ok()?, skip.parse().ok()?).as_of(commit.parse().ok()?))
+    };
+    parsed().ok_or_else(|| crate::access::AccessError::Cursor.into())
 }

@@ -12,11 +12,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as JsonValue, json};
 
 use super::query::{self, Format, show_cursor};
-use super::{Api, Problem, csv, series};
-use crate::access::{AccessError, Bucket, Reader, Rows, StoredReading};
+use super::{Api, Problem, cause, csv, series};
+use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
 use crate::consent::{Form, Function, Request};
-use crate::time::rfc3339;
+use crate::time::{SECOND_US, rfc3339};
 
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
@@ -46,16 +46,26 @@ pub(super) async fn pull(
     }
 }
 
-/// One statistic of a bucket. `Count` is exact to 2^53, which no bucket reaches.
+/// One statistic of a bucket; NaN where there is none. `Count` is exact to 2^53, which no
+/// bucket reaches. Of `Durations` it is all of them together, seconds.
 pub(super) fn statistic(bucket: &Bucket, function: Function) -> f64 {
     match function {
-        Function::Mean => bucket.sum / bucket.count as f64,
+        Function::Mean => bucket.mean(),
         Function::Min => bucket.min,
         Function::Max => bucket.max,
         Function::Sum => bucket.sum,
         Function::Count => bucket.count as f64,
+        Function::First => bucket.first,
         Function::Last => bucket.last,
+        Function::TimeMean => bucket.time_mean(),
+        Function::Increase => bucket.increase,
+        Function::Durations => bucket.durations.iter().map(|(_, us)| seconds(*us)).sum(),
     }
+}
+
+/// µs as seconds.
+pub(super) fn seconds(us: i64) -> f64 {
+    us as f64 / SECOND_US as f64
 }
 
 async fn page(
@@ -82,6 +92,7 @@ async fn page(
         "form": name,
         "served": ranges.collect::<Vec<_>>(),
         rows: shown,
+        "gaps": reader.gaps().iter().map(gap).collect::<Vec<_>>(),
         "consents": reader.consents(),
         "next": reader.cursor().as_ref().map(show_cursor),
     });
@@ -97,12 +108,24 @@ fn reading(row: &StoredReading) -> JsonValue {
     json!({ "time": rfc3339(row.time_us), "value": row.value, "quality": row.quality.to_string() })
 }
 
+fn gap(mark: &GapMark) -> JsonValue {
+    json!({
+        "from": rfc3339(mark.from_us),
+        "to": rfc3339(mark.to_us),
+        "cause": cause(mark.cause),
+        "clock": if mark.uncertain { "estimated" } else { "known" },
+    })
+}
+
 fn bucket(row: &Bucket, functions: &BTreeSet<Function>) -> JsonValue {
     let mut shown = Map::new();
     shown.insert("start".to_owned(), rfc3339(row.start_us).into());
     for function in functions {
         let value = match function {
             Function::Count => row.count.into(),
+            Function::Durations => {
+                row.durations.iter().map(|(state, us)| (state.clone(), seconds(*us).into())).collect::<Map<_, _>>().into()
+            }
             other => statistic(row, *other).into(),
         };
         shown.insert(function.as_str().to_owned(), value);

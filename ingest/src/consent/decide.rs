@@ -79,7 +79,7 @@ pub enum Why {
     Expired { until_us: i64 },
     #[error("readings are not shared, only buckets of {} or a multiple of it", show_duration(*.floor_us))]
     RawNotShared { floor_us: i64 },
-    #[error("buckets are shared at {} and whole multiples of it", show_duration(*.floor_us))]
+    #[error("buckets are shared at {} and whole multiples of it; days only where each begins on such a multiple", show_duration(*.floor_us))]
     Resolution { floor_us: i64 },
     #[error("not shared: {}; shared: {}", list(.missing), list(.shared))]
     Functions { missing: BTreeSet<Function>, shared: BTreeSet<Function> },
@@ -116,15 +116,10 @@ impl Why {
 
 /// The whole buckets inside [from, to), as a range; raw takes it as it is. None when nothing is left.
 pub fn align(form: &Form, from_us: i64, to_us: i64) -> Option<(i64, i64)> {
-    let (from_us, to_us) = match *form {
-        Form::Raw => (from_us, to_us),
-        Form::Bucketed { width_us } if width_us > 0 => {
-            let up = from_us.checked_add(width_us - 1)?.div_euclid(width_us);
-            (up.checked_mul(width_us)?, to_us.div_euclid(width_us).checked_mul(width_us)?)
-        }
-        Form::Bucketed { .. } => return None,
-    };
-    (from_us < to_us).then_some((from_us, to_us))
+    match form {
+        Form::Raw => (from_us < to_us).then_some((from_us, to_us)),
+        Form::Bucketed { grid } => grid.align(from_us, to_us),
+    }
 }
 
 /// Answers whether, and over which ranges, `request` may be read at `now_us`.
@@ -199,9 +194,11 @@ fn weigh(status: Status, terms: &Terms, request: &Request, now_us: i64) -> Resul
     match (&terms.form, &request.form) {
         (SharedForm::Raw, _) => {}
         (SharedForm::Bucketed { floor_us, .. }, Form::Raw) => whys.push(Why::RawNotShared { floor_us: *floor_us }),
-        (SharedForm::Bucketed { floor_us, functions }, Form::Bucketed { width_us }) => {
+        (SharedForm::Bucketed { floor_us, functions }, Form::Bucketed { grid }) => {
             // A floor of 0 or less is a record that nobody could have granted: it covers nothing.
-            if *floor_us <= 0 || width_us % floor_us != 0 {
+            // Days have to begin on multiples of the floor too: a day of UTC less one of Seoul
+            // would be a cell of nine hours.
+            if !grid.lies_on(*floor_us, request.from_us, request.to_us) {
                 whys.push(Why::Resolution { floor_us: *floor_us });
             }
             let missing: BTreeSet<_> = request.functions.difference(functions).copied().collect();

@@ -118,13 +118,31 @@ pub enum Function {
     Max,
     Sum,
     Count,
+    First,
     Last,
+    /// The mean over time: each value holds until the next reading, or for as long as a
+    /// series may be silent.
+    TimeMean,
+    /// By how much a counter grew, resets and overflows reckoned in.
+    Increase,
+    /// For how long each state was held: of switches, enumerations and texts.
+    Durations,
 }
 
 impl Function {
     /// All of them, in the order in which they are printed.
-    pub const ALL: [Function; 6] =
-        [Function::Mean, Function::Min, Function::Max, Function::Sum, Function::Count, Function::Last];
+    pub const ALL: [Function; 10] = [
+        Function::Mean,
+        Function::Min,
+        Function::Max,
+        Function::Sum,
+        Function::Count,
+        Function::First,
+        Function::Last,
+        Function::TimeMean,
+        Function::Increase,
+        Function::Durations,
+    ];
 
     /// Its word in queries, files and commands.
     pub fn as_str(self) -> &'static str {
@@ -134,7 +152,11 @@ impl Function {
             Function::Max => "max",
             Function::Sum => "sum",
             Function::Count => "count",
+            Function::First => "first",
             Function::Last => "last",
+            Function::TimeMean => "time_mean",
+            Function::Increase => "increase",
+            Function::Durations => "durations",
         }
     }
 }
@@ -150,7 +172,7 @@ impl FromStr for Function {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|function| function.as_str() == text).ok_or_else(|| {
             let given: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-            format!("`{given}` is not a function: mean, min, max, sum, count or last")
+            format!("`{given}` is not a function: mean, min, max, sum, count, first, last, time_mean, increase or durations")
         })
     }
 }
@@ -191,7 +213,7 @@ pub enum TermFault {
     SameFirm,
     #[error("the resolution floor is from 1s to 366d")]
     Floor,
-    #[error("a bucketed consent needs at least one function: mean, min, max, sum, count or last")]
+    #[error("a bucketed consent needs at least one function: mean, min, max, sum, count, first, last, time_mean, increase or durations")]
     NoFunction,
     #[error("the window of observation times is empty: `from` must be before `to`")]
     EventWindow,

@@ -56,7 +56,7 @@ fn raw(asker: &str, series: SeriesKey, from: i64, to: i64) -> Request {
 
 fn buckets(asker: &str, width_s: i64, functions: &[Function], from_s: i64, to_s: i64) -> Request {
     Request {
-        form: Form::Bucketed { width_us: width_s * S },
+        form: Form::buckets(width_s * S),
         functions: functions.iter().copied().collect(),
         ..raw(asker, series("press-1", "press_force"), from_s, to_s)
     }
@@ -179,6 +179,45 @@ fn the_matrix_is_as_reviewed() {
         assert_eq!(found, wanted);
     }
     assert_eq!(table.len(), reviewed.len());
+}
+
+/// Days of a time zone are shared where they begin on multiples of the floor, and once they
+/// are over.
+#[test]
+fn days_are_shared_where_the_floor_lets_them() {
+    let zone = |name| Grid::Days { zone: jiff::tz::TimeZone::get(name).unwrap() };
+    let hour = 3_600;
+    let day = 24 * hour;
+    let mut table = String::new();
+    for floor in [60, hour, 3 * hour, 12 * hour, day] {
+        let mut terms = terms(&["press-1"], &["press_force"], bucketed(floor, &[Function::Mean]));
+        terms.access = AccessWindow { not_before_us: 0, until_us: 100 * day * S };
+        let snapshot = snapshot(vec![consent(1, terms)]);
+        for name in ["UTC", "Asia/Seoul", "Asia/Kolkata"] {
+            let asked = buckets("saesol", 1, &[Function::Mean], day / 4, 5 * day);
+            let request = Request { form: Form::Bucketed { grid: zone(name) }, ..asked };
+            let answer = shown(&decide(&snapshot, &request, 4 * day * S));
+            let _ = writeln!(table, "floor {:>3} min, days of {name}: {answer}", floor / 60);
+        }
+    }
+    let wanted = "\
+floor   1 min, days of UTC: served [86400, 345600)
+floor   1 min, days of Asia/Seoul: served [54000, 313200)
+floor   1 min, days of Asia/Kolkata: served [66600, 325800)
+floor  60 min, days of UTC: served [86400, 345600)
+floor  60 min, days of Asia/Seoul: served [54000, 313200)
+floor  60 min, days of Asia/Kolkata: denied: resolution
+floor 180 min, days of UTC: served [86400, 345600)
+floor 180 min, days of Asia/Seoul: served [54000, 313200)
+floor 180 min, days of Asia/Kolkata: denied: resolution
+floor 720 min, days of UTC: served [86400, 345600)
+floor 720 min, days of Asia/Seoul: denied: resolution
+floor 720 min, days of Asia/Kolkata: denied: resolution
+floor 1440 min, days of UTC: served [86400, 345600)
+floor 1440 min, days of Asia/Seoul: denied: resolution
+floor 1440 min, days of Asia/Kolkata: denied: resolution
+";
+    assert_eq!(table, wanted);
 }
 
 #[test]
@@ -324,7 +363,7 @@ prop_compose! {
         Request {
             asker: firm("saesol"),
             series: series(&asset, &metric),
-            form: width.map_or(Form::Raw, |width| Form::Bucketed { width_us: width * 5 * S }),
+            form: width.map_or(Form::Raw, |width| Form::buckets(width * 5 * S)),
             functions: if width.is_some() { functions } else { BTreeSet::new() },
             from_us: from * S,
             to_us: (from + length) * S,
@@ -332,12 +371,18 @@ prop_compose! {
     }
 }
 
-/// The smallest cells of an answer: seconds, or buckets.
-fn cells(snapshot: &Snapshot, request: &Request, now_us: i64) -> BTreeSet<i64> {
-    let step = match request.form {
+/// The width of the smallest cells of an answer: seconds, or buckets.
+fn step(form: &Form) -> i64 {
+    match *form {
         Form::Raw => S,
-        Form::Bucketed { width_us } => width_us,
-    };
+        Form::Bucketed { grid: Grid::Fixed { width_us } } => width_us,
+        Form::Bucketed { .. } => panic!("the requests here are of one width"),
+    }
+}
+
+/// The smallest cells of an answer.
+fn cells(snapshot: &Snapshot, request: &Request, now_us: i64) -> BTreeSet<i64> {
+    let step = step(&request.form);
     let mut cells = BTreeSet::new();
     for (from, to) in ranges(snapshot, request, now_us) {
         let mut at = from;
@@ -354,9 +399,10 @@ fn covered(consent: &Consent, request: &Request, cell: i64, now_us: i64) -> bool
     let StoredTerms::Known(terms) = &consent.terms else { return false };
     let (form_fits, end) = match (&terms.form, &request.form) {
         (SharedForm::Raw, Form::Raw) => (true, cell + 1),
-        (SharedForm::Raw, Form::Bucketed { width_us }) => (true, cell + width_us),
+        (_, Form::Bucketed { grid: Grid::Days { .. } }) => panic!("the requests here are of one width"),
+        (SharedForm::Raw, Form::Bucketed { grid: Grid::Fixed { width_us } }) => (true, cell + width_us),
         (SharedForm::Bucketed { .. }, Form::Raw) => (false, cell + 1),
-        (SharedForm::Bucketed { floor_us, functions }, Form::Bucketed { width_us }) => {
+        (SharedForm::Bucketed { floor_us, functions }, Form::Bucketed { grid: Grid::Fixed { width_us } }) => {
             let multiple = *floor_us > 0 && width_us % floor_us == 0;
             let over = cell + width_us <= now_us;
             (multiple && over && request.functions.is_subset(functions), cell + width_us)
@@ -386,7 +432,7 @@ proptest! {
         let now_us = now_s * S;
         let served = cells(&snapshot, &request, now_us);
         let asks_nothing = request.form != Form::Raw && request.functions.is_empty();
-        let step = match request.form { Form::Raw => S, Form::Bucketed { width_us } => width_us };
+        let step = step(&request.form);
         if let Some((from, to)) = align(&request.form, request.from_us, request.to_us) {
             let mut at = from;
             while at < to {

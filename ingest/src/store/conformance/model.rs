@@ -83,7 +83,21 @@ fn expected_buckets(known: &Known, plant: usize, from_us: i64, to_us: i64, width
                 bucket.last = value;
             }
             None => {
-                buckets.push(Bucket { series, start_us, count: 1, sum: value, min: value, max: value, last: value });
+                buckets.push(Bucket {
+                    series,
+                    start_us,
+                    end_us: start_us + width_us,
+                    count: 1,
+                    sum: value,
+                    min: value,
+                    max: value,
+                    first: value,
+                    last: value,
+                    integral: 0.0,
+                    covered_us: 0,
+                    increase: 0.0,
+                    durations: Vec::new(),
+                });
             }
         }
     }
@@ -201,7 +215,7 @@ async fn check<E: Engine>((steps, limit, window): Run) {
         let permit = Permit::for_test(plant.keys(), Form::Raw, from_us, to_us);
         assert_eq!(read_raw(store, &permit, limit).await, expected_raw(&known, index, from_us, to_us));
         let width_us = 5 * SECOND;
-        let permit = Permit::for_test(plant.keys(), Form::Bucketed { width_us }, from_us, to_us);
+        let permit = Permit::for_test(plant.keys(), Form::buckets(width_us), from_us, to_us);
         let expected = expected_buckets(&known, index, from_us, to_us, width_us);
         assert_eq!(read_buckets(store, &permit, limit).await, expected);
         let newest: Vec<_> = store.series(&firm).await.unwrap();

@@ -385,6 +385,26 @@ pub(super) fn readable_versions(
     Ok(numbers.into_iter().zip(&units).filter(|(_, unit)| **unit == units[current]).map(|(number, _)| number).collect())
 }
 
+/// The newest commit of a firm, as the connection sees it.
+pub(super) fn newest_commit(conn: &Connection, firm: i64) -> Result<i64, StoreError> {
+    let find = || {
+        conn.prepare_cached("SELECT commits FROM firm WHERE number = ?1")?.query_row([firm], |row| row.get::<_, i64>(0))
+    };
+    find().map_err(failed("looking up a firm"))
+}
+
+/// How often a reading of a series is expected; 0 where that is not known.
+pub(super) fn expected_interval_ms(conn: &Connection, firm: i64, key: &SeriesKey) -> Result<u32, StoreError> {
+    let find = || {
+        conn.prepare_cached(
+            "SELECT expected_interval_ms FROM series WHERE firm = ?1 AND asset = ?2 AND metric = ?3",
+        )?
+        .query_row(params![firm, key.asset.as_str(), key.metric.as_str()], |row| row.get(0))
+        .optional()
+    };
+    Ok(find().map_err(failed("looking up a series"))?.unwrap_or(0))
+}
+
 /// How many series a firm has.
 pub(super) fn count_series(conn: &Connection, firm: i64) -> Result<u64, StoreError> {
     let count = || {

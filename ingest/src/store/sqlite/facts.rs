@@ -1,7 +1,7 @@
 //! What health pages ask for.
 
-use rusqlite::{Connection, params};
-use sandan_proto::id::{FirmId, GatewayId, LaneId};
+use rusqlite::{Connection, ToSql, params};
+use sandan_proto::id::{FirmId, GatewayId, LaneId, SeriesKey};
 use sandan_proto::v1::{DeadLetterReason, GapCause};
 
 use super::file::failed;
@@ -63,24 +63,42 @@ pub(super) fn dead_letters(conn: &Connection, gateway: &GatewayId) -> Result<Vec
     find().map_err(failed("counting dead letters"))
 }
 
+/// Gaps of the gateway that owns a series which may lie in [from, to): the newest ones.
+pub(super) fn gaps_of(
+    conn: &Connection,
+    firm: i64,
+    series: &SeriesKey,
+    from_us: i64,
+    to_us: i64,
+) -> Result<Vec<GapFact>, StoreError> {
+    let wanted = params![firm, series.asset.as_str(), series.metric.as_str(), from_us, to_us, MAX_MARKS];
+    list_gaps(conn, include_str!("sql/list_gaps_of.sql"), wanted)
+}
+
+/// Marks of gaps in one chunk of an answer: more do not say more.
+const MAX_MARKS: i64 = 1_000;
+
 pub(super) fn gaps(conn: &Connection, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
-    let find = || {
-        conn.prepare_cached(
-            "SELECT gateway.id, from_us, to_us, cause, readings, uncertain FROM gap
+    let newest = "SELECT gateway.id, from_us, to_us, cause, readings, uncertain FROM gap
              JOIN firm ON firm.number = gap.firm JOIN gateway ON gateway.number = gap.gateway
-             WHERE firm.id = ?1 ORDER BY gap.id DESC LIMIT ?2",
-        )?
-        .query_map(params![firm.as_str(), limit as i64], |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get::<_, i32>(3)?,
-                row.get::<_, i64>(4)?,
-                row.get(5)?,
-            ))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()
+             WHERE firm.id = ?1 ORDER BY gap.id DESC LIMIT ?2";
+    list_gaps(conn, newest, params![firm.as_str(), limit as i64])
+}
+
+fn list_gaps(conn: &Connection, sql: &str, wanted: &[&dyn ToSql]) -> Result<Vec<GapFact>, StoreError> {
+    let find = || {
+        conn.prepare_cached(sql)?
+            .query_map(wanted, |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get::<_, i32>(3)?,
+                    row.get::<_, i64>(4)?,
+                    row.get(5)?,
+                ))
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()
     };
     find()
         .map_err(failed("listing gaps"))?

@@ -16,9 +16,10 @@ use super::firm_file::{self, Packed};
 use super::heads::{Head, Heads};
 use super::rows::{self, Places};
 use super::run::Run;
-use super::{Shared, catalogue};
-use crate::consent::{Form, Permit};
-use crate::store::{Bucket, Chunk, Part, ReadCursor, Rows, SeriesNo, StoreError, StoredReading};
+use super::{Shared, catalogue, facts};
+use crate::consent::{Form, Grid, Permit};
+use crate::store::aggregate::{Fold, Rules};
+use crate::store::{Chunk, GapMark, Part, ReadCursor, Rows, SeriesNo, StoreError, StoredReading};
 
 /// Most rows in one chunk, whatever is asked: about 5 MB of readings.
 const CHUNK_ROWS: usize = 65_536;
@@ -62,6 +63,8 @@ struct View<'a> {
     firm: i64,
     rows: Vec<Head>,
     heads: &'a Heads,
+    /// Only what was stored up to this commit is there.
+    as_of: i64,
 }
 
 /// One chunk. `inbox` is a connection whose snapshot is pinned.
@@ -81,38 +84,58 @@ pub(super) fn chunk(
             Form::Raw => Rows::Raw(Vec::new()),
             Form::Bucketed { .. } => Rows::Buckets(Vec::new()),
         };
-        return Ok(Chunk { rows, next: None });
+        return Ok(Chunk { rows, gaps: Vec::new(), as_of: cursor.as_of.unwrap_or(0), next: None });
     };
     shared.learn_newest(firm)?;
+    let as_of = cursor.as_of.map_or_else(|| catalogue::newest_commit(inbox, firm), Ok)?;
     let rows = shared.heads.overlapping(firm, permit.from_us(), permit.to_us());
     let (file, rows) = open_file(shared, firm, rows)?;
-    let view = View { inbox, file, firm, rows, heads: &shared.heads };
-    match permit.form() {
-        Form::Raw => raw(&view, permit, &cursor, bounds),
-        Form::Bucketed { width_us } => buckets(&view, permit, cursor, bounds, (*width_us).max(1)),
+    let view = View { inbox, file, firm, rows, heads: &shared.heads, as_of };
+    let begin = (cursor.series, cursor.from_us);
+    let (rows, next) = match permit.form() {
+        Form::Raw => raw(&view, permit, &cursor, bounds)?,
+        Form::Bucketed { grid } => buckets(&view, permit, cursor, bounds, grid)?,
+    };
+    let next = next.map(|next| next.as_of(as_of));
+    let end = next.as_ref().map_or((permit.series().len(), permit.from_us()), |next| (next.series, next.from_us));
+    Ok(Chunk { rows, gaps: gap_marks(&view, permit, begin, end)?, as_of, next })
+}
+
+/// What is declared missing between two places of a read.
+fn gap_marks(
+    view: &View<'_>,
+    permit: &Permit,
+    begin: (usize, i64),
+    end: (usize, i64),
+) -> Result<Vec<GapMark>, StoreError> {
+    let mut marks = Vec::new();
+    for (series, key) in permit.series().iter().enumerate().skip(begin.0).take_while(|(series, _)| *series <= end.0) {
+        let from_us = if series == begin.0 { begin.1 } else { permit.from_us() };
+        let to_us = if series == end.0 { end.1 } else { permit.to_us() };
+        if from_us < to_us && key.firm == *permit.firm() {
+            for gap in facts::gaps_of(view.inbox, view.firm, key, from_us, to_us)? {
+                marks.extend(GapMark::of(&gap, series, permit.form(), (from_us, to_us)));
+            }
+        }
     }
+    marks.sort_unstable();
+    marks.dedup();
+    Ok(marks)
 }
 
 /// Whether a cursor is one that this read may have given. Buckets are gone on from at
 /// their edges, or with what was read of them.
 fn belongs(cursor: &ReadCursor, permit: &Permit) -> bool {
-    let ReadCursor { series, from_us, skip, part } = cursor;
+    let ReadCursor { series, from_us, skip, part, .. } = cursor;
     let inside = *series <= permit.series().len() && (permit.from_us()..=permit.to_us()).contains(from_us);
-    let fits = match *permit.form() {
+    let fits = match permit.form() {
         Form::Raw => part.is_none(),
-        Form::Bucketed { width_us } => {
-            let start_us = start_of(*from_us, width_us.max(1));
-            let edge = *from_us == permit.from_us() || start_us == *from_us;
-            let within = |part: &Part| part.at_us >= *from_us && start_of(part.at_us, width_us.max(1)) == start_us;
-            edge && *skip == 0 && part.as_ref().is_none_or(within)
+        Form::Bucketed { grid } => {
+            let edge = *from_us == permit.from_us() || grid.is_edge(*from_us);
+            edge && *skip == 0 && part.as_ref().is_none_or(|part| part.at_us >= *from_us)
         }
     };
     inside && fits
-}
-
-/// Start of the bucket that a time lies in.
-fn start_of(time_us: i64, width_us: i64) -> i64 {
-    time_us.div_euclid(width_us) * width_us
 }
 
 /// Opens a firm's file at its present state and drops the rows that are in it.
@@ -128,7 +151,9 @@ pub(super) fn open_file(
     Ok((Some(file), rows))
 }
 
-fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, bounds: &Bounds) -> Result<Chunk, StoreError> {
+type Read = (Rows, Option<ReadCursor>);
+
+fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, bounds: &Bounds) -> Result<Read, StoreError> {
     let mut rows = Vec::new();
     for (series, key) in permit.series().iter().enumerate().skip(cursor.series) {
         let resumed = series == cursor.series;
@@ -145,8 +170,7 @@ fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, bounds: &Bounds) -
             let same = if next.time_us == at_us { handed_out } else { 0 };
             bounds.look(rows.len())?;
             if rows.len() == bounds.rows {
-                let next = Some(ReadCursor::new(series, next.time_us, same));
-                return Ok(Chunk { rows: Rows::Raw(rows), next });
+                return Ok((Rows::Raw(rows), Some(ReadCursor::new(series, next.time_us, same))));
             }
             (at_us, handed_out) = (next.time_us, same + 1);
             rows.push(StoredReading {
@@ -158,7 +182,7 @@ fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, bounds: &Bounds) -
             });
         }
     }
-    Ok(Chunk { rows: Rows::Raw(rows), next: None })
+    Ok((Rows::Raw(rows), None))
 }
 
 fn buckets(
@@ -166,22 +190,25 @@ fn buckets(
     permit: &Permit,
     mut cursor: ReadCursor,
     bounds: &Bounds,
-    width_us: i64,
-) -> Result<Chunk, StoreError> {
+    grid: &Grid,
+) -> Result<Read, StoreError> {
     let mut rows = Vec::new();
     let mut scanned = 0;
     for (series, key) in permit.series().iter().enumerate().skip(cursor.series) {
         let from_us = if series == cursor.series { cursor.from_us } else { permit.from_us() };
+        let at = |edge_us| Some(ReadCursor::new(series, edge_us, 0));
         if rows.len() >= bounds.rows || scanned >= bounds.scan {
-            let next = Some(ReadCursor::new(series, from_us, 0));
-            return Ok(Chunk { rows: Rows::Buckets(rows), next });
+            return Ok((Rows::Buckets(rows), at(from_us)));
         }
-        let mut open_start = i64::MIN;
-        let (mut at_us, mut taken, mut open) = (from_us, 0, None);
-        if let Some(part) = cursor.part.take() {
-            open_start = start_of(from_us, width_us);
-            (at_us, taken, open) = (part.at_us, part.skip, part.bucket);
-        }
+        let Part { mut at_us, skip: mut taken, mut fold } = match cursor.part.take() {
+            Some(part) => part,
+            None => {
+                let rules = Rules::new(permit.functions(), catalogue::expected_interval_ms(view.inbox, view.firm, key)?);
+                // Nothing that is not permitted is looked at, however little would show of it.
+                let at_us = from_us.saturating_sub(rules.look_back_us()).max(permit.from_us());
+                Part { at_us, skip: 0, fold: Fold::new(series, grid.clone(), rules, from_us) }
+            }
+        };
         let (begin_us, mut to_skip) = (at_us, taken);
         let mut merged = Merge::new(view, permit, key, begin_us)?;
         while let Some(next) = merged.next()? {
@@ -189,40 +216,38 @@ fn buckets(
                 to_skip -= 1;
                 continue;
             }
-            let start_us = start_of(next.time_us, width_us);
-            if start_us != open_start {
-                rows.extend(open.take());
-                if rows.len() >= bounds.rows || (scanned >= bounds.scan && open_start != i64::MIN) {
-                    let next = Some(ReadCursor::new(series, start_us.max(from_us), 0));
-                    return Ok(Chunk { rows: Rows::Buckets(rows), next });
-                }
-                open_start = start_us;
-            } else if scanned >= bounds.scan {
-                let mut next_chunk = ReadCursor::new(series, start_us.max(from_us), 0);
-                // Behind finished buckets the next chunk begins anew, so that a cursor which
-                // is shown to the asker never lies inside a bucket.
-                if rows.is_empty() {
-                    let skip = if next.time_us == at_us { taken } else { 0 };
-                    next_chunk.part = Some(Part { at_us: next.time_us, skip, bucket: open });
-                }
-                return Ok(Chunk { rows: Rows::Buckets(rows), next: Some(next_chunk) });
+            if rows.len() >= bounds.rows || (scanned >= bounds.scan && !rows.is_empty()) {
+                // The bucket in hand is begun anew, so that a cursor which is shown to the
+                // asker never lies inside one.
+                return Ok((Rows::Buckets(rows), at(fold.edge_us())));
+            }
+            if scanned >= bounds.scan {
+                let mut next_chunk = ReadCursor::new(series, fold.edge_us(), 0);
+                let skip = if next.time_us == at_us { taken } else { 0 };
+                next_chunk.part = Some(Part { at_us: next.time_us, skip, fold });
+                return Ok((Rows::Buckets(rows), Some(next_chunk)));
             }
             bounds.look(scanned)?;
-            scanned += 1;
+            scanned += usize::from(next.time_us >= from_us);
             taken = if next.time_us == at_us { taken + 1 } else { 1 };
             at_us = next.time_us;
-            let Some(value) = next.value.as_ref().and_then(Value::as_f64) else { continue };
-            let empty = Bucket { series, start_us, count: 0, sum: 0.0, min: value, max: value, last: value };
-            let bucket = open.get_or_insert(empty);
-            bucket.count += 1;
-            bucket.sum += value;
-            bucket.min = bucket.min.min(value);
-            bucket.max = bucket.max.max(value);
-            bucket.last = value;
+            fold.push(next.time_us, next.value.as_ref());
+            while let Some(bucket) = fold.pop() {
+                if rows.len() == bounds.rows {
+                    return Ok((Rows::Buckets(rows), at(bucket.start_us)));
+                }
+                rows.push(bucket);
+            }
         }
-        rows.extend(open);
+        fold.end(permit.to_us());
+        while let Some(bucket) = fold.pop() {
+            if rows.len() == bounds.rows {
+                return Ok((Rows::Buckets(rows), at(bucket.start_us)));
+            }
+            rows.push(bucket);
+        }
     }
-    Ok(Chunk { rows: Rows::Buckets(rows), next: None })
+    Ok((Rows::Buckets(rows), None))
 }
 
 /// One reading on its way out.
@@ -305,22 +330,26 @@ impl<'a> Merge<'a> {
     }
 
     fn next(&mut self) -> Result<Option<Next>, StoreError> {
-        while let Some(source) = self.waiting.front().copied() {
-            if self.heap.peek().is_some_and(|Reverse(top)| top.0 < source.first_us()) {
-                break;
+        loop {
+            while let Some(source) = self.waiting.front().copied() {
+                if self.heap.peek().is_some_and(|Reverse(top)| top.0 < source.first_us()) {
+                    break;
+                }
+                self.waiting.pop_front();
+                self.open(source)?;
             }
-            self.waiting.pop_front();
-            self.open(source)?;
+            let Some(Reverse((time_us, commit, order, slot, index))) = self.heap.pop() else { return Ok(None) };
+            let Some(run) = self.runs[slot].as_ref() else { return Ok(None) };
+            let (value, quality) = run.reading(index);
+            if let Some(&time) = run.times.get(index + 1).filter(|&&time| time < self.to_us) {
+                self.heap.push(Reverse((time, run.commits[index + 1], order, slot, index + 1)));
+            } else {
+                self.runs[slot] = None;
+            }
+            if commit <= self.view.as_of {
+                return Ok(Some(Next { time_us, commit, value, quality }));
+            }
         }
-        let Some(Reverse((time_us, commit, order, slot, index))) = self.heap.pop() else { return Ok(None) };
-        let Some(run) = self.runs[slot].as_ref() else { return Ok(None) };
-        let (value, quality) = run.reading(index);
-        if let Some(&time) = run.times.get(index + 1).filter(|&&time| time < self.to_us) {
-            self.heap.push(Reverse((time, run.commits[index + 1], order, slot, index + 1)));
-        } else {
-            self.runs[slot] = None;
-        }
-        Ok(Some(Next { time_us, commit, value, quality }))
     }
 
     fn open(&mut self, source: Source) -> Result<(), StoreError> {
