@@ -124,6 +124,38 @@ impl Plant {
         }
     }
 
+    /// Declares `readings` gone between two times of the boot.
+    pub(crate) async fn lose(&mut self, store: &dyn Readings, from_us: i64, to_us: i64, readings: u64) -> Stored {
+        let first = self.sequence + 1;
+        (self.sequence, self.cumulative) = (first, self.cumulative + readings);
+        let moment = |at_us| Some(Moment { boot: self.boot, at_us });
+        let gap = Gap {
+            lane: self.lane,
+            first_sequence: first,
+            last_sequence: first,
+            cause: v1::GapCause::SpoolFull,
+            from: moment(from_us),
+            to: moment(to_us),
+            cumulative_before: self.cumulative - readings,
+            cumulative_readings: self.cumulative,
+        };
+        let delivery = Delivery {
+            gateway: self.gateway.clone(),
+            epoch: self.epoch,
+            lane: self.lane,
+            first,
+            last: first,
+            cumulative: Some(self.cumulative),
+            content: Content::Gap {
+                gap,
+                from_us: Some(BOOTED_US + from_us),
+                to_us: Some(BOOTED_US + to_us),
+                uncertain: false,
+            },
+        };
+        store.deliver(delivery).await.unwrap().await.unwrap().unwrap()
+    }
+
     /// Seals, admits and stores.
     pub(crate) async fn deliver(&mut self, store: &dyn Readings, readings: &[Reading]) -> Stored {
         let registered = store.registered(&self.gateway, self.births.hash()).await.unwrap().unwrap();

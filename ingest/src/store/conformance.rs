@@ -12,7 +12,7 @@ use sandan_proto::id::FirmId;
 use sandan_proto::reading::{Quality, Value};
 
 use super::{Readings, Stored};
-use crate::consent::{Form, Permit};
+use crate::consent::{Form, Function, Permit};
 use crate::fixture::{BOOTED_US, Plant, Reading, pressure, read_all, whole_day};
 
 pub(crate) mod catalogue;
@@ -89,6 +89,10 @@ macro_rules! conform {
                 a_read_beside_a_rearrangement_sees_each_reading_once,
                 a_read_gives_only_what_its_permit_names,
                 a_cursor_inside_a_bucket_is_refused,
+                days_are_those_of_their_time_zone,
+                a_value_holds_into_the_next_bucket_but_not_from_before_the_permit,
+                pages_are_of_one_state_while_data_arrives,
+                what_is_declared_gone_is_marked_in_the_answer,
             }
             clocks {
                 a_clock_is_replaced_until_a_record_is_stored_under_it,
@@ -147,11 +151,11 @@ pub(crate) async fn unruly(plant: &mut Plant, store: &dyn Readings) {
 pub(crate) async fn everything(store: &dyn Readings, plant: &Plant) -> [Vec<String>; 2] {
     let raw = whole_day(plant.keys());
     let (from_us, to_us) = (raw.from_us(), raw.to_us());
-    let form = Form::Bucketed { width_us: 3 * SECOND };
-    let buckets = Permit::for_test(plant.keys(), form, from_us, to_us);
+    let form = Form::buckets(3 * SECOND);
+    let buckets = Permit::for_test(plant.keys(), form, from_us, to_us).asking(Function::ALL);
     [read_all(store, &raw, 7).await, read_all(store, &buckets, 2).await]
 }
 
 pub(crate) fn minutes(plant: &Plant, width_us: i64) -> Permit {
-    Permit::for_test(plant.keys(), Form::Bucketed { width_us }, BOOTED_US, BOOTED_US + 600 * SECOND)
+    Permit::for_test(plant.keys(), Form::buckets(width_us), BOOTED_US, BOOTED_US + 600 * SECOND)
 }

@@ -80,7 +80,7 @@ fn plainly(readings: &[Reading], grid: &Grid, rules: Rules, range: (i64, i64)) -
         let numbers: Vec<(i64, f64)> = readings.iter().filter_map(|it| it.1.map(|value| (it.0, value))).collect();
         let steps = numbers.windows(2).filter(|pair| (start..end).contains(&pair[1].0));
         let linked = steps.filter(|pair| pair[1].0 - pair[0].0 <= LINKED_US);
-        let increase = linked.map(|pair| counter_step(pair[0].1, pair[1].1)).sum();
+        let increase = linked.fold(0.0, |all, pair| all + counter_step(pair[0].1, pair[1].1));
         if inside.is_empty() && covered_us == 0 {
             continue;
         }
@@ -89,7 +89,7 @@ fn plainly(readings: &[Reading], grid: &Grid, rules: Rules, range: (i64, i64)) -
             start_us: start,
             end_us: end,
             count: inside.len() as u64,
-            sum: inside.iter().sum(),
+            sum: inside.iter().fold(0.0, |all, value| all + value),
             min: inside.iter().copied().fold(f64::NAN, f64::min),
             max: inside.iter().copied().fold(f64::NAN, f64::max),
             first: inside.first().copied().unwrap_or(f64::NAN),

@@ -7,6 +7,7 @@ use sandan_proto::reading::{Quality, Value};
 use super::{Engine, SECOND, TestClock, done};
 use crate::consent::{Form, Permit};
 use crate::fixture::{BOOTED_US, Plant, Reading};
+use crate::store::aggregate::Sum;
 use crate::store::{Bucket, Delivery, Readings, Rows, Stored};
 
 /// What a store goes through.
@@ -72,17 +73,20 @@ fn expected_buckets(known: &Known, plant: usize, from_us: i64, to_us: i64, width
         .collect();
     rows.sort_by_key(|row| (row.0, row.1));
     let mut buckets: Vec<Bucket> = Vec::new();
+    let mut sum = Sum::default();
     for (series, time_us, value) in rows {
         let start_us = time_us - time_us.rem_euclid(width_us);
         match buckets.last_mut().filter(|bucket| (bucket.series, bucket.start_us) == (series, start_us)) {
             Some(bucket) => {
+                sum.add(value);
                 bucket.count += 1;
-                bucket.sum += value;
+                bucket.sum = sum.high;
                 bucket.min = bucket.min.min(value);
                 bucket.max = bucket.max.max(value);
                 bucket.last = value;
             }
             None => {
+                sum = Sum { high: value, low: 0.0 };
                 buckets.push(Bucket {
                     series,
                     start_us,
