@@ -30,7 +30,7 @@ macro_rules! is_hurried {
 #[cfg(feature = "failpoints")]
 macro_rules! kept {
     ($payload:expr) => {
-        $crate::failpoint::spoilt($payload)
+        $crate::failpoint::spoilt(&$payload)
     };
 }
 #[cfg(not(feature = "failpoints"))]

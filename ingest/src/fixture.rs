@@ -4,7 +4,7 @@ use sandan_proto::batch::{self, BatchBuilder};
 use sandan_proto::births::Births;
 use sandan_proto::id::{AssetId, BootId, FirmId, GatewayId, LaneId, MetricId, SeriesKey};
 use sandan_proto::reading::{Quality, Value, ValueType};
-use sandan_proto::record::Sealed;
+use sandan_proto::record::{Gap, Moment, Sealed};
 use sandan_proto::v1;
 
 use crate::consent::{Form, Permit};
@@ -128,7 +128,7 @@ impl Plant {
     pub(crate) async fn lose(&mut self, store: &dyn Readings, from_us: i64, to_us: i64, readings: u64) -> Stored {
         let first = self.sequence + 1;
         (self.sequence, self.cumulative) = (first, self.cumulative + readings);
-        let moment = |at_us| Some(Moment { boot: self.boot, at_us });
+        let moment = |monotonic_us| Some(Moment { boot: self.boot, monotonic_us });
         let gap = Gap {
             lane: self.lane,
             first_sequence: first,
@@ -137,7 +137,7 @@ impl Plant {
             from: moment(from_us),
             to: moment(to_us),
             cumulative_before: self.cumulative - readings,
-            cumulative_readings: self.cumulative,
+            cumulative_after: self.cumulative,
         };
         let delivery = Delivery {
             gateway: self.gateway.clone(),

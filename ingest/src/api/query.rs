@@ -133,7 +133,9 @@ fn form(
         // An hour of a zone that is whole hours off begins where one of UTC does; what else a
         // width could mean in a time zone is not to be guessed.
         Some(_) if width_us != DAY_US => {
-            return Err(Problem::query("`tz` is for days: bucket=1d. Other buckets start at multiples of their width since 1970-01-01T00:00:00Z"));
+            return Err(Problem::query(
+                "`tz` is for days: bucket=1d. Other buckets start at multiples of their width since 1970-01-01T00:00:00Z",
+            ));
         }
         Some(name) => Grid::Days { zone: zone(name)? },
     };

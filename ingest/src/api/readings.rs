@@ -123,9 +123,12 @@ fn bucket(row: &Bucket, functions: &BTreeSet<Function>) -> JsonValue {
     for function in functions {
         let value = match function {
             Function::Count => row.count.into(),
-            Function::Durations => {
-                row.durations.iter().map(|(state, us)| (state.clone(), seconds(*us).into())).collect::<Map<_, _>>().into()
-            }
+            Function::Durations => row
+                .durations
+                .iter()
+                .map(|(state, us)| (state.clone(), seconds(*us).into()))
+                .collect::<Map<_, _>>()
+                .into(),
             other => statistic(row, *other).into(),
         };
         shown.insert(function.as_str().to_owned(), value);

@@ -202,7 +202,7 @@ pub(super) enum ConsentVerb {
         /// The smallest bucket, such as 60s; buckets are whole multiples of it.
         #[arg(long, value_name = "DURATION", required_if_eq("form", "bucketed"))]
         floor: Option<String>,
-        /// mean, min, max, sum, count, first, last, time_mean, increase or durations; repeat for more.
+        /// mean, min, max, sum, count, first, last, `time_mean`, increase or durations; repeat for more.
         #[arg(long = "function", value_name = "FUNCTION", required_if_eq("form", "bucketed"))]
         functions: Vec<Function>,
         /// First observation time that is shared.

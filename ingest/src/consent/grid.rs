@@ -106,10 +106,7 @@ mod tests {
     #[test]
     fn a_day_in_seoul_begins_at_15_hours_utc() {
         let (start, end) = days("Asia/Seoul").bucket(us("2026-03-02T00:30:00+09:00"));
-        assert_eq!(
-            (rfc3339(start).as_str(), rfc3339(end).as_str()),
-            ("2026-03-01T15:00:00Z", "2026-03-02T15:00:00Z")
-        );
+        assert_eq!((rfc3339(start).as_str(), rfc3339(end).as_str()), ("2026-03-01T15:00:00Z", "2026-03-02T15:00:00Z"));
     }
 
     #[test]

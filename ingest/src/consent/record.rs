@@ -172,7 +172,9 @@ impl FromStr for Function {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|function| function.as_str() == text).ok_or_else(|| {
             let given: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-            format!("`{given}` is not a function: mean, min, max, sum, count, first, last, time_mean, increase or durations")
+            format!(
+                "`{given}` is not a function: mean, min, max, sum, count, first, last, time_mean, increase or durations"
+            )
         })
     }
 }
@@ -213,7 +215,9 @@ pub enum TermFault {
     SameFirm,
     #[error("the resolution floor is from 1s to 366d")]
     Floor,
-    #[error("a bucketed consent needs at least one function: mean, min, max, sum, count, first, last, time_mean, increase or durations")]
+    #[error(
+        "a bucketed consent needs at least one function: mean, min, max, sum, count, first, last, time_mean, increase or durations"
+    )]
     NoFunction,
     #[error("the window of observation times is empty: `from` must be before `to`")]
     EventWindow,

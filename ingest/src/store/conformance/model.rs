@@ -76,34 +76,32 @@ fn expected_buckets(known: &Known, plant: usize, from_us: i64, to_us: i64, width
     let mut sum = Sum::default();
     for (series, time_us, value) in rows {
         let start_us = time_us - time_us.rem_euclid(width_us);
-        match buckets.last_mut().filter(|bucket| (bucket.series, bucket.start_us) == (series, start_us)) {
-            Some(bucket) => {
-                sum.add(value);
-                bucket.count += 1;
-                bucket.sum = sum.high;
-                bucket.min = bucket.min.min(value);
-                bucket.max = bucket.max.max(value);
-                bucket.last = value;
-            }
-            None => {
-                sum = Sum { high: value, low: 0.0 };
-                buckets.push(Bucket {
-                    series,
-                    start_us,
-                    end_us: start_us + width_us,
-                    count: 1,
-                    sum: value,
-                    min: value,
-                    max: value,
-                    first: value,
-                    last: value,
-                    integral: 0.0,
-                    covered_us: 0,
-                    increase: 0.0,
-                    durations: Vec::new(),
-                });
-            }
+        let open = buckets.last_mut().filter(|bucket| (bucket.series, bucket.start_us) == (series, start_us));
+        if let Some(bucket) = open {
+            sum.add(value);
+            bucket.count += 1;
+            bucket.sum = sum.high;
+            bucket.min = bucket.min.min(value);
+            bucket.max = bucket.max.max(value);
+            bucket.last = value;
+            continue;
         }
+        sum = Sum { high: value, low: 0.0 };
+        buckets.push(Bucket {
+            series,
+            start_us,
+            end_us: start_us + width_us,
+            count: 1,
+            sum: value,
+            min: value,
+            max: value,
+            first: value,
+            last: value,
+            integral: 0.0,
+            covered_us: 0,
+            increase: 0.0,
+            durations: Vec::new(),
+        });
     }
     buckets
 }

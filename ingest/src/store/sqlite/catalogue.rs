@@ -396,11 +396,9 @@ pub(super) fn newest_commit(conn: &Connection, firm: i64) -> Result<i64, StoreEr
 /// How often a reading of a series is expected; 0 where that is not known.
 pub(super) fn expected_interval_ms(conn: &Connection, firm: i64, key: &SeriesKey) -> Result<u32, StoreError> {
     let find = || {
-        conn.prepare_cached(
-            "SELECT expected_interval_ms FROM series WHERE firm = ?1 AND asset = ?2 AND metric = ?3",
-        )?
-        .query_row(params![firm, key.asset.as_str(), key.metric.as_str()], |row| row.get(0))
-        .optional()
+        conn.prepare_cached("SELECT expected_interval_ms FROM series WHERE firm = ?1 AND asset = ?2 AND metric = ?3")?
+            .query_row(params![firm, key.asset.as_str(), key.metric.as_str()], |row| row.get(0))
+            .optional()
     };
     Ok(find().map_err(failed("looking up a series"))?.unwrap_or(0))
 }

@@ -197,7 +197,7 @@ fn take(
                 ":dead_columns": ordinals(dead_columns),
                 ":uncertain": clock.estimated,
                 ":crc": sum,
-                ":payload": kept!(&sealed.payload).as_ref(),
+                ":payload": kept!(sealed.payload).as_ref(),
             })?;
             let (id, bytes) = (conn.last_insert_rowid(), sealed.payload.len() as u64);
             if !letters.is_empty() {

@@ -200,14 +200,13 @@ fn buckets(
         if rows.len() >= bounds.rows || scanned >= bounds.scan {
             return Ok((Rows::Buckets(rows), at(from_us)));
         }
-        let Part { mut at_us, skip: mut taken, mut fold } = match cursor.part.take() {
-            Some(part) => part,
-            None => {
-                let rules = Rules::new(permit.functions(), catalogue::expected_interval_ms(view.inbox, view.firm, key)?);
-                // Nothing that is not permitted is looked at, however little would show of it.
-                let at_us = from_us.saturating_sub(rules.look_back_us()).max(permit.from_us());
-                Part { at_us, skip: 0, fold: Fold::new(series, grid.clone(), rules, from_us) }
-            }
+        let Part { mut at_us, skip: mut taken, mut fold } = if let Some(part) = cursor.part.take() {
+            part
+        } else {
+            let rules = Rules::new(permit.functions(), catalogue::expected_interval_ms(view.inbox, view.firm, key)?);
+            // Nothing that is not permitted is looked at, however little would show of it.
+            let at_us = from_us.saturating_sub(rules.look_back_us()).max(permit.from_us());
+            Part { at_us, skip: 0, fold: Fold::new(series, grid.clone(), rules, from_us) }
         };
         let (begin_us, mut to_skip) = (at_us, taken);
         let mut merged = Merge::new(view, permit, key, begin_us)?;
