@@ -155,6 +155,10 @@ impl Stage {
         for used in self.uses.clone() {
             self.plant.fault(&used.device.name, PlantFault::Absent)?;
         }
+        // Only then is every answer written down that a machine gave: it does so after it has gone.
+        wait_for("the loss of every machine to be stored", PATIENCE, || {
+            self.readers().polls_have_ended(&self.owner).ok()?.then_some(())
+        })?;
         wait_for("the spool to drain", PATIENCE, || {
             (self.readers().ends_are_stored(&self.owner).ok()? && self.waiting()? == 0).then_some(())
         })?;

@@ -106,6 +106,20 @@ impl Readers {
         Ok(true)
     }
 
+    /// Whether the newest reading of everything that is polled is bad: its machine is gone, and
+    /// what it answered before is stored.
+    pub fn polls_have_ended(&self, owner: &Asker) -> anyhow::Result<bool> {
+        for (at, source) in self.sources.iter().enumerate().filter(|(_, source)| !source.repeats) {
+            let since_us =
+                self.rows.iter().rev().find(|row| row.source == at).map_or(EVER.0, |row| row.at_us - 5_000_000);
+            let readings = owner.readings(&self.series[source.serial], since_us, EVER.1)?;
+            if readings.last().is_none_or(|newest| newest.value.is_some()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The case with what its owner reads back and what is declared; windows, dead
     /// letters and a clock that was set are for the caller to add.
     pub fn case(self, owner: &Asker, firm: &str) -> anyhow::Result<Case> {
