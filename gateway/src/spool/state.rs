@@ -1,7 +1,8 @@
 //! The small file beside the segments: epoch, timeline, acknowledged positions, and what
 //! is remembered of records that were acknowledged and removed.
 //!
-//! Written whole: temporary file, sync, rename, sync of the directory.
+//! Written whole: temporary file, sync, rename, sync of the directory. One line of JSON, and
+//! a line with its CRC-32C: a number that a bit flip made another is damage, and no position.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -105,6 +106,20 @@ impl Default for State {
     }
 }
 
+/// What makes a state worth nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StateFault {
+    #[error("its checksum is another one")]
+    Checksum,
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// What follows the line of JSON.
+fn sealing(json: &[u8]) -> String {
+    format!("\n{:08x}\n", crc32c::crc32c(json))
+}
+
 impl State {
     /// Reads the file; a missing one is a new spool. A damaged one is put aside: the
     /// ingest then asks for a release, because the epoch is not known.
@@ -126,22 +141,31 @@ impl State {
         }
     }
 
-    /// The outer error is a later version, which is no damage.
-    pub(super) fn parse(text: &[u8], path: &Path) -> Result<serde_json::Result<Self>, SpoolError> {
+    /// The outer error is a later version, which is no damage. A file without a checksum is of
+    /// a gateway that wrote none yet.
+    pub(super) fn parse(text: &[u8], path: &Path) -> Result<Result<Self, StateFault>, SpoolError> {
+        let (json, checksum) = match text.iter().position(|byte| *byte == b'\n') {
+            Some(end) => (&text[..end], Some(&text[end..])),
+            None => (text, None),
+        };
+        if checksum.is_some_and(|checksum| checksum != sealing(json).as_bytes()) {
+            return Ok(Err(StateFault::Checksum));
+        }
         // A later version may have fields that this one does not know.
-        if let Ok(Versioned { version: found }) = serde_json::from_slice(text)
+        if let Ok(Versioned { version: found }) = serde_json::from_slice(json)
             && found > VERSION
         {
             return Err(SpoolError::Newer { path: path.to_owned(), found, known: VERSION });
         }
-        Ok(serde_json::from_slice::<Self>(text))
+        Ok(serde_json::from_slice::<Self>(json).map_err(StateFault::from))
     }
 
     /// Writes the file; gives how many bytes. On a full disk the reserve is given up for
     /// it, once: a session has to open before the spool can drain and free the disk.
     pub(super) fn save(&self, files: &dyn Files, dir: &Path) -> Result<u64, SpoolError> {
         let path = dir.join(FILE);
-        let text = serde_json::to_vec(self).map_err(|error| SpoolError::io("encode", &path)(error.into()))?;
+        let mut text = serde_json::to_vec(self).map_err(|error| SpoolError::io("encode", &path)(error.into()))?;
+        text.extend_from_slice(sealing(&text).as_bytes());
         match files::replace(files, dir, FILE, &text) {
             Err(SpoolError::Io { source, .. })
                 if source.kind() == ErrorKind::StorageFull && files.remove(&dir.join(RESERVE)).is_ok() =>
