@@ -26,6 +26,7 @@ mod register;
 mod secret;
 mod section;
 mod signal;
+mod sparkplug;
 mod tree;
 mod units;
 
@@ -37,6 +38,7 @@ pub use register::{Aid, ByteOrder, Format, Meaning, Register, Sentinel};
 pub use sandan_proto::births::Asset;
 pub use secret::Secret;
 pub use signal::{Area, Decode, JsonType, Pick, Publish, Scale, Signal, Step};
+pub use sparkplug::{SparkplugDevice, SparkplugNode, SparkplugTag};
 
 /// Most `[[modbus]]` and `[[mqtt]]` tables: each is a connection and a task, and a
 /// box of 512 MB has other things to do beyond this.

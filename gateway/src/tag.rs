@@ -55,7 +55,7 @@ impl Tags {
                 Err(quality) => (Value::place_holder(tag.value_type), quality),
             };
             // What a source tells late says nothing about what is to come, and passes.
-            let is_late = tag.last.as_ref().is_some_and(|last| at_us < last.at_us);
+            let is_late = reading.is_historical || tag.last.as_ref().is_some_and(|last| at_us < last.at_us);
             if is_late || tag.passes(at_us, &value, quality) {
                 if !is_late {
                     tag.last = Some(Last { at_us, value: value.clone(), quality });

@@ -27,12 +27,14 @@ pub struct Sample {
     pub wall_us: Option<i64>,
     /// What the source says of it beside its value.
     pub quality: Quality,
+    /// The source says that it was so then, and nothing of what is so now.
+    pub is_historical: bool,
 }
 
 impl Sample {
     /// A value of the moment at which its message came, with nothing to say against it.
     pub fn new(signal: u32, raw: Raw) -> Self {
-        Self { signal, raw, wall_us: None, quality: Quality::GOOD }
+        Self { signal, raw, wall_us: None, quality: Quality::GOOD, is_historical: false }
     }
 }
 
