@@ -52,19 +52,20 @@ pub struct SparkplugTag {
     pub name: String,
     /// Which element, where the metric is an array.
     pub element: Option<usize>,
+    /// What it must hold.
+    pub kind: JsonType,
 }
 
 /// Reads the nodes of one broker, whose address is `place`.
 pub(super) fn nodes(
-    section: &Section<'_>,
+    sections: &[Section<'_>],
     endpoint: usize,
     place: &str,
     plant: &mut Plant,
 ) -> Option<Vec<SparkplugNode>> {
-    let sections = section.sections("sparkplug", "[[mqtt.sparkplug]]");
     let mut nodes: Vec<SparkplugNode> = Vec::with_capacity(sections.len());
     let mut all = true;
-    for section in &sections {
+    for section in sections {
         let Some(node) = node(section, endpoint, place, plant) else {
             all = false;
             continue;
@@ -201,5 +202,5 @@ fn tag(section: &Section<'_>, defaults: &Defaults, plant: &mut Plant) -> Option<
     let scale = signal::scale(section, is_number);
     let decode = kind.map(|kind| Decode::Json(kind.value, scale));
     let signal = signal::common(section, decode, defaults, plant)?;
-    Some(SparkplugTag { signal, name: name?.value.into(), element })
+    Some(SparkplugTag { signal, name: name?.value.into(), element, kind: kind?.value })
 }

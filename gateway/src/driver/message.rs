@@ -5,10 +5,11 @@
 //! does, Sparkplug, is a state machine for all the nodes of an endpoint, without I/O and
 //! without a clock of its own:
 //!
-//! - `take(&mut self, topic, payload, now_us) -> Outcome` for each message; `now_us` is
-//!   monotonic and serves the limit on the rate of requests alone;
-//! - `lost(&mut self)` when the connection to the broker ended: what was learnt of aliases
-//!   and sequences is void, and the driver has told every signal.
+//! - `connected(&mut self)` when the subscriptions stand;
+//! - `take(&mut self, topic, payload, now) -> Outcome` for each message;
+//! - `due_us(&self)` and `ask(&mut self, now)`: when a request is due, and making it;
+//! - `lost(&mut self, now)` when the connection to the broker ended: what was learnt of
+//!   aliases and sequences is void, and the driver has told every signal.
 
 use bytes::Bytes;
 use sandan_proto::reading::Quality;

@@ -18,7 +18,7 @@ use crate::config::SparkplugNode;
 use crate::driver::message::{Outcome, Rebirth};
 
 /// Most aliases that are remembered of one node, over all its devices.
-pub const MAX_ALIASES: usize = 4 * MAX_METRICS;
+const MAX_ALIASES: usize = 4 * MAX_METRICS;
 
 /// The state of one node.
 #[derive(Debug)]

@@ -59,6 +59,9 @@ pub enum Refusal {
     /// Its type is none of the specification's.
     #[error("has the unknown type {0}")]
     Type(u32),
+    /// Its type is not the one that the configuration says.
+    #[error("is of another type than the signal's `type`")]
+    Configured,
     /// Its value does not have its type.
     #[error("has a value that is not of its type")]
     Mismatch,

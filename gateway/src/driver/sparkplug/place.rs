@@ -1,13 +1,13 @@
 //! One device of a node, or the node itself: which of its metrics are signals, what its
 //! birth said of them, and what was told of each.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sandan_proto::reading::Quality;
 
 use super::payload::{Metric, Payload, Refusal};
 use super::{Now, value};
-use crate::config::SparkplugDevice;
+use crate::config::{JsonType, SparkplugDevice};
 use crate::driver::Raw;
 use crate::driver::message::{Link, Outcome, Sample};
 
@@ -20,8 +20,8 @@ const AHEAD_US: i64 = 5_000_000;
 pub(super) struct Place {
     /// Index of the device in the configuration.
     device: usize,
-    /// The signals of each metric.
-    targets: HashMap<String, Vec<Target>>,
+    /// The signals of each metric, in an order that faults can be told in.
+    targets: BTreeMap<String, Vec<Target>>,
     /// What stands before a `/` in those names, and may be a template's.
     folders: HashSet<String>,
     /// None before its birth, and after a message of the node was missed.
@@ -33,6 +33,7 @@ pub(super) struct Place {
 struct Target {
     signal: u32,
     element: Option<usize>,
+    kind: JsonType,
     /// The newest moment that was told of it, wall microseconds: nothing newer may be told as
     /// older. `i64::MIN` when nothing was told.
     floor_us: i64,
@@ -95,10 +96,16 @@ struct Reading<'m> {
 
 impl Place {
     pub(super) fn new(configured: &SparkplugDevice) -> Self {
-        let mut targets: HashMap<String, Vec<Target>> = HashMap::new();
+        let mut targets: BTreeMap<String, Vec<Target>> = BTreeMap::new();
         let mut folders = HashSet::new();
         for tag in &configured.tags {
-            let target = Target { signal: tag.signal, element: tag.element, floor_us: i64::MIN, captured_ms: None };
+            let target = Target {
+                signal: tag.signal,
+                element: tag.element,
+                kind: tag.kind,
+                floor_us: i64::MIN,
+                captured_ms: None,
+            };
             targets.entry(tag.name.clone()).or_default().push(target);
             folders.extend(tag.name.match_indices('/').map(|(at, _)| tag.name[..at].into()));
         }
@@ -199,7 +206,7 @@ impl Place {
                     continue;
                 }
             };
-            match self.called(&metric) {
+            match self.called(&metric, reading.is_birth) {
                 Called::Name(name) => self.metric(&name, &metric, &mut reading),
                 Called::Other => reading.is_live |= !metric.is_historical,
                 Called::Unknown(why, helps) => {
@@ -212,7 +219,7 @@ impl Place {
         wants_birth
     }
 
-    fn called(&self, metric: &Metric) -> Called {
+    fn called(&self, metric: &Metric, is_birth: bool) -> Called {
         let birth = self.birth.as_ref();
         let by_alias = |alias| {
             let Some(birth) = birth else {
@@ -232,7 +239,8 @@ impl Place {
             (None, Some(alias)) => by_alias(alias),
             (Some(name), alias) => {
                 let known = self.targets.contains_key(name) || self.folders.contains(name);
-                let told = alias.and_then(|alias| birth?.aliases.get(&alias));
+                // In a birth it is the name that gives the alias its meaning.
+                let told = alias.filter(|_| !is_birth).and_then(|alias| birth?.aliases.get(&alias));
                 match told {
                     // The names that are no signals are not kept, so of two such nothing is said.
                     Some(told) if told.as_deref() != known.then_some(name.as_str()) => {
@@ -334,10 +342,17 @@ impl<'m> Reading<'m> {
         let raw = match (&metric.value, metric.is_null) {
             (_, true) | (None, _) => Raw::Failed(Quality::BAD_SOURCE),
             _ if metric.quality.is_bad() => Raw::Failed(metric.quality),
-            (Some(value), false) => value::raw(datatype, value, target.element).unwrap_or_else(|refusal| {
-                self.problems.note(format!("metric `{}` {refusal}", shown(name)));
-                Raw::Failed(Quality::BAD_UNDECODABLE)
-            }),
+            (Some(value), false) => match value::raw(datatype, value, target.element) {
+                Ok(raw) if !value::fits(&raw, target.kind) => {
+                    self.problems.note(format!("metric `{}` {}", shown(name), Refusal::Configured));
+                    Raw::Failed(Quality::BAD_UNDECODABLE)
+                }
+                Ok(raw) => raw,
+                Err(refusal) => {
+                    self.problems.note(format!("metric `{}` {refusal}", shown(name)));
+                    Raw::Failed(Quality::BAD_UNDECODABLE)
+                }
+            },
         };
         let quality = if matches!(raw, Raw::Failed(_)) { Quality::GOOD } else { metric.quality };
         let mut sample = Sample { quality, ..Sample::new(target.signal, raw) };

@@ -2,11 +2,11 @@ use prost::Message as _;
 use sandan_proto::reading::Quality;
 
 use super::*;
-use crate::config::{SparkplugDevice, SparkplugTag};
+use crate::config::{JsonType, SparkplugDevice, SparkplugTag};
 use crate::driver::Raw;
 use crate::driver::message::{Link, Sample};
 
-// mod cases;
+mod cases;
 mod model;
 mod session;
 mod times;
@@ -31,7 +31,7 @@ fn node(own: &[&str], device: &[&str], request_rebirth: bool) -> SparkplugNode {
     let mut tags = |names: &[&str]| -> Vec<SparkplugTag> {
         let mut tag = |name: &&str| {
             signal += 1;
-            SparkplugTag { signal: signal - 1, name: (*name).into(), element: None }
+            SparkplugTag { signal: signal - 1, name: (*name).into(), element: None, kind: JsonType::F64 }
         };
         names.iter().map(&mut tag).collect()
     };

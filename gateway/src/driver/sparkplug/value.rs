@@ -6,6 +6,7 @@
 
 use super::payload::Refusal;
 use super::wire::Value;
+use crate::config::JsonType;
 use crate::driver::Raw;
 
 /// The code of a template.
@@ -70,6 +71,15 @@ pub(super) fn raw(datatype: Option<u32>, value: &Value, element: Option<usize>) 
             Value::Bytes(bytes) => packed(scalar, bytes, at),
             _ => Err(Refusal::Mismatch),
         },
+    }
+}
+
+/// Whether a value can be one of what a signal is said to hold.
+pub(super) fn fits(raw: &Raw, kind: JsonType) -> bool {
+    match kind {
+        JsonType::F64 | JsonType::I64 => matches!(raw, Raw::Integer(_) | Raw::Number(_)),
+        JsonType::Bool => matches!(raw, Raw::Bit(_)),
+        JsonType::Text => matches!(raw, Raw::Text(_)),
     }
 }
 

@@ -193,7 +193,8 @@ fn aliases_that_changed_never_mislabel() {
     let conflict = rig.say("NDATA", Some(2), vec![told("a", 1, 1.0)]);
     assert!(conflict.samples.is_empty(), "name and alias say two things");
     assert_eq!(faults(&conflict), [(0, "metric `a` has an alias that the birth gave to another".into())]);
-    rig.say("NBIRTH", Some(0), vec![session(3), told("a", 7, 1.0), told("b", 7, 2.0)]);
+    let birth = rig.say("NBIRTH", Some(0), vec![session(3), told("a", 7, 1.0), told("b", 7, 2.0)]);
+    assert_eq!(numbers(&birth), [(0, 1.0), (1, 2.0)], "a birth has the names beside");
     let twice = rig.say("NDATA", Some(1), vec![data(7, 20.0)]);
     assert!(twice.samples.is_empty());
     assert_eq!(faults(&twice), [(0, "alias 7 stands for two metrics in the birth".into())]);
@@ -261,6 +262,14 @@ fn a_data_set_is_refused_with_its_reason() {
     let birth = rig.say("NBIRTH", Some(0), vec![set]);
     assert_eq!(failed(&birth, Quality::BAD_UNDECODABLE), [0]);
     assert!(faults(&birth)[0].1.starts_with("metric `table` is a data set"), "{birth:?}");
+}
+
+#[test]
+fn a_metric_of_another_type_than_the_signals_says_so() {
+    let mut rig = Rig::new(node(&["a"], &[], false));
+    let birth = rig.say("NBIRTH", Some(0), vec![metric("a", 1, 12, wire::Value::Text("hot".into()))]);
+    assert_eq!(failed(&birth, Quality::BAD_UNDECODABLE), [0]);
+    assert_eq!(faults(&birth), [(0, "metric `a` is of another type than the signal's `type`".into())]);
 }
 
 #[test]
