@@ -52,14 +52,8 @@ impl Kind {
         Self::DeviceCommand,
     ];
     /// What is read: everything but commands, which are for the node.
-    pub const READ: [Self; 6] = [
-        Self::NodeBirth,
-        Self::NodeDeath,
-        Self::NodeData,
-        Self::DeviceBirth,
-        Self::DeviceDeath,
-        Self::DeviceData,
-    ];
+    pub const READ: [Self; 6] =
+        [Self::NodeBirth, Self::NodeDeath, Self::NodeData, Self::DeviceBirth, Self::DeviceDeath, Self::DeviceData];
 
     /// As it stands in a topic.
     pub fn name(self) -> &'static str {

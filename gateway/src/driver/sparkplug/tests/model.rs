@@ -46,7 +46,9 @@ fn session() -> impl Strategy<Value = Vec<Message>> {
     let data = prop::collection::vec((0..METRICS, prop::bool::weighted(0.02)), SESSION);
     (aliases, data).prop_map(|(aliases, data)| {
         let half = |device: bool| {
-            (0..METRICS).filter(move |metric| (*metric >= METRICS / 2) == device).map(|metric| (metric, aliases[metric]))
+            (0..METRICS)
+                .filter(move |metric| (*metric >= METRICS / 2) == device)
+                .map(|metric| (metric, aliases[metric]))
         };
         let mut messages = vec![("NBIRTH", half(false).collect()), ("DBIRTH", half(true).collect())];
         for (metric, is_rebirth) in data {

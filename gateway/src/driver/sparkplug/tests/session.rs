@@ -161,7 +161,8 @@ fn a_device_dies_alone() {
 fn a_new_session_takes_down_what_it_has_not_told_of() {
     let mut rig = Rig::born(node(&["a"], &["b"], false));
     let birth = rig.say("NBIRTH", Some(0), vec![session(2), told("a", 1, 1.0)]);
-    let down: Vec<_> = birth.links.iter().filter(|(_, link)| matches!(link, Link::Down(_))).map(|link| link.0).collect();
+    let down: Vec<_> =
+        birth.links.iter().filter(|(_, link)| matches!(link, Link::Down(_))).map(|link| link.0).collect();
     assert_eq!(down, [0, 1]);
     assert_eq!(birth.links.last(), Some(&(0, Link::Up)), "the node itself told at once");
     // A birth that was asked for is of the same session: nothing was away.
@@ -224,7 +225,12 @@ fn members_of_templates_are_metrics_one_level_deep() {
         Some(0),
         vec![
             metric("types/m", 0, 19, template(vec![told("speed", 0, 0.0)], Some(true))),
-            metric("m", 4, 19, template(vec![told("speed", 0, 10.0), told("else", 0, 0.0), inner.clone()], Some(false))),
+            metric(
+                "m",
+                4,
+                19,
+                template(vec![told("speed", 0, 10.0), told("else", 0, 0.0), inner.clone()], Some(false)),
+            ),
         ],
     );
     assert_eq!(birth.samples.iter().filter(|sample| sample.raw == Raw::Number(10.0)).count(), 1);

@@ -37,11 +37,10 @@ fn several_values_of_one_metric_have_each_its_time() {
     rig.say("NBIRTH", Some(0), vec![captured(ms(900), told("a", 1, 1.0))]);
     let metrics = (1..4).map(|second| captured(ms(900 + second), data(1, second as f64))).collect();
     let outcome = rig.say("NDATA", Some(1), metrics);
-    assert_eq!((numbers(&outcome), seconds(&outcome)), (vec![(0, 1.0), (0, 2.0), (0, 3.0)], vec![
-        Some(901),
-        Some(902),
-        Some(903)
-    ]));
+    assert_eq!(
+        (numbers(&outcome), seconds(&outcome)),
+        (vec![(0, 1.0), (0, 2.0), (0, 3.0)], vec![Some(901), Some(902), Some(903)])
+    );
 }
 
 #[test]
