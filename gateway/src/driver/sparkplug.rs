@@ -45,7 +45,7 @@ pub struct Now {
 /// All nodes of one broker.
 #[derive(Debug)]
 pub struct Nodes {
-    nodes: Vec<Node>,
+    all: Vec<Node>,
     by_name: HashMap<String, HashMap<String, usize>>,
     /// When the last request was made, to whichever node.
     asked_us: Option<i64>,
@@ -58,7 +58,7 @@ impl Nodes {
         for (index, node) in configured.iter().enumerate() {
             by_name.entry(node.group.clone()).or_default().insert(node.node.clone(), index);
         }
-        Self { nodes: configured.iter().map(Node::new).collect(), by_name, asked_us: None }
+        Self { all: configured.iter().map(Node::new).collect(), by_name, asked_us: None }
     }
 
     /// Whether a topic is one of theirs; what it brings is then for [`take`](Self::take).
@@ -74,20 +74,20 @@ impl Nodes {
 
     /// The subscriptions stand: births are needed from now on.
     pub fn connected(&mut self) {
-        self.nodes.iter_mut().for_each(Node::connected);
+        self.all.iter_mut().for_each(Node::connected);
     }
 
     /// The connection to the broker ended: what was learnt is void. The driver tells every
     /// signal that it has no value.
     pub fn lost(&mut self, now: Now) {
-        self.nodes.iter_mut().for_each(|node| node.lost(now));
+        self.all.iter_mut().for_each(|node| node.lost(now));
     }
 
     /// What a message says; nothing where it is none of theirs.
     pub fn take(&mut self, topic: &str, payload: &Bytes, now: Now) -> Outcome {
         let mut outcome = Outcome::default();
         if let Some((index, kind, device)) = self.index(topic) {
-            self.nodes[index].take(kind, device.as_deref(), payload, now, &mut outcome);
+            self.all[index].take(kind, device.as_deref(), payload, now, &mut outcome);
         }
         outcome.rebirth = self.ask(now);
         outcome
@@ -98,14 +98,14 @@ impl Nodes {
         if self.due_us()? > now.monotonic_us {
             return None;
         }
-        let node = self.nodes.iter_mut().filter(|node| node.due_us().is_some()).min_by_key(|node| node.due_us())?;
+        let node = self.all.iter_mut().filter(|node| node.due_us().is_some()).min_by_key(|node| node.due_us())?;
         self.asked_us = Some(now.monotonic_us);
         node.ask(now)
     }
 
     /// When the next request is due, monotonic microseconds; none while none is wanted.
     pub fn due_us(&self) -> Option<i64> {
-        let first = self.nodes.iter().filter_map(Node::due_us).min()?;
+        let first = self.all.iter().filter_map(Node::due_us).min()?;
         let spaced = self.asked_us.map_or(i64::MIN, |asked| asked.saturating_add(rebirth::SPACING_US));
         Some(first.max(spaced))
     }

@@ -356,12 +356,12 @@ impl<'m> Reading<'m> {
         };
         let quality = if matches!(raw, Raw::Failed(_)) { Quality::GOOD } else { metric.quality };
         let mut sample = Sample { quality, ..Sample::new(target.signal, raw) };
-        let captured_us = captured_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000));
-        let believed_us = captured_us.filter(|captured| *captured <= self.now.wall_us.saturating_add(AHEAD_US));
+        let own_us = captured_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000));
+        let believed_us = own_us.filter(|own| *own <= self.now.wall_us.saturating_add(AHEAD_US));
         if metric.is_historical {
             // What was, and nobody knows when, is no reading.
             if believed_us.is_none() {
-                let what = if captured_us.is_some() { "a time that is still to come" } else { "no time" };
+                let what = if own_us.is_some() { "a time that is still to come" } else { "no time" };
                 return self.problems.note(format!("metric `{}` is historical and has {what}", shown(name)));
             }
             sample.wall_us = believed_us;

@@ -64,7 +64,7 @@ fn session(number: u64) -> wire::Metric {
     metric("bdSeq", 0, 8, wire::Value::Long(number))
 }
 
-fn payload(seq: Option<u64>, metrics: Vec<wire::Metric>) -> Bytes {
+fn payload(seq: Option<u64>, metrics: &[wire::Metric]) -> Bytes {
     let metrics = metrics.iter().map(|metric| metric.encode_to_vec().into()).collect();
     wire::Payload { timestamp: None, metrics, seq }.encode_to_vec().into()
 }
@@ -89,8 +89,8 @@ impl Rig {
         rig
     }
 
-    fn say(&mut self, kind: &str, seq: Option<u64>, metrics: Vec<wire::Metric>) -> Outcome {
-        self.bytes(kind, &payload(seq, metrics))
+    fn say(&mut self, kind: &str, seq: Option<u64>, metrics: impl AsRef<[wire::Metric]>) -> Outcome {
+        self.bytes(kind, &payload(seq, metrics.as_ref()))
     }
 
     fn bytes(&mut self, kind: &str, payload: &Bytes) -> Outcome {

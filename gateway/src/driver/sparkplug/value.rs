@@ -148,7 +148,7 @@ fn packed(scalar: Scalar, bytes: &[u8], at: usize) -> Result<Raw, Refusal> {
         Bool => return bit(bytes, at).map(Raw::Bit),
         Text => return text(bytes, at).map(Raw::Text),
     };
-    if bytes.len() % width != 0 {
+    if !bytes.len().is_multiple_of(width) {
         return Err(Refusal::Mismatch);
     }
     let element = bytes.chunks_exact(width).nth(at).ok_or(missing)?;

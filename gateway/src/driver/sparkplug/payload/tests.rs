@@ -3,7 +3,7 @@ use prost::Message as _;
 
 use super::*;
 
-fn encoded(metrics: Vec<wire::Metric>) -> Bytes {
+fn encoded(metrics: &[wire::Metric]) -> Bytes {
     let metrics = metrics.iter().map(|metric| metric.encode_to_vec().into()).collect();
     wire::Payload { timestamp: Some(7), metrics, seq: Some(3) }.encode_to_vec().into()
 }
@@ -25,7 +25,7 @@ fn with_quality(value: Option<wire::PropertyValue>) -> wire::Metric {
 }
 
 fn only(metric: wire::Metric) -> Result<Metric, Refusal> {
-    Payload::decode(&encoded(vec![metric])).unwrap().metrics().next().unwrap()
+    Payload::decode(&encoded(&[metric])).unwrap().metrics().next().unwrap()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_is_too_large_too_many_or_too_long_is_refused() {
     let large = Bytes::from(vec![0; MAX_PAYLOAD_BYTES + 1]);
     assert_eq!(Payload::decode(&large), Err(Refusal::Large(MAX_PAYLOAD_BYTES + 1)));
     // Two bytes each: what makes most of little.
-    let many = encoded(vec![wire::Metric::default(); MAX_METRICS + 1]);
+    let many = encoded(&vec![wire::Metric::default(); MAX_METRICS + 1]);
     assert_eq!(Payload::decode(&many), Err(Refusal::Many(MAX_METRICS + 1)));
     assert_eq!(only(named(&"n".repeat(MAX_NAME_BYTES + 1))), Err(Refusal::Name(MAX_NAME_BYTES + 1)));
     assert!(only(named(&"n".repeat(MAX_NAME_BYTES))).is_ok());
@@ -92,7 +92,7 @@ fn nothing_is_read_deeper_than_asked_for() {
 
 #[test]
 fn the_session_is_the_bd_seq_metric() {
-    let session = |value| Payload::decode(&encoded(vec![wire::Metric { value, ..named("bdSeq") }])).unwrap().session();
+    let session = |value| Payload::decode(&encoded(&[wire::Metric { value, ..named("bdSeq") }])).unwrap().session();
     assert_eq!(session(Some(wire::Value::Long(5))), Some(5));
     assert_eq!(session(Some(wire::Value::Int(6))), Some(6));
     assert_eq!(session(Some(wire::Value::Text("7".into()))), None);

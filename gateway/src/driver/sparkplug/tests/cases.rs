@@ -43,7 +43,10 @@ fn shown(config: &Config, outcome: &Outcome) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn bytes(hex: &str) -> Bytes {

@@ -138,9 +138,9 @@ proptest! {
                 let value = *metric as f64;
                 if is_birth { told(&names[*metric], *alias, value) } else { data(*alias, value) }
             });
-            let outcome = rig.say(message.kind, Some(message.seq.into()), metrics.collect());
+            let outcome = rig.say(message.kind, Some(message.seq.into()), metrics.collect::<Vec<_>>());
             for (signal, value) in numbers(&outcome) {
-                prop_assert_eq!(f64::from(signal), value, "{:?}", message);
+                prop_assert!((f64::from(signal) - value).abs() < 0.5, "{value} for {signal}: {message:?}");
             }
             let expected = model.take(&message);
             let found: Vec<usize> = outcome.samples.iter().map(|sample| sample.signal as usize).collect();

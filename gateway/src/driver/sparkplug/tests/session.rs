@@ -290,7 +290,7 @@ fn bytes_that_are_no_payload_cost_the_track_and_nothing_else() {
 #[test]
 fn other_nodes_commands_and_states_are_nothing_to_us() {
     let mut rig = Rig::born(node(&["a"], &["b"], true));
-    let data = payload(Some(2), vec![data(1, 0.0)]);
+    let data = payload(Some(2), &[data(1, 0.0)]);
     for topic in ["spBv1.0/g/NDATA/m", "spBv1.0/h/NDATA/n", "spBv1.0/STATE/scada", "STATE/scada", "plant/x"] {
         assert!(!rig.nodes.knows(topic), "{topic}");
         assert_eq!(rig.nodes.take(topic, &data, at(5)), Outcome::default(), "{topic}");

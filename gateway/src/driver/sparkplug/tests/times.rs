@@ -35,7 +35,7 @@ fn a_metric_has_its_own_time_or_the_payloads() {
 fn several_values_of_one_metric_have_each_its_time() {
     let mut rig = rig();
     rig.say("NBIRTH", Some(0), vec![captured(ms(900), told("a", 1, 1.0))]);
-    let metrics = (1..4).map(|second| captured(ms(900 + second), data(1, second as f64))).collect();
+    let metrics = (1..4).map(|second| captured(ms(900 + second), data(1, second as f64))).collect::<Vec<_>>();
     let outcome = rig.say("NDATA", Some(1), metrics);
     assert_eq!(
         (numbers(&outcome), seconds(&outcome)),
