@@ -118,6 +118,7 @@ proptest! {
         sessions in prop::collection::vec(session(), 1..5),
         fates in prop::collection::vec(fate(), 7..97),
         lost_at in prop::option::of(0usize..150),
+        last in session(),
     ) {
         let names: Vec<String> = (0..METRICS).map(|metric| format!("m{metric}")).collect();
         let (own, device) = names.split_at(METRICS / 2);
@@ -126,8 +127,11 @@ proptest! {
         let mut rig = Rig::new(node(&own, &device, true));
         let mut model = Model::default();
         let sent: Vec<Message> = sessions.into_iter().flatten().collect();
+        let disordered = arrivals(&sent, &fates);
+        // Whatever came before, a session that comes whole is understood whole.
+        let (whole_from, whole) = (disordered.len(), last.iter().map(|message| message.metrics.len()).sum::<usize>());
         let mut understood = 0;
-        for (count, message) in arrivals(&sent, &fates).into_iter().enumerate() {
+        for (count, message) in disordered.into_iter().chain(last).enumerate() {
             if lost_at == Some(count) {
                 rig.nodes.lost(at(rig.seconds));
                 model = Model::default();
@@ -145,8 +149,10 @@ proptest! {
             let expected = model.take(&message);
             let found: Vec<usize> = outcome.samples.iter().map(|sample| sample.signal as usize).collect();
             prop_assert_eq!(found, expected, "{:?}", message);
-            understood += outcome.samples.len();
+            if count >= whole_from {
+                understood += outcome.samples.len();
+            }
         }
-        prop_assert!(understood > 0, "nothing was understood");
+        prop_assert!(lost_at.is_some_and(|at| at >= whole_from) || understood == whole, "{understood} of {whole}");
     }
 }
