@@ -17,6 +17,7 @@ mod backoff;
 pub mod message;
 pub mod modbus;
 pub mod mqtt;
+pub mod sparkplug;
 
 /// One answer of a device, or one message of a broker: raw values of one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +51,7 @@ pub struct Delivery {
 /// The raw value of one signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Index of the signal in the configuration.
+    /// Index of the signal in the configuration, which is its index in the births.
     pub signal: u32,
     /// What the device said.
     pub raw: Raw,
@@ -59,12 +60,14 @@ pub struct Reading {
     pub at_us: Option<i64>,
     /// What is known of it beside its value: good, or why it is uncertain or bad.
     pub quality: Quality,
+    /// The source says that it was so then, and nothing of what is so now.
+    pub is_historical: bool,
 }
 
 impl Reading {
     /// A value of the moment at which its reply arrived, with nothing to say against it.
     pub fn new(signal: u32, raw: Raw) -> Self {
-        Self { signal, raw, at_us: None, quality: Quality::GOOD }
+        Self { signal, raw, at_us: None, quality: Quality::GOOD, is_historical: false }
     }
 }
 

@@ -203,7 +203,6 @@ fn device(section: &Section<'_>, endpoint: usize, line: Option<&Line>, plant: &m
             "list at least one: signals = [ { name = \"…\", metric = \"…\", at = \"holding:100\", type = \"u16\" } ]",
         );
     }
-    let upload = signal::asked_upload(section);
     section.finish();
     if let Some(name) = name
         && !plant.names.insert(name.value.into())
@@ -222,7 +221,7 @@ fn device(section: &Section<'_>, endpoint: usize, line: Option<&Line>, plant: &m
         endpoint,
         interval,
     });
-    let defaults = Defaults { device: index, asset, interval, upload };
+    let defaults = Defaults { device: index, asset, interval };
     let rules = DeviceRules { order, base, limits, groups };
     let mut points = Vec::with_capacity(signals.len());
     for section in &signals {

@@ -10,6 +10,7 @@ use super::notation::{self, Address, AddressFault};
 use super::secret::{Secret, secret};
 use super::section::Section;
 use super::signal::{self, Decode, Defaults, JsonType, Pick};
+use super::sparkplug::{self, SparkplugNode};
 use super::{Device, Plant};
 
 /// Longest user name, client id or topic: what MQTT's two-byte length allows and a
@@ -31,6 +32,8 @@ pub struct Mqtt {
     pub password: Option<Secret>,
     /// The topics.
     pub devices: Vec<MqttDevice>,
+    /// The Sparkplug edge nodes.
+    pub sparkplug: Vec<SparkplugNode>,
 }
 
 /// What comes under one topic filter.
@@ -89,15 +92,21 @@ pub(super) fn endpoint(
         );
     }
     let sections = section.sections("device", "[[mqtt.device]]");
-    if sections.is_empty() {
-        section.missing_table("device", "[[mqtt.device]]", "add a [[mqtt.device]] table for each topic");
+    if sections.is_empty() && !section.is_there("sparkplug") {
+        section.missing_table(
+            "device",
+            "[[mqtt.device]]",
+            "add a [[mqtt.device]] table for each topic, or [[mqtt.sparkplug]] for each edge node",
+        );
     }
-    section.finish();
     let place = address.as_ref().map_or_else(String::new, ToString::to_string);
+    let nodes = section.sections("sparkplug", "[[mqtt.sparkplug]]");
+    section.finish();
     let mut devices = Vec::with_capacity(sections.len());
     for section in &sections {
         devices.push(device(section, endpoint, &place, plant));
     }
+    let sparkplug = sparkplug::nodes(&nodes, endpoint, &place, plant);
     Some(Mqtt {
         address: address?,
         ca_file,
@@ -105,6 +114,7 @@ pub(super) fn endpoint(
         username: username.map(|name| name.value.into()),
         password: password.map(|password| password.value),
         devices: devices.into_iter().collect::<Option<_>>()?,
+        sparkplug: sparkplug?,
     })
 }
 
@@ -165,7 +175,6 @@ fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant
             "list at least one: signals = [ { name = \"…\", metric = \"…\", path = \"a.b\", type = \"f64\" } ]",
         );
     }
-    let upload = signal::asked_upload(section);
     section.finish();
     if let Some(name) = name
         && !plant.names.insert(name.value.into())
@@ -183,7 +192,7 @@ fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant
         endpoint,
         interval,
     });
-    let defaults = Defaults { device: index, asset, interval, upload };
+    let defaults = Defaults { device: index, asset, interval };
     let mut picks = Vec::with_capacity(signals.len());
     for section in &signals {
         picks.push(pick(section, &defaults, plant));

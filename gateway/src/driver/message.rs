@@ -5,10 +5,11 @@
 //! does, Sparkplug, is a state machine for all the nodes of an endpoint, without I/O and
 //! without a clock of its own:
 //!
-//! - `take(&mut self, topic, payload, now_us) -> Outcome` for each message; `now_us` is
-//!   monotonic and serves the limit on the rate of requests alone;
-//! - `lost(&mut self)` when the connection to the broker ended: what was learnt of aliases
-//!   and sequences is void, and the driver has told every signal.
+//! - `connected(&mut self)` when the subscriptions stand;
+//! - `take(&mut self, topic, payload, now) -> Outcome` for each message;
+//! - `due_us(&self)` and `ask(&mut self, now)`: when a request is due, and making it;
+//! - `lost(&mut self, now)` when the connection to the broker ended: what was learnt of
+//!   aliases and sequences is void, and the driver has told every signal.
 
 use bytes::Bytes;
 use sandan_proto::reading::Quality;
@@ -27,12 +28,14 @@ pub struct Sample {
     pub wall_us: Option<i64>,
     /// What the source says of it beside its value.
     pub quality: Quality,
+    /// The source says that it was so then, and nothing of what is so now.
+    pub is_historical: bool,
 }
 
 impl Sample {
     /// A value of the moment at which its message came, with nothing to say against it.
     pub fn new(signal: u32, raw: Raw) -> Self {
-        Self { signal, raw, wall_us: None, quality: Quality::GOOD }
+        Self { signal, raw, wall_us: None, quality: Quality::GOOD, is_historical: false }
     }
 }
 
