@@ -21,6 +21,8 @@ pub mod dead_letters;
 pub mod delivery;
 pub mod facts;
 pub mod metrics;
+pub mod postgres;
+mod sql;
 pub mod sqlite;
 pub mod testimony;
 

@@ -270,6 +270,12 @@ mod wasm {
         BufRead, BufReader, Child, Command, Condvar, Database, Mutex, OnceLock, Path, PoisonError, Stdio, psql,
     };
 
+    /// What the last test made: every schema that is neither the server's nor the extension's.
+    const DROP_SCHEMAS: &str = "DO $$ DECLARE it text; BEGIN \
+        FOR it IN SELECT nspname FROM pg_namespace \
+            WHERE nspname !~ '^(pg_|_?timescaledb|information_schema$|public$)' \
+        LOOP EXECUTE format('DROP SCHEMA %I CASCADE', it); END LOOP; END $$";
+
     static BUSY: Mutex<bool> = Mutex::new(false);
     static FREE: Condvar = Condvar::new();
 
@@ -305,7 +311,8 @@ mod wasm {
         let turn = Turn::take();
         let bridge = BRIDGE.get_or_init(start);
         // Settings outlive a connection here, so that the schema's search path holds for all.
-        psql(&bridge.dsn, "DROP SCHEMA IF EXISTS test CASCADE; CREATE SCHEMA test");
+        psql(&bridge.dsn, DROP_SCHEMAS);
+        psql(&bridge.dsn, "CREATE SCHEMA test");
         psql(&bridge.dsn, "SET search_path = test, public");
         Database { dsn: bridge.dsn.clone(), created: None, _turn: Some(turn) }
     }

@@ -13,7 +13,7 @@ use super::*;
 use crate::access::fixture::{BEGIN, Complex, firm};
 use crate::consent::{EventWindow, SharedForm};
 use crate::metrics::Metrics;
-use crate::store::control::{Change, Restored, Revocations, Stamp};
+use crate::store::control::{Change, Control, Restored, Revocations, Stamp};
 use crate::time::{SECOND_US, rfc3339};
 
 mod dead_letters;

@@ -13,7 +13,7 @@ use super::RunError;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::session::admission::readmit;
-use crate::store::control::{Restored, Stamp, Undone};
+use crate::store::control::{Control, Restored, Stamp, Undone};
 use crate::store::sqlite::control::{self, SqliteControl};
 use crate::store::sqlite::restore::{begin_timeline, stand};
 use crate::store::{Options, SqliteReadings};

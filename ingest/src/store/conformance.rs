@@ -17,6 +17,7 @@ use crate::fixture::{BOOTED_US, Plant, Reading, pressure, read_all, whole_day};
 
 pub(crate) mod catalogue;
 pub(crate) mod clocks;
+pub(crate) mod control;
 pub(crate) mod dead;
 pub(crate) mod delivery;
 pub(crate) mod model;

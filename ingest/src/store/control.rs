@@ -371,4 +371,12 @@ pub trait Control: Send + Sync {
     async fn suspended(&self) -> Result<u64, ControlError>;
     /// What a witness outside the store has to know, of one moment.
     async fn testimony(&self) -> Result<Testimony, ControlError>;
+    /// Suspends every consent, withdraws again what the older state does not know to be
+    /// withdrawn, and says so in the log of each firm and of the complex; all or nothing.
+    /// Done twice, it finds nothing more to do and says that too.
+    async fn after_restore(&self, restored: Restored, by: Stamp) -> Result<Undone, ControlError>;
+    /// Whether the store ever had a witness.
+    async fn is_witnessed(&self) -> Result<bool, ControlError>;
+    /// From now on the store is not believed without its witness.
+    async fn set_witnessed(&self, now_us: i64) -> Result<(), ControlError>;
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sandan_proto::id::GatewayId;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Chain, Head};
+use crate::audit::{Chain, Draft, Head};
 use crate::id::{ConsentId, MemberId, OperatorId};
 
 /// Everything that was ever withdrawn, with the time of it, µs since 1970.
@@ -58,6 +58,18 @@ pub struct Restored {
     pub timeline: String,
     /// What has to be withdrawn again.
     pub revocations: Revocations,
+}
+
+impl Restored {
+    /// For the audit log.
+    pub(in crate::store) fn describe(&self, draft: Draft, undone: Undone) -> Draft {
+        let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        draft
+            .with("why", self.why.as_str())
+            .with("timeline", self.timeline.as_str())
+            .with("suspended", count(undone.suspended))
+            .with("revoked_again", count(undone.revoked))
+    }
 }
 
 /// What was done after a restore.

@@ -17,8 +17,9 @@ use crate::auth::{KeyHash, Member, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot, Status, StoredTerms};
 use crate::store::control::{
     Certified, Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
-    Stamp, Testimony,
+    Restored, Stamp, Testimony, Undone,
 };
+use crate::store::sql::statement;
 
 /// The layout that this build writes, kept as `SQLite`'s `user_version`.
 pub const SCHEMA_VERSION: i64 = 3;
@@ -42,35 +43,6 @@ macro_rules! sql {
 
 // After the macro, which it uses too.
 mod restored;
-
-/// What follows `head` up to the next statement's head.
-const fn statement(file: &'static str, head: &str) -> &'static str {
-    let (bytes, head) = (file.as_bytes(), head.as_bytes());
-    let mut at = 0;
-    while at + head.len() <= bytes.len() {
-        if matches(bytes, at, head) {
-            let start = at + head.len();
-            let mut end = start;
-            while end < bytes.len() && !matches(bytes, end, b"-- name: ") {
-                end += 1;
-            }
-            return file.split_at(end).0.split_at(start).1;
-        }
-        at += 1;
-    }
-    panic!("no statement of this name in statements.sql")
-}
-
-const fn matches(bytes: &[u8], at: usize, wanted: &[u8]) -> bool {
-    let mut offset = 0;
-    while offset < wanted.len() {
-        if at + offset >= bytes.len() || bytes[at + offset] != wanted[offset] {
-            return false;
-        }
-        offset += 1;
-    }
-    true
-}
 
 /// A stored row that is not of its form.
 #[derive(Debug, thiserror::Error)]
@@ -582,6 +554,22 @@ impl Control for SqliteControl {
 
     async fn testimony(&self) -> Result<Testimony, ControlError> {
         self.read(restored::testimony).await
+    }
+
+    async fn after_restore(&self, restored: Restored, by: Stamp) -> Result<Undone, ControlError> {
+        self.undo(restored, by).await
+    }
+
+    async fn is_witnessed(&self) -> Result<bool, ControlError> {
+        self.read(|tx| Ok(tx.prepare_cached(sql!("witnessed"))?.exists([])?)).await
+    }
+
+    async fn set_witnessed(&self, now_us: i64) -> Result<(), ControlError> {
+        self.write(move |tx| {
+            tx.prepare_cached(sql!("set_witnessed"))?.execute([now_us])?;
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -14,10 +14,7 @@ use crate::id::{ConsentId, OperatorId};
 use crate::store::control::{ControlError, Restored, Revocations, Stamp, Testimony, Undone};
 
 impl SqliteControl {
-    /// Suspends every consent, withdraws again what the older state does not know to be
-    /// withdrawn, and says so in the log of each firm and of the complex; all or nothing.
-    /// Done twice, it finds nothing more to do and says that too.
-    pub async fn after_restore(&self, restored: Restored, by: Stamp) -> Result<Undone, ControlError> {
+    pub(super) async fn undo(&self, restored: Restored, by: Stamp) -> Result<Undone, ControlError> {
         self.write(move |tx| {
             let mut log = Log { tx, by: &by };
             let revoked = revoke_again(&mut log, &restored.revocations)?;
@@ -25,9 +22,9 @@ impl SqliteControl {
             // Also for what is read under no consent that changed: whoever holds a permit decides anew.
             tx.prepare_cached(sql!("raise_epochs"))?.execute([])?;
             let undone = Undone { suspended, revoked };
-            log.say(Chain::Complex, Kind::StoreRestored, |draft| described(draft, &restored, undone))?;
+            log.say(Chain::Complex, Kind::StoreRestored, |draft| restored.describe(draft, undone))?;
             for firm in rows(tx, sql!("firms"), [], |row| parsed::<FirmId>(row, 0, "firm id"))? {
-                log.say(Chain::Firm(firm), Kind::StoreRestored, |draft| described(draft, &restored, undone))?;
+                log.say(Chain::Firm(firm), Kind::StoreRestored, |draft| restored.describe(draft, undone))?;
             }
             Ok(undone)
         })
@@ -38,20 +35,6 @@ impl SqliteControl {
     pub(in crate::store::sqlite) fn testimony_now(&self) -> Result<Testimony, ControlError> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         testimony(&reader.transaction()?)
-    }
-
-    /// Whether the store ever had a witness.
-    pub async fn is_witnessed(&self) -> Result<bool, ControlError> {
-        self.read(|tx| Ok(tx.prepare_cached(sql!("witnessed"))?.exists([])?)).await
-    }
-
-    /// From now on the store is not believed without its witness.
-    pub async fn set_witnessed(&self, now_us: i64) -> Result<(), ControlError> {
-        self.write(move |tx| {
-            tx.prepare_cached(sql!("set_witnessed"))?.execute([now_us])?;
-            Ok(())
-        })
-        .await
     }
 }
 
@@ -75,15 +58,6 @@ impl Log<'_> {
     ) -> Result<Option<T>, ControlError> {
         Ok(rows(self.tx, sql, params![id.to_string(), at_us], of)?.pop())
     }
-}
-
-fn described(draft: Draft, restored: &Restored, undone: Undone) -> Draft {
-    let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
-    draft
-        .with("why", restored.why.as_str())
-        .with("timeline", restored.timeline.as_str())
-        .with("suspended", count(undone.suspended))
-        .with("revoked_again", count(undone.revoked))
 }
 
 fn suspend(log: &mut Log<'_>) -> Result<u64, ControlError> {

@@ -1,0 +1,360 @@
+//! Firms, gateways, members, consents and the audit log: the same on every engine.
+
+use std::collections::BTreeSet;
+
+use sandan_proto::id::{FirmId, GatewayId};
+
+use crate::audit::{Broken, Chain, Draft, Head, Kind, Verifier};
+use crate::auth::{KeyHash, Principal, Secret, TokenHash, TokenKind};
+use crate::consent::{AccessWindow, EventWindow, RECORD_VERSION, SharedForm, Status, StoredTerms, Terms};
+use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::store::control::{Certified, Change, Control, ControlError, Firm, Restored, Revocations, Stamp, Undone};
+
+/// Control data of an engine, in a place of its own.
+pub(crate) trait ControlEngine: Sized {
+    /// Data that was never used.
+    async fn new() -> Self;
+    /// The data.
+    fn control(&self) -> &dyn Control;
+    /// The process stops and starts.
+    async fn reopen(&mut self);
+    /// Runs SQL behind its back. The engines have the same tables.
+    async fn behind(&self, sql: &str);
+}
+
+/// A test for each case, over one engine.
+macro_rules! conform_control {
+    ($engine:ty) => {
+        crate::store::conformance::control::conform_control! { @cases $engine =>
+            a_token_finds_its_principal_until_it_is_revoked,
+            an_invitation_opens_one_enrolment_and_a_replaced_key_is_dead,
+            each_grant_and_revocation_raises_the_grantors_epoch_and_is_logged_with_it,
+            what_is_missing_or_there_already_is_said_and_leaves_no_entry,
+            a_changed_row_is_found_by_the_chain_and_unknown_terms_are_kept_as_unknown,
+            every_consent_waits_for_its_grantor_and_what_was_withdrawn_stays_so,
+            a_suspended_consent_is_confirmed_once_and_a_revoked_one_never,
+            of_many_at_once_each_is_done_once_and_the_chains_hold,
+            lists_are_in_the_same_order,
+            a_firm_without_consents_has_an_epoch,
+        }
+    };
+    (@cases $engine:ty => $($case:ident,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::store::conformance::control::$case::<$engine>().await;
+            }
+        )+
+    };
+}
+pub(crate) use conform_control;
+
+pub(crate) fn firm(id: &str) -> FirmId {
+    FirmId::new(id).unwrap()
+}
+
+pub(crate) fn by() -> Stamp {
+    Stamp { actor: "command line".into(), now_us: 1_000 }
+}
+
+fn at(now_us: i64) -> Stamp {
+    Stamp { now_us, ..by() }
+}
+
+pub(crate) async fn add_firms(control: &dyn Control) {
+    for id in ["hanbit", "saesol"] {
+        let it = Firm { id: firm(id), name_ko: "한빛".into(), name_en: id.into() };
+        control.apply(Change::AddFirm(it), by()).await.unwrap();
+    }
+}
+
+async fn with_firms<E: ControlEngine>() -> E {
+    let engine = E::new().await;
+    add_firms(engine.control()).await;
+    engine
+}
+
+pub(crate) fn grant(id: ConsentId) -> Change {
+    Change::Grant {
+        id,
+        grantor: firm("hanbit"),
+        grantee: firm("saesol"),
+        terms: Terms {
+            version: RECORD_VERSION,
+            assets: ["press-1".parse().unwrap()].into(),
+            metrics: ["press_force".parse().unwrap()].into(),
+            form: SharedForm::Raw,
+            event: EventWindow { from_us: None, to_us: None },
+            access: AccessWindow { not_before_us: 0, until_us: 9_000 },
+        },
+    }
+}
+
+fn gateway_id() -> GatewayId {
+    GatewayId::new("hanbit/gw").unwrap()
+}
+
+pub(crate) fn invite(token: &TokenHash, added: bool, replace: bool) -> Change {
+    Change::InviteGateway { id: gateway_id(), token: token.clone(), expires_us: 5_000, added, replace }
+}
+
+fn certified(key: &str) -> Certified {
+    Certified {
+        id: gateway_id(),
+        key: KeyHash::of(key.as_bytes()),
+        serial: "4a".into(),
+        certificate: vec![1, 2],
+        not_after_us: 90_000,
+        issuer: [7; 32],
+    }
+}
+
+fn restored(revocations: Revocations) -> Restored {
+    Restored { why: "a test".into(), timeline: "t".into(), revocations }
+}
+
+fn token(of: TokenKind) -> TokenHash {
+    Secret::mint(of).unwrap().hash()
+}
+
+async fn assert_chain_holds(control: &dyn Control, chain: &Chain) -> u64 {
+    let head = control.audit_head(chain).await.unwrap();
+    let mut verifier = Verifier::new(chain.clone());
+    for entry in control.audit(chain, 0, 10_000).await.unwrap() {
+        verifier.take(&entry).unwrap();
+    }
+    verifier.finish(&head).unwrap().number
+}
+
+pub(crate) async fn a_token_finds_its_principal_until_it_is_revoked<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let id = OperatorId::random();
+    let token = Secret::mint(TokenKind::Operator).unwrap().hash();
+    let add = Change::AddOperator { id, name: "관제실".into(), token: token.clone() };
+    control.apply(add, by()).await.unwrap();
+    let (stored, principal) = control.principal(&token).await.unwrap().unwrap();
+    assert!(stored.matches(&token));
+    assert_eq!(principal, Principal::Operator(id));
+    control.apply(Change::RevokeOperator(id), by()).await.unwrap();
+    assert!(control.principal(&token).await.unwrap().is_none());
+    let again = control.apply(Change::RevokeOperator(id), by()).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("operator `{id}` is revoked already"));
+}
+
+/// A key is a gateway's from its enrolment until the next one or its revocation, and never again.
+pub(crate) async fn an_invitation_opens_one_enrolment_and_a_replaced_key_is_dead<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let apply = async |change| control.apply(change, by()).await;
+    let tokens = ["a", "b", "c"].map(TokenHash::of);
+    apply(invite(&tokens[0], true, false)).await.unwrap();
+    apply(invite(&tokens[1], false, false)).await.unwrap();
+    let enrol = |token: &TokenHash, key| Change::EnrolGateway {
+        token: token.clone(),
+        certified: certified(key),
+        replaced: false,
+    };
+    // A newer invitation ends the older one.
+    assert!(matches!(apply(enrol(&tokens[0], "k1")).await, Err(ControlError::Spent)));
+    apply(enrol(&tokens[1], "k1")).await.unwrap();
+    assert!(matches!(apply(enrol(&tokens[1], "k2")).await, Err(ControlError::Spent)));
+    let invitation = control.invitation(&tokens[1]).await.unwrap().unwrap();
+    assert_eq!((invitation.used, invitation.released), (Some(certified("k1")), false));
+    let key = certified("k1").key;
+    assert_eq!(control.keys_in_force(89_999).await.unwrap(), [(gateway_id(), key)].into());
+    assert!(control.keys_in_force(90_000).await.unwrap().is_empty());
+
+    apply(Change::RevokeGateway(gateway_id())).await.unwrap();
+    assert!(control.keys_in_force(0).await.unwrap().is_empty());
+    assert!(matches!(apply(Change::RenewGateway(certified("k1"))).await, Err(ControlError::Revoked { .. })));
+    apply(invite(&tokens[2], false, true)).await.unwrap();
+    assert!(control.holder(&key).await.unwrap().unwrap().revoked_us.is_some(), "an invitation alone lets nobody in");
+    apply(enrol(&tokens[2], "k3")).await.unwrap();
+    assert!(!control.holder(&key).await.unwrap().unwrap().current);
+    assert_eq!(control.keys_in_force(0).await.unwrap(), [(gateway_id(), certified("k3").key)].into());
+    apply(Change::RenewGateway(Certified { not_after_us: 180_000, ..certified("k3") })).await.unwrap();
+    assert_eq!(control.gateways().await.unwrap()[0].not_after_us, Some(180_000));
+}
+
+pub(crate) async fn each_grant_and_revocation_raises_the_grantors_epoch_and_is_logged_with_it<E: ControlEngine>() {
+    let mut engine = with_firms::<E>().await;
+    let control = engine.control();
+    let id = ConsentId::random();
+    control.apply(grant(id), by()).await.unwrap();
+    assert_eq!((control.epoch(&firm("hanbit")).await.unwrap(), control.epoch(&firm("saesol")).await.unwrap()), (1, 0));
+    let revoke = Change::Revoke { id, grantor: firm("hanbit"), grantee: firm("saesol") };
+    control.apply(revoke.clone(), by()).await.unwrap();
+    // Twice is an error and changes nothing.
+    assert!(matches!(control.apply(revoke, by()).await, Err(ControlError::Revoked { .. })));
+    engine.reopen().await;
+    let control = engine.control();
+    let snapshot = control.snapshot(&firm("hanbit")).await.unwrap();
+    assert_eq!((snapshot.epoch, snapshot.consents.len()), (2, 1));
+    assert_eq!(snapshot.consents[0].status, Status::Revoked { at_us: 1_000 });
+    let chain = Chain::Firm(firm("hanbit"));
+    let log = control.audit(&chain, 0, 10).await.unwrap();
+    let kinds: Vec<_> = log.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [Kind::FirmAdded, Kind::ConsentGranted, Kind::ConsentRevoked]);
+    assert_eq!(assert_chain_holds(control, &chain).await, 3);
+}
+
+pub(crate) async fn what_is_missing_or_there_already_is_said_and_leaves_no_entry<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let token = Secret::mint(TokenKind::Member).unwrap().hash();
+    let member =
+        |of| Change::AddMember {
+            id: MemberId::random(), firm: firm(of), name: "김하늘".into(), token: token.clone()
+        };
+    let missing = control.apply(member("nobody"), by()).await.unwrap_err();
+    assert_eq!(missing.to_string(), "there is no firm `nobody`");
+    assert_eq!(control.audit_head(&Chain::Firm(firm("nobody"))).await.unwrap(), Head::EMPTY);
+    let twice = Change::AddFirm(Firm { id: firm("hanbit"), name_ko: "x".into(), name_en: "x".into() });
+    assert_eq!(control.apply(twice, by()).await.unwrap_err().to_string(), "firm `hanbit` exists already");
+    control.apply(member("hanbit"), by()).await.unwrap();
+    assert_eq!(control.members().await.unwrap()[0].name, "김하늘");
+}
+
+pub(crate) async fn a_changed_row_is_found_by_the_chain_and_unknown_terms_are_kept_as_unknown<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    control.apply(grant(ConsentId::random()), by()).await.unwrap();
+    engine.behind("UPDATE audit SET actor = 'nobody' WHERE chain = 'hanbit' AND number = 1").await;
+    engine.behind(r#"UPDATE consent SET terms = '{"purpose": "research",' || substr(terms, 2)"#).await;
+    let chain = Chain::Firm(firm("hanbit"));
+    let log = control.audit(&chain, 0, 10).await.unwrap();
+    let broken = Verifier::new(chain).take(&log[0]).unwrap_err();
+    assert_eq!(broken, Broken::Changed { number: 1 });
+    assert_eq!(control.snapshot(&firm("hanbit")).await.unwrap().consents[0].terms, StoredTerms::Unknown);
+}
+
+pub(crate) async fn every_consent_waits_for_its_grantor_and_what_was_withdrawn_stays_so<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let ids = [ConsentId::random(), ConsentId::random(), ConsentId::random()];
+    for id in ids {
+        control.apply(grant(id), by()).await.unwrap();
+    }
+    let revoke = |id| Change::Revoke { id, grantor: firm("hanbit"), grantee: firm("saesol") };
+    control.apply(revoke(ids[0]), by()).await.unwrap();
+    let (member, operator) = (MemberId::random(), OperatorId::random());
+    let (members, operators) = (token(TokenKind::Member), token(TokenKind::Operator));
+    let add = Change::AddMember { id: member, firm: firm("saesol"), name: "김하늘".into(), token: members.clone() };
+    control.apply(add, by()).await.unwrap();
+    let add = Change::AddOperator { id: operator, name: "관제실".into(), token: operators.clone() };
+    control.apply(add, by()).await.unwrap();
+    let witness = Revocations {
+        consents: [(ids[1], 2_000), (ConsentId::random(), 2_000)].into(),
+        members: [(member, 2_000)].into(),
+        operators: [(operator, 2_000)].into(),
+        ..Revocations::default()
+    };
+    let epoch = control.epoch(&firm("hanbit")).await.unwrap();
+    let undone = control.after_restore(restored(witness.clone()), at(3_000)).await.unwrap();
+    assert_eq!(undone, Undone { suspended: 1, revoked: 3 });
+    let status = control.consents().await.unwrap().into_iter().map(|it| it.status).collect::<Vec<_>>();
+    let expected =
+        [Status::Revoked { at_us: 1_000 }, Status::Revoked { at_us: 2_000 }, Status::Suspended { since_us: 3_000 }];
+    assert_eq!(status, expected);
+    assert!(control.epoch(&firm("hanbit")).await.unwrap() > epoch, "open reads decide anew");
+    assert!(control.principal(&members).await.unwrap().is_none());
+    assert!(control.principal(&operators).await.unwrap().is_none());
+    let testimony = control.testimony().await.unwrap();
+    assert_eq!(testimony.revocations.consents, [(ids[0], 1_000), (ids[1], 2_000)].into());
+    assert_eq!(testimony.revocations.members, witness.members);
+    for chain in ["hanbit", "saesol", "@complex"].map(|it| it.parse::<Chain>().unwrap()) {
+        let log = control.audit(&chain, 0, 100).await.unwrap();
+        assert_eq!(log.last().map(|entry| entry.kind), Some(Kind::StoreRestored), "{chain}");
+        assert_eq!(testimony.heads[&chain], log.last().unwrap().head());
+    }
+    let again = control.after_restore(restored(witness), at(4_000)).await.unwrap();
+    assert_eq!(again, Undone::default());
+}
+
+pub(crate) async fn a_suspended_consent_is_confirmed_once_and_a_revoked_one_never<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let id = ConsentId::random();
+    control.apply(grant(id), by()).await.unwrap();
+    let confirm = Change::Confirm { id, grantor: firm("hanbit"), grantee: firm("saesol") };
+    let refused = control.apply(confirm.clone(), by()).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("consent `{id}` is not suspended"));
+    control.after_restore(restored(Revocations::default()), by()).await.unwrap();
+    let epoch = control.epoch(&firm("hanbit")).await.unwrap();
+    control.apply(confirm.clone(), by()).await.unwrap();
+    assert_eq!(control.consents().await.unwrap()[0].status, Status::Active);
+    assert_eq!(control.epoch(&firm("hanbit")).await.unwrap(), epoch + 1);
+    let chain = Chain::Firm(firm("hanbit"));
+    let log = control.audit(&chain, 0, 100).await.unwrap();
+    assert_eq!(log.last().map(|entry| entry.kind), Some(Kind::ConsentConfirmed));
+    assert!(matches!(control.apply(confirm.clone(), by()).await, Err(ControlError::NotSuspended { .. })));
+    control.after_restore(restored(Revocations::default()), by()).await.unwrap();
+    control.apply(Change::Revoke { id, grantor: firm("hanbit"), grantee: firm("saesol") }, by()).await.unwrap();
+    assert!(matches!(control.apply(confirm, by()).await, Err(ControlError::Revoked { .. })));
+}
+
+/// Who changes something at the same moment as others finds all of it, and no entry is lost or
+/// stands twice.
+pub(crate) async fn of_many_at_once_each_is_done_once_and_the_chains_hold<E: ControlEngine>() {
+    const EACH: usize = 8;
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let id = ConsentId::random();
+    control.apply(grant(id), by()).await.unwrap();
+    let revoke = || Change::Revoke { id, grantor: firm("hanbit"), grantee: firm("saesol") };
+    let revoked = futures::future::join_all((0..EACH).map(|_| control.apply(revoke(), by())));
+    let granted = futures::future::join_all((0..EACH).map(|_| control.apply(grant(ConsentId::random()), by())));
+    let chains = [Chain::Firm(firm("hanbit")), Chain::Firm(firm("saesol")), Chain::Complex];
+    let entry = |number: usize| {
+        let draft = Draft::new(chains[number % chains.len()].clone(), Kind::LinkMade, "somebody");
+        control.append(draft.with("number", i64::try_from(number).unwrap()), 2_000)
+    };
+    let appended = futures::future::join_all((0..3 * EACH).map(entry));
+    let (revoked, granted, appended) = futures::join!(revoked, granted, appended);
+    assert_eq!(revoked.iter().filter(|done| done.is_ok()).count(), 1, "{revoked:?}");
+    assert!(revoked.iter().all(|done| matches!(done, Ok(()) | Err(ControlError::Revoked { .. }))));
+    assert!(granted.iter().all(Result::is_ok), "{granted:?}");
+    let numbers: BTreeSet<_> = appended.into_iter().map(|it| it.unwrap()).map(|it| (it.chain, it.number)).collect();
+    assert_eq!(numbers.len(), 3 * EACH);
+    let snapshot = control.snapshot(&firm("hanbit")).await.unwrap();
+    assert_eq!((snapshot.epoch, snapshot.consents.len()), (2 + EACH as u64, 1 + EACH));
+    let mut entries = 0;
+    for chain in &chains {
+        entries += assert_chain_holds(control, chain).await;
+    }
+    // Two firms, the first consent, its end, and the others.
+    assert_eq!(entries, 2 + 2 + 4 * EACH as u64);
+}
+
+/// By their bytes, whatever the database's language makes of capitals and of Korean.
+pub(crate) async fn lists_are_in_the_same_order<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let member = |name: &str| Change::AddMember {
+        id: MemberId::random(),
+        firm: firm("hanbit"),
+        name: name.into(),
+        token: token(TokenKind::Member),
+    };
+    for name in ["한결", "zoe", "Änne", "Bora", "anna", "가람"] {
+        control.apply(member(name), by()).await.unwrap();
+    }
+    let names: Vec<_> = control.members().await.unwrap().into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["Bora", "anna", "zoe", "Änne", "가람", "한결"]);
+}
+
+/// A firm that is not there has no consent, and one that is there may have none.
+pub(crate) async fn a_firm_without_consents_has_an_epoch<E: ControlEngine>() {
+    let engine = with_firms::<E>().await;
+    for name in ["hanbit", "nobody"] {
+        let snapshot = engine.control().snapshot(&firm(name)).await.unwrap();
+        assert_eq!((snapshot.epoch, snapshot.consents.len(), snapshot.grantor), (0, 0, firm(name)));
+    }
+    assert_eq!(engine.control().newest_audit_us().await.unwrap(), 1_000);
+    assert!(!engine.control().is_witnessed().await.unwrap());
+    for _ in 0..2 {
+        engine.control().set_witnessed(5).await.unwrap();
+    }
+    assert!(engine.control().is_witnessed().await.unwrap());
+}

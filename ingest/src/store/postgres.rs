@@ -1,0 +1,13 @@
+//! Everything durable in PostgreSQL, with TimescaleDB or without it.
+//!
+//! Several processes may share one database: what is true stands in it, and what only one of
+//! them may do at a time is done under an advisory lock.
+
+pub mod control;
+pub mod database;
+pub mod lease;
+pub mod migrate;
+
+pub use control::PostgresControl;
+pub use database::{Database, DatabaseError, Facts, Settings, Timescale};
+pub use lease::Lease;
