@@ -17,7 +17,9 @@ use sandan_proto::limits::{MAX_LINKS, MAX_SERIES};
 use sandan_proto::v1;
 
 mod base;
+pub(crate) mod columns;
 pub mod dictionary;
+mod expand;
 mod fault;
 mod modbus;
 mod mqtt;
@@ -25,8 +27,10 @@ pub(crate) mod notation;
 mod register;
 mod secret;
 mod section;
+pub mod sheet;
 mod signal;
 mod sparkplug;
+pub mod template;
 mod tree;
 mod units;
 
@@ -198,6 +202,7 @@ impl Config {
             for tree in trees {
                 tree::merge(&mut whole, tree, &log);
             }
+            expand::expand(&mut whole, folder, &log);
             build(folder, &whole, &log)
         });
         let on_this_machine = log.finish()?;
@@ -270,6 +275,7 @@ fn build(folder: &Path, table: &tree::Table, log: &fault::Log) -> Option<Config>
     let uplink = base::uplink(&root, folder);
     let spool = base::spool(&root);
     let http = base::http(&root);
+    root.label("templates_dir", sandan_proto::limits::MAX_TEXT_BYTES);
     let mut plant = Plant::default();
     base::assets(&root, &mut plant);
     let modbus = root.sections("modbus", "[[modbus]]");

@@ -68,27 +68,34 @@ fn fewest(device: &ModbusDevice, poll: &Poll) -> usize {
     areas.into_values().map(|parts| fewest_of(&parts, device)).sum()
 }
 
+/// Whether parts, in the order of their addresses, may come in one answer.
+fn is_legal(parts: &[Part], device: &ModbusDevice) -> bool {
+    let Some(first) = parts.first() else { return false };
+    let (longest, hole) = if first.area.is_bits() {
+        (device.limits.max_bits, device.limits.max_hole * 16)
+    } else {
+        (device.limits.max_words, device.limits.max_hole)
+    };
+    let mut end = first.address;
+    parts.iter().all(|part| {
+        let gap = part.address.saturating_sub(end);
+        end = end.max(part.address + part.width);
+        gap <= hole && end - first.address <= longest
+    })
+}
+
 fn fewest_of(parts: &[Part], device: &ModbusDevice) -> usize {
-    assert!(parts.len() <= 14, "too many parts to try all ways");
-    let all = 1usize << parts.len();
-    let legal: Vec<bool> = (0..all)
-        .map(|set| {
-            let mut chosen: Vec<_> = (0..parts.len()).filter(|bit| set >> bit & 1 == 1).map(|bit| parts[bit]).collect();
-            chosen.sort_unstable();
-            let Some(first) = chosen.first().copied() else { return false };
-            let (longest, hole) = if first.area.is_bits() {
-                (device.limits.max_bits, device.limits.max_hole * 16)
-            } else {
-                (device.limits.max_words, device.limits.max_hole)
-            };
-            let mut end = first.address;
-            chosen.iter().all(|part| {
-                let gap = part.address.saturating_sub(end);
-                end = end.max(part.address + part.width);
-                gap <= hole && end - first.address <= longest
-            })
-        })
-        .collect();
+    /// As many sets as there are ways to choose among so many parts can be looked at.
+    const FEW: usize = 14;
+    let mut sorted = parts.to_vec();
+    sorted.sort_unstable();
+    if parts.len() > FEW {
+        return fewest_cuts(&sorted, device);
+    }
+    let all = 1usize << sorted.len();
+    let chosen =
+        |set: usize| (0..sorted.len()).filter(|bit| set >> bit & 1 == 1).map(|bit| sorted[bit]).collect::<Vec<_>>();
+    let legal: Vec<bool> = (0..all).map(|set| is_legal(&chosen(set), device)).collect();
     let mut best = vec![usize::MAX; all];
     best[0] = 0;
     for set in 1..all {
@@ -102,6 +109,30 @@ fn fewest_of(parts: &[Part], device: &ModbusDevice) -> usize {
         }
     }
     best[all - 1]
+}
+
+/// The same of more parts, which lie beside each other: a request for two of them covers what
+/// lies between, so that only where to cut is tried, in all ways.
+fn fewest_cuts(sorted: &[Part], device: &ModbusDevice) -> usize {
+    /// A million ways and more.
+    const MANY: usize = 21;
+    assert!(sorted.len() <= MANY, "too many parts to try all ways");
+    assert!(sorted.windows(2).all(|two| two[0].address + two[0].width <= two[1].address), "parts lie over each other");
+    let ways = (0u32..1 << (sorted.len() - 1)).filter(|cuts| {
+        let mut rest = sorted;
+        let mut from = 0;
+        for index in 0..sorted.len() {
+            if index + 1 == sorted.len() || cuts >> index & 1 == 1 {
+                let (group, behind) = rest.split_at(index + 1 - from);
+                if !is_legal(group, device) {
+                    return false;
+                }
+                (rest, from) = (behind, index + 1);
+            }
+        }
+        true
+    });
+    ways.map(|cuts| cuts.count_ones() as usize + 1).min().unwrap()
 }
 
 /// What a good case gives.

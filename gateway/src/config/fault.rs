@@ -122,6 +122,8 @@ struct Source {
     file: PathBuf,
     text: String,
     base: usize,
+    /// Of a table, where its cells begin and what a spreadsheet calls them.
+    cells: Vec<(usize, String)>,
 }
 
 impl Log {
@@ -130,8 +132,15 @@ impl Log {
         let mut sources = self.sources.borrow_mut();
         // One more, for what is behind the last byte.
         let base = sources.last().map_or(0, |last| last.base + last.text.len() + 1);
-        sources.push(Source { file: file.into(), text: text.into(), base });
+        sources.push(Source { file: file.into(), text: text.into(), base, cells: Vec::new() });
         base
+    }
+
+    /// Names the cells of the text that was taken last, each by its offset within that text.
+    pub(super) fn name_cells(&self, cells: Vec<(usize, String)>) {
+        if let Some(last) = self.sources.borrow_mut().last_mut() {
+            last.cells = cells;
+        }
     }
 
     /// SHA-256 of all texts; of a single one that of its bytes.
@@ -175,6 +184,10 @@ impl Log {
     ) {
         let sources = self.sources.borrow();
         let Some(source) = source_of(&sources, at) else { return };
+        let what = match source.cell(at) {
+            Some(cell) => format!("cell {cell}: {what}"),
+            None => what,
+        };
         let fault = Fault { file: source.file.clone(), at: Some(source.position(at)), what, excerpt, hint };
         let mut list = list.borrow_mut();
         // What stands once in a template is wrong once, however many devices are made of it.
@@ -236,5 +249,10 @@ fn source_of(sources: &[Source], at: usize) -> Option<&Source> {
 impl Source {
     fn position(&self, at: usize) -> Position {
         Position::behind(&self.text[..self.text.floor_char_boundary(at - self.base)])
+    }
+
+    fn cell(&self, at: usize) -> Option<&str> {
+        let behind = self.cells.partition_point(|(begins, _)| *begins <= at - self.base);
+        Some(self.cells[behind.checked_sub(1)?].1.as_str())
     }
 }

@@ -195,12 +195,15 @@ fn device(section: &Section<'_>, endpoint: usize, line: Option<&Line>, plant: &m
         max_hole: limit("max_hole", 0..=MAX_WORDS, DEFAULT_HOLE),
     };
     let groups = groups(section);
+    // Put into the table before: what is left of them is no text.
+    let is_left = [section.text("template"), section.text("signals_csv")].iter().any(Option::is_some);
+    section.know(&["drop"]);
     let signals = section.sections("signals", "signal");
-    if signals.is_empty() {
+    if signals.is_empty() && !is_left {
         section.missing_table(
             "signals",
             "signals",
-            "list at least one: signals = [ { name = \"…\", metric = \"…\", at = \"holding:100\", type = \"u16\" } ]",
+            "list at least one, or name a template: signals = [ { name = \"…\", metric = \"…\", at = \"holding:100\", type = \"u16\" } ]",
         );
     }
     section.finish();

@@ -261,6 +261,11 @@ impl<'t> Section<'t> {
         sections
     }
 
+    /// Names keys that others have read, so that they are known.
+    pub(super) fn know(&self, keys: &[&'static str]) {
+        self.asked.borrow_mut().extend(keys);
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();

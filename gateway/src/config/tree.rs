@@ -72,6 +72,15 @@ pub(super) fn parse(text: &str, base: usize, log: &Log) -> Option<Table> {
     errors.is_empty().then(|| of_table(table.get_ref(), base))
 }
 
+/// One value in TOML's notation; `None` when it is none.
+pub(super) fn parse_value(text: &str, at: usize) -> Option<Value> {
+    let value = DeValue::parse(text).ok()?;
+    let mut node = of_value(&value, at);
+    // Within a cell there are no places of their own: all of it stands where the cell does.
+    node.settle(at);
+    Some(node.value)
+}
+
 fn of_table(table: &DeTable<'_>, base: usize) -> Table {
     let entry = |(key, value): (&Spanned<_>, _)| {
         let key: &Spanned<std::borrow::Cow<'_, str>> = key;
@@ -97,9 +106,34 @@ fn of_value(value: &Spanned<DeValue<'_>>, base: usize) -> Node {
 }
 
 impl Node {
+    /// Moves it, with all that is in it, to one place.
+    pub(super) fn settle(&mut self, at: usize) {
+        self.at = at;
+        match &mut self.value {
+            Value::List(list) => list.iter_mut().for_each(|node| node.settle(at)),
+            Value::Table(table) => table.values_mut().for_each(|entry| {
+                entry.key_at = at;
+                entry.node.settle(at);
+            }),
+            _ => {}
+        }
+    }
+
     fn is_list_of_tables(&self) -> bool {
         matches!(&self.value, Value::List(list) if list.iter().all(|node| matches!(node.value, Value::Table(_))))
     }
+}
+
+/// The tables of a key that holds a list of them; nothing where something else stands.
+pub(super) fn tables<'t>(table: &'t mut Table, key: &str) -> impl Iterator<Item = (usize, &'t mut Table)> + use<'t> {
+    let list = match table.get_mut(key).map(|entry| &mut entry.node.value) {
+        Some(Value::List(list)) => Some(list),
+        _ => None,
+    };
+    list.into_iter().flatten().filter_map(|node| match &mut node.value {
+        Value::Table(table) => Some((node.at, table)),
+        _ => None,
+    })
 }
 
 /// Adds another file's tree to one: tables are put together key by key, lists of tables one
