@@ -41,7 +41,7 @@ pub use notation::Address;
 pub use register::{Aid, ByteOrder, Format, Meaning, Register, Sentinel};
 pub use sandan_proto::births::Asset;
 pub use secret::Secret;
-pub use signal::{Area, Decode, JsonType, Pick, Publish, Scale, Signal, Step};
+pub use signal::{Area, Change, Counter, Decode, Function, JsonType, Pick, Publish, Scale, Signal, Step, Upload};
 pub use sparkplug::{SparkplugDevice, SparkplugNode, SparkplugTag};
 
 /// Most `[[modbus]]` and `[[mqtt]]` tables: each is a connection and a task, and a
@@ -71,7 +71,7 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// PLCs and topics of all endpoints; signals refer to them by index.
     pub devices: Vec<Device>,
-    /// Every signal. Its index here is the index of its series in the births.
+    /// Every signal, also those of which nothing leaves the plant.
     pub signals: Vec<Signal>,
     births: Births,
     hash: [u8; 32],
@@ -307,6 +307,10 @@ fn build(folder: &Path, table: &tree::Table, log: &fault::Log) -> Option<Config>
     if !log.is_clean() {
         return None;
     }
+    let uploaded = plant.signals.iter_mut().filter(|signal| signal.upload != Upload::None);
+    for (signal, series) in uploaded.zip(0..) {
+        signal.series = Some(series);
+    }
     let births = match Births::new(&birth_set(&plant)) {
         Ok(births) => births,
         Err(error) => {
@@ -363,14 +367,16 @@ fn birth_set(plant: &Plant) -> v1::BirthSet {
         series: plant
             .signals
             .iter()
+            .filter(|signal| signal.series.is_some())
             .map(|signal| v1::Series {
                 asset: index(signal.asset),
                 device: index(signal.device),
                 metric: signal.metric.to_string(),
                 unit: signal.unit.clone(),
-                value_type: signal.decode.value_type().into(),
-                expected_interval_ms: millis(signal.publish.heartbeat().unwrap_or(signal.interval)),
+                value_type: signal.value_type().into(),
+                expected_interval_ms: millis(signal.expected_interval()),
                 signal: signal.name.clone(),
+                wrap: signal.counter.and_then(|counter| counter.wrap).unwrap_or_default(),
             })
             .collect(),
     }

@@ -51,7 +51,7 @@ pub struct Delivery {
 /// The raw value of one signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Index of the signal in the configuration, which is its index in the births.
+    /// Index of the signal in the configuration.
     pub signal: u32,
     /// What the device said.
     pub raw: Raw,

@@ -134,7 +134,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let recorder = Recorder {
         polled,
         delivered,
-        tags: Tags::new(&config),
+        tags: Tags::new(&config, believed.as_ref().map_or(0, |clock| clock.offset_us)),
         book: Book::new(writer, synced, health.clone()),
         stopping: polling.clone(),
     };

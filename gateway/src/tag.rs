@@ -1,110 +1,163 @@
 //! Tags: raw values become readings with type, scale and quality, and only those
 //! worth a record pass.
 //!
+//! ```text
+//! raw ─ decode ─ judge ─ counter ─ bucket ─ gate ─▶ reading
+//! ```
+//! `judge` holds a value against its ranges, `counter` marks resets and wraps, `bucket` puts
+//! one reading in the place of many where the upload policy says so, and `gate` lets pass
+//! what says something new. A signal of which nothing is to leave the plant ends here.
+//!
 //! Pure: no I/O and no clock; a reading's time is its reply's. It promises that
 //! every change of quality passes, that times of one signal go up as its replies do,
 //! and that a value of a series always has the series' type. It knows no protocol.
 
 use std::time::Duration;
 
-use sandan_proto::reading::{Quality, Value, ValueType};
+use sandan_proto::reading::{Quality, Value};
 
-use crate::config::{Config, Decode, Publish, Signal};
-use crate::driver::Reply;
+use crate::config::{Config, Signal, Upload};
+use crate::driver::{Raw, Reading, Reply};
 
+mod bucket;
+mod counter;
 mod decode;
+mod gate;
 
+use bucket::Bucket;
+use counter::Counter;
 pub use decode::decode;
+use gate::{Gate, Seen};
 
 /// The tag stage of one gateway: one tag a signal, each with the last reading that passed.
 #[derive(Debug)]
 pub struct Tags(Vec<Tag>);
 
-#[derive(Debug)]
-struct Tag {
-    decode: Decode,
-    value_type: ValueType,
-    publish: Publish,
-    interval_us: i64,
-    last: Option<Last>,
-}
+/// Takes a reading: series, monotonic microseconds, value and quality.
+pub type Emit<'a> = &'a mut dyn FnMut(u32, i64, Value, Quality);
 
 #[derive(Debug)]
-struct Last {
-    at_us: i64,
-    value: Value,
-    quality: Quality,
+struct Tag {
+    signal: Signal,
+    counter: Option<Counter>,
+    bucket: Option<Bucket>,
+    gate: Gate,
+    /// The latest time that was told, monotonic microseconds.
+    newest_us: i64,
 }
 
 impl Tags {
     /// Tags for every signal, with nothing seen yet: the first reading of each passes.
-    pub fn new(config: &Config) -> Self {
-        Self(config.signals.iter().map(Tag::new).collect())
+    /// `wall_offset_us` is the wall clock less the boot clock as it is believed now, 0 when
+    /// nobody knows: buckets begin at full minutes, or whatever they span, of it.
+    pub fn new(config: &Config, wall_offset_us: i64) -> Self {
+        Self(config.signals.iter().map(|signal| Tag::new(signal, wall_offset_us)).collect())
     }
 
-    /// Emits the readings of a reply that are worth a record: series, monotonic
-    /// microseconds, value and quality. A signal that the configuration does not have
-    /// is passed over.
-    pub fn apply(&mut self, reply: &Reply, emit: &mut dyn FnMut(u32, i64, Value, Quality)) {
+    /// Emits the readings of a reply that are worth a record. A signal that the configuration
+    /// does not have is passed over.
+    pub fn apply(&mut self, reply: &Reply, emit: Emit<'_>) {
         for reading in &reply.readings {
             let Some(tag) = self.0.get_mut(reading.signal as usize) else { continue };
-            let at_us = reading.at_us.unwrap_or(reply.at_us);
-            let (value, quality) = match decode(&tag.decode, &reading.raw) {
-                Ok(value) if !reading.quality.is_bad() => (value, reading.quality),
-                Ok(_) => (Value::place_holder(tag.value_type), reading.quality),
-                Err(quality) => (Value::place_holder(tag.value_type), quality),
-            };
-            // What a source tells late says nothing about what is to come, and passes.
-            let is_late = reading.is_historical || tag.last.as_ref().is_some_and(|last| at_us < last.at_us);
-            if is_late || tag.passes(at_us, &value, quality) {
-                if !is_late {
-                    tag.last = Some(Last { at_us, value: value.clone(), quality });
-                }
-                emit(reading.signal, at_us, value, quality);
-            }
+            tag.take(reading.at_us.unwrap_or(reply.at_us), reading, emit);
         }
+    }
+
+    /// Emits what became due without a reply: buckets that are over, changes that had come too
+    /// early. Now, in monotonic microseconds.
+    pub fn tick(&mut self, now_us: i64, emit: Emit<'_>) {
+        self.0.iter_mut().for_each(|tag| tag.tick(now_us, emit));
+    }
+
+    /// Emits what would become due, when there is no later any more. Buckets that are not over
+    /// are given up.
+    pub fn close(&mut self, emit: Emit<'_>) {
+        self.0.iter_mut().for_each(|tag| tag.close(emit));
     }
 }
 
 impl Tag {
-    fn new(signal: &Signal) -> Self {
+    fn new(signal: &Signal, wall_offset_us: i64) -> Self {
+        let bucket = match signal.upload {
+            Upload::Bucketed { every, function } => {
+                Some(Bucket::new(micros(every), wall_offset_us, function, micros(signal.interval), signal.value_type()))
+            }
+            Upload::Raw | Upload::None => None,
+        };
         Self {
-            decode: signal.decode.clone(),
-            value_type: signal.decode.value_type(),
-            publish: signal.publish,
-            interval_us: micros(signal.interval),
-            last: None,
+            counter: signal.counter.map(Counter::new),
+            bucket,
+            gate: Gate::new(signal.publish, signal.value_interval()),
+            newest_us: i64::MIN,
+            signal: signal.clone(),
         }
     }
 
-    fn passes(&self, at_us: i64, value: &Value, quality: Quality) -> bool {
-        let Some(last) = &self.last else { return true };
-        if quality != last.quality {
-            return true;
-        }
-        // A device that stays bad for the same reason said all there is to say.
-        if quality.is_bad() {
-            return false;
-        }
-        let heartbeat_due = |heartbeat: Duration| {
-            // The next one would come too late: one interval earlier is in time.
-            at_us.saturating_sub(last.at_us).saturating_add(self.interval_us) > micros(heartbeat)
+    fn take(&mut self, at_us: i64, reading: &Reading, emit: Emit<'_>) {
+        let Some(series) = self.signal.series else { return };
+        let (value, mut quality) = match judge(&self.signal, &reading.raw) {
+            (Some(_), _) if reading.quality.is_bad() => (None, reading.quality),
+            (Some(value), quality) => (Some(value), if quality == Quality::GOOD { reading.quality } else { quality }),
+            bad => bad,
         };
-        match self.publish {
-            Publish::Always => true,
-            Publish::OnChange { heartbeat } => *value != last.value || heartbeat_due(heartbeat),
-            Publish::Deadband { width, heartbeat } => {
-                let moved = match (value, &last.value) {
-                    (Value::I64(now), Value::I64(then)) => now.abs_diff(*then) as f64 >= width,
-                    (now, then) => match (now.as_f64(), then.as_f64()) {
-                        (Some(now), Some(then)) => (now - then).abs() >= width,
-                        _ => now != then,
-                    },
-                };
-                moved || heartbeat_due(heartbeat)
+        let is_late = reading.is_historical || at_us < self.newest_us;
+        if !is_late {
+            self.newest_us = at_us;
+        }
+        if !is_late
+            && let Some(counter) = &mut self.counter
+            && let Some(count) = value.as_ref().and_then(Value::as_f64)
+        {
+            let mark = counter.mark(count);
+            if quality == Quality::GOOD {
+                quality = mark;
             }
         }
+        let value = value.unwrap_or_else(|| Value::place_holder(self.signal.decode.value_type()));
+        let seen = Seen { at_us, value, quality };
+        let passed = match &mut self.bucket {
+            // What a source tells late says nothing about what is to come, and passes.
+            None if is_late => Some(seen),
+            None => self.gate.take(seen),
+            Some(bucket) => bucket.take(&seen).and_then(|ended| self.gate.take(ended)),
+        };
+        send(series, passed, emit);
     }
+
+    fn tick(&mut self, now_us: i64, emit: Emit<'_>) {
+        let Some(series) = self.signal.series else { return };
+        let ended = self.bucket.as_mut().and_then(|bucket| bucket.due(now_us));
+        let passed = ended.and_then(|seen| self.gate.take(seen));
+        send(series, passed, emit);
+        send(series, self.gate.due(now_us), emit);
+    }
+
+    fn close(&mut self, emit: Emit<'_>) {
+        let Some(series) = self.signal.series else { return };
+        send(series, self.gate.close(), emit);
+    }
+}
+
+fn send(series: u32, seen: Option<Seen>, emit: Emit<'_>) {
+    if let Some(Seen { at_us, value, quality }) = seen {
+        emit(series, at_us, value, quality);
+    }
+}
+
+/// The value of one raw value, and what its ranges say of it. A bad one has none.
+pub fn judge(signal: &Signal, raw: &Raw) -> (Option<Value>, Quality) {
+    let value = match decode(&signal.decode, raw) {
+        Ok(value) => value,
+        Err(quality) => return (None, quality),
+    };
+    let is_within =
+        |least: f64, greatest: f64| value.as_f64().is_none_or(|number| least <= number && number <= greatest);
+    if signal.valid.is_some_and(|(least, greatest)| !is_within(least, greatest)) {
+        return (None, Quality::BAD_OUT_OF_RANGE);
+    }
+    let is_plausible = signal.plausible.is_none_or(|[least, greatest]| is_within(least, greatest));
+    let quality = if is_plausible { Quality::GOOD } else { Quality::UNCERTAIN_IMPLAUSIBLE };
+    (Some(value), quality)
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -53,7 +53,7 @@ pub struct Device {
 }
 
 /// One series as the gateway declares it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// Index into [`Births::assets`].
     pub asset: usize,
@@ -69,6 +69,8 @@ pub struct Series {
     pub expected_interval_ms: u32,
     /// The signal's name in the gateway's configuration.
     pub signal: String,
+    /// Where a counter begins at 0 again, in its unit; `None` when unknown.
+    pub wrap: Option<f64>,
 }
 
 /// Why births were refused.
@@ -189,6 +191,7 @@ impl Births {
                     value_type,
                     expected_interval_ms: series.expected_interval_ms,
                     signal: text("signal name", series.signal)?,
+                    wrap: (series.wrap.is_finite() && series.wrap > 0.0).then_some(series.wrap),
                 };
                 if value_type == ValueType::Unspecified {
                     return Err(BirthsError::ValueType(index));

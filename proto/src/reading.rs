@@ -87,7 +87,7 @@ macro_rules! qualities {
         impl Quality {
             $($(#[$doc])* pub const $name: Quality = Quality($code);)*
 
-            /// The reason as one word for people and files; empty for good.
+            /// The reason as one word for people and files; empty for plainly good.
             pub fn reason(self) -> &'static str {
                 match self.0 {
                     $($code => $reason,)*
@@ -101,12 +101,20 @@ macro_rules! qualities {
 qualities! {
     /// The value is what the device says.
     GOOD = 0, "";
+    /// A counter that stands below its last value, because it began again.
+    GOOD_COUNTER_RESET = 1, "counter_reset";
+    /// A counter that stands below its last value, because its register was full.
+    GOOD_COUNTER_WRAP = 2, "counter_wrap";
     /// A retained MQTT message: when it was true is not known.
     UNCERTAIN_RETAINED = 65, "retained";
     /// The clock of the boot it was read under was never learnt.
     UNCERTAIN_CLOCK = 66, "clock";
     /// The source calls its own value uncertain.
     UNCERTAIN_SOURCE = 67, "source";
+    /// The value is beyond what the metric dictionary finds plausible.
+    UNCERTAIN_IMPLAUSIBLE = 68, "implausible";
+    /// Of a bucket: some of the values that belong into it are bad or were not seen.
+    UNCERTAIN_PARTIAL = 69, "partial";
     /// The device did not answer.
     BAD_NO_ANSWER = 129, "no_answer";
     /// The device answered with a Modbus exception.
@@ -147,7 +155,8 @@ impl Quality {
 impl fmt::Display for Quality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.class(), self.reason()) {
-            (QualityClass::Good, _) => f.write_str("good"),
+            (QualityClass::Good, "") => f.write_str("good"),
+            (QualityClass::Good, reason) => write!(f, "good({reason})"),
             (QualityClass::Uncertain, reason) => write!(f, "uncertain({reason})"),
             (QualityClass::Bad, reason) => write!(f, "bad({reason})"),
         }
@@ -161,6 +170,9 @@ mod tests {
     #[test]
     fn an_unknown_code_keeps_its_class() {
         assert_eq!(Quality::from_code(0).unwrap(), Quality::GOOD);
+        assert_eq!(Quality::GOOD.to_string(), "good");
+        assert_eq!(Quality::GOOD_COUNTER_WRAP.to_string(), "good(counter_wrap)");
+        assert_eq!(Quality::from_code(63).unwrap().class(), QualityClass::Good);
         assert_eq!(Quality::from_code(99).unwrap().to_string(), "uncertain(other)");
         assert_eq!(Quality::from_code(200).unwrap().to_string(), "bad(other)");
         assert_eq!(Quality::from_code(256), None);

@@ -18,7 +18,7 @@ use crate::driver::modbus::plan::shown;
 use crate::driver::modbus::sweep;
 use crate::driver::{self, Outlet, Raw};
 use crate::health::Health;
-use crate::tag::decode;
+use crate::tag::judge;
 
 /// One row.
 struct Row {
@@ -194,10 +194,8 @@ async fn read_mqtt(
 fn as_table(config: &Config, rows: &[Row]) -> String {
     let cells = rows.iter().map(|row| {
         let signal = &config.signals[row.signal as usize];
-        let (value, quality) = match decode(&signal.decode, &row.value) {
-            Ok(value) => (value.to_string(), Quality::GOOD),
-            Err(quality) => ("-".into(), quality),
-        };
+        let (value, quality) = judge(signal, &row.value);
+        let value = value.map_or_else(|| "-".into(), |value| value.to_string());
         [
             config.devices[signal.device].name.clone(),
             config.assets[signal.asset].id.to_string(),
@@ -215,14 +213,13 @@ fn as_table(config: &Config, rows: &[Row]) -> String {
 fn as_json(config: &Config, rows: &[Row]) -> serde_json::Result<String> {
     let rows = rows.iter().map(|row| {
         let signal = &config.signals[row.signal as usize];
-        let decoded = decode(&signal.decode, &row.value);
-        let quality = decoded.as_ref().err().copied().unwrap_or(Quality::GOOD);
+        let (value, quality) = judge(signal, &row.value);
         json!({
             "device": config.devices[signal.device].name,
             "signal": signal.name,
             "asset": config.assets[signal.asset].id,
             "metric": signal.metric,
-            "value": decoded.ok(),
+            "value": value,
             "unit": signal.unit,
             "quality": quality.to_string(),
             "wire": row.wire,

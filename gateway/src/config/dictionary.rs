@@ -336,6 +336,8 @@ pub(super) struct Fit {
     pub(super) unit: String,
     /// What brings them from the unit that is configured to that one.
     pub(super) conversion: Option<Conversion>,
+    /// What the dictionary says of the metric.
+    pub(super) known: Option<&'static Metric>,
 }
 
 /// Holds a signal against the dictionary. A firm's own metric has the unit that it is given.
@@ -353,7 +355,7 @@ pub(super) fn fit(
             let hint = if near.is_empty() { ALL.into() } else { format!("did you mean {}? {ALL}", near.join(" or ")) };
             log.fault(metric.at, format!("no metric `{id}` in the dictionary"), hint);
         }
-        return Fit { unit: unit.map_or("", |unit| unit.value).into(), conversion: None };
+        return Fit { unit: unit.map_or("", |unit| unit.value).into(), conversion: None, known: None };
     };
     if known.kind != Kind::State
         && let Some(no_number @ (ValueType::Bool | ValueType::Text)) = value_type
@@ -381,9 +383,9 @@ pub(super) fn fit(
             format!("`{id}` is in {}, and `{}` cannot be converted to it", known.unit, notation::shown(given)),
             hint,
         );
-        return Fit::default();
+        return Fit { known: Some(known), ..Fit::default() };
     };
-    Fit { unit: known.unit.into(), conversion }
+    Fit { unit: known.unit.into(), conversion, known: Some(known) }
 }
 
 #[cfg(test)]

@@ -206,6 +206,7 @@ fn device(section: &Section<'_>, endpoint: usize, line: Option<&Line>, plant: &m
             "list at least one, or name a template: signals = [ { name = \"…\", metric = \"…\", at = \"holding:100\", type = \"u16\" } ]",
         );
     }
+    let upload = signal::asked_upload(section);
     section.finish();
     if let Some(name) = name
         && !plant.names.insert(name.value.into())
@@ -224,7 +225,7 @@ fn device(section: &Section<'_>, endpoint: usize, line: Option<&Line>, plant: &m
         endpoint,
         interval,
     });
-    let defaults = Defaults { device: index, asset, interval };
+    let defaults = Defaults { device: index, asset, interval, upload };
     let rules = DeviceRules { order, base, limits, groups };
     let mut points = Vec::with_capacity(signals.len());
     for section in &signals {

@@ -175,6 +175,7 @@ fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant
             "list at least one: signals = [ { name = \"…\", metric = \"…\", path = \"a.b\", type = \"f64\" } ]",
         );
     }
+    let upload = signal::asked_upload(section);
     section.finish();
     if let Some(name) = name
         && !plant.names.insert(name.value.into())
@@ -192,7 +193,7 @@ fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant
         endpoint,
         interval,
     });
-    let defaults = Defaults { device: index, asset, interval };
+    let defaults = Defaults { device: index, asset, interval, upload };
     let mut picks = Vec::with_capacity(signals.len());
     for section in &signals {
         picks.push(pick(section, &defaults, plant));

@@ -71,6 +71,14 @@ impl Format {
     pub fn is_text(self) -> bool {
         matches!(self, Self::Text(_))
     }
+    /// Whether it is an integer without a sign.
+    pub fn is_unsigned(self) -> bool {
+        matches!(self, Self::U8 | Self::U16 | Self::U32 | Self::U64)
+    }
+    /// Whether it is decimal digits.
+    pub fn is_bcd(self) -> bool {
+        matches!(self, Self::Bcd16 | Self::Bcd32)
+    }
     /// Whether it is an integer in two's complement or without a sign: what masks and
     /// names are for.
     pub fn is_integer(self) -> bool {

@@ -66,6 +66,11 @@ impl<'t> Section<'t> {
         self.table.contains_key(key)
     }
 
+    /// Whether a table stands there.
+    pub(super) fn is_table(&self, key: &'static str) -> bool {
+        matches!(self.table.get(key).map(|entry| &entry.node.value), Some(Value::Table(_)))
+    }
+
     /// Notes that a key which must be there is not.
     pub(super) fn missing(&self, key: &str, hint: &str) {
         self.log.fault(self.at, format!("{} has no `{key}`", self.name), hint);

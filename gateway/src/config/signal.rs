@@ -5,11 +5,21 @@ use std::time::Duration;
 use sandan_proto::id::MetricId;
 use sandan_proto::reading::ValueType;
 
-use super::dictionary::Fit;
+use super::dictionary::{Fit, Kind};
 use super::register::Register;
 use super::section::{At, Section};
 use super::units::{Conversion, plain};
 use super::{Plant, dictionary, notation};
+
+mod counter;
+mod publish;
+mod upload;
+
+pub use counter::Counter;
+use counter::Counts;
+pub use publish::{Change, Publish};
+pub(super) use upload::{Asked, asked as asked_upload};
+pub use upload::{Function, Upload};
 
 /// Longest signal or device name, so that tables stay readable.
 pub(super) const MAX_NAME_BYTES: usize = 80;
@@ -21,8 +31,6 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_INTERVAL: Duration = Duration::from_hours(24);
 /// What an interval may be.
 pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> = MIN_INTERVAL..=MAX_INTERVAL;
-/// Heartbeat of an on-change signal that names none.
-const DEFAULT_HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// One signal, which is one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +51,39 @@ pub struct Signal {
     pub decode: Decode,
     /// Which values become readings.
     pub publish: Publish,
+    /// Least and greatest value that can be true, in `unit`; beyond them a reading is bad.
+    /// A register's own stand in its [`Register`].
+    pub valid: Option<(f64, f64)>,
+    /// Least and greatest value that the dictionary finds plausible; beyond them a reading is
+    /// uncertain.
+    pub plausible: Option<[f64; 2]>,
+    /// What is known of it, where it counts.
+    pub counter: Option<Counter>,
+    /// What of it leaves the plant.
+    pub upload: Upload,
+    /// Index of its series in the births; `None` when nothing of it leaves the plant.
+    pub series: Option<u32>,
+}
+
+impl Signal {
+    /// The type of its series.
+    pub fn value_type(&self) -> ValueType {
+        match self.upload {
+            Upload::Bucketed { function: Function::Mean, .. } => ValueType::F64,
+            _ => self.decode.value_type(),
+        }
+    }
+    /// How often there is a value that may become a reading.
+    pub fn value_interval(&self) -> Duration {
+        match self.upload {
+            Upload::Bucketed { every, .. } => every,
+            Upload::Raw | Upload::None => self.interval,
+        }
+    }
+    /// Longest time between two readings while all is well.
+    pub fn expected_interval(&self) -> Duration {
+        self.publish.heartbeat.unwrap_or(self.value_interval().max(self.publish.min_interval))
+    }
 }
 
 /// A Modbus table, each with its one function code. Nothing here can write.
@@ -227,50 +268,13 @@ pub struct Pick {
     pub steps: Vec<Step>,
 }
 
-/// Which values become readings.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Publish {
-    /// Every one.
-    Always,
-    /// One that differs from the last that passed, and one a heartbeat.
-    OnChange {
-        /// Longest silence while nothing changes.
-        heartbeat: Duration,
-    },
-    /// One that differs by at least `width` from the last that passed, and one a heartbeat.
-    Deadband {
-        /// In the unit of the signal.
-        width: f64,
-        /// Longest silence while nothing changes.
-        heartbeat: Duration,
-    },
-}
-
-impl Publish {
-    /// Longest silence while all is well; `None` when every value passes.
-    pub fn heartbeat(self) -> Option<Duration> {
-        match self {
-            Self::Always => None,
-            Self::OnChange { heartbeat } | Self::Deadband { heartbeat, .. } => Some(heartbeat),
-        }
-    }
-    /// The same with its width in another unit.
-    fn converted(self, conversion: Conversion) -> Self {
-        match self {
-            Self::Deadband { width, heartbeat } => {
-                Self::Deadband { width: plain(width * conversion.factor.abs()), heartbeat }
-            }
-            Self::Always | Self::OnChange { .. } => self,
-        }
-    }
-}
-
 /// What a device's section says for its signals.
 #[derive(Debug)]
 pub(super) struct Defaults {
     pub(super) device: usize,
     pub(super) asset: Named,
     pub(super) interval: Duration,
+    pub(super) upload: Option<Asked>,
 }
 
 /// An `asset` key.
@@ -395,6 +399,9 @@ pub(super) struct Row<'t> {
     fit: Fit,
     interval: Duration,
     publish: Publish,
+    upload: Upload,
+    counts: Counts,
+    valid: Option<(f64, f64)>,
 }
 
 /// One of an array of signals.
@@ -414,7 +421,9 @@ pub(super) fn common(
     defaults: &Defaults,
     plant: &mut Plant,
 ) -> Option<u32> {
-    let row = Row::read(section, decode.as_ref().map(Decode::value_type), defaults, defaults.interval, true, plant);
+    let value_type = decode.as_ref().map(Decode::value_type);
+    let mut row = Row::read(section, value_type, defaults, defaults.interval, true, plant);
+    row.valid = valid_range(section, value_type).map(|valid| row.range(valid));
     section.finish();
     let decode = decode.map(|decode| row.converted(decode));
     row.add(section, decode.as_ref(), defaults, None, plant)
@@ -452,12 +461,23 @@ impl<'t> Row<'t> {
                     .map(|metric| At { value: metric, at: text.at })
             });
         let unit = section.label("unit", MAX_UNIT_BYTES);
-        let mut publish = publish(section, value_type, interval);
         let fit = metric.as_ref().map(|metric| dictionary::fit(section, metric, unit, value_type)).unwrap_or_default();
+        let counts = counter::counts(section, fit.known, value_type);
+        let kind = if counts.is_counter() { Some(Kind::Counter) } else { fit.known.map(|known| known.kind) };
+        let upload = upload::upload(section, defaults.upload, value_type, kind, interval);
+        let spacing = if let Upload::Bucketed { every, .. } = upload { every } else { interval };
+        let mut publish = publish::publish(section, value_type, spacing);
         if let Some(conversion) = fit.conversion {
             publish = publish.converted(conversion);
         }
-        Self { name, asset, metric, fit, interval, publish }
+        Self { name, asset, metric, fit, interval, publish, upload, counts, valid: None }
+    }
+
+    /// A range in the signal's unit.
+    fn range(&self, (from, to): (f64, f64)) -> (f64, f64) {
+        let Some(conversion) = self.fit.conversion else { return (from, to) };
+        let [from, to] = [from, to].map(|end| Scale::after(None, conversion).apply(end));
+        (from.min(to), from.max(to))
     }
 
     /// The unit of the signal's values.
@@ -532,44 +552,25 @@ impl<'t> Row<'t> {
             interval: self.interval,
             decode: decode?.clone(),
             publish: self.publish,
+            valid: self.valid,
+            plausible: self.fit.known.and_then(|known| known.range),
+            counter: self.counts.counter(self.fit.conversion, decode?),
+            upload: self.upload,
+            series: None,
         });
         Some(index)
     }
 }
 
-fn publish(section: &Section<'_>, value_type: Option<ValueType>, interval: Duration) -> Publish {
-    let on_change = section.flag("on_change");
-    let deadband = section.number("deadband");
-    let heartbeat = section.duration("heartbeat", INTERVALS);
+/// `valid_range` of a value that stands in no register.
+fn valid_range(section: &Section<'_>, value_type: Option<ValueType>) -> Option<(f64, f64)> {
+    let valid = section.pair("valid_range")?;
     let log = section.log;
-    if let Some(heartbeat) = heartbeat {
-        if deadband.is_none() && !on_change.is_some_and(|on_change| on_change.value) {
-            log.fault(
-                heartbeat.at,
-                "`heartbeat` does nothing: every value is a reading already",
-                "add on_change = true or a deadband, or leave heartbeat out",
-            );
-        } else if heartbeat.value < interval {
-            let interval = notation::show_duration(interval);
-            log.fault(
-                heartbeat.at,
-                format!("`heartbeat` is shorter than the interval, {interval}"),
-                "make it a few intervals long",
-            );
-        }
+    if valid.value.0 > valid.value.1 {
+        log.fault(valid.at, "`valid_range` begins above its end", "write the lower one first: valid_range = [0, 100]");
     }
-    let heartbeat = heartbeat.map_or(DEFAULT_HEARTBEAT.max(interval), |heartbeat| heartbeat.value);
-    if let Some(deadband) = deadband {
-        if deadband.value <= 0.0 {
-            log.fault(deadband.at, "`deadband` is not above 0", "write on_change = true to pass every change");
-        }
-        if let (Some(on_change), true) = (on_change, on_change.is_some_and(|flag| flag.value)) {
-            log.fault(on_change.at, "`on_change` and `deadband` exclude each other", "keep the deadband alone");
-        }
-        if matches!(value_type, Some(ValueType::Bool | ValueType::Text)) {
-            log.fault(deadband.at, "`deadband` is for numbers", "write on_change = true instead");
-        }
-        return Publish::Deadband { width: deadband.value, heartbeat };
+    if matches!(value_type, Some(ValueType::Bool | ValueType::Text)) {
+        log.fault(valid.at, "`valid_range` is for numbers", "leave it out");
     }
-    if on_change.is_some_and(|on_change| on_change.value) { Publish::OnChange { heartbeat } } else { Publish::Always }
+    Some(valid.value)
 }

@@ -152,6 +152,7 @@ fn device(section: &Section<'_>, endpoint: usize, topic: &str, plant: &mut Plant
             "list at least one: signals = [ { name = \"…\", metric = \"…\", tag = \"Folder/Name\", type = \"f64\" } ]",
         );
     }
+    let upload = signal::asked_upload(section);
     section.finish();
     if let Some(name) = name
         && !plant.names.insert(name.value.into())
@@ -170,7 +171,7 @@ fn device(section: &Section<'_>, endpoint: usize, topic: &str, plant: &mut Plant
         endpoint,
         interval,
     });
-    let defaults = Defaults { device: index, asset, interval };
+    let defaults = Defaults { device: index, asset, interval, upload };
     let mut tags = Vec::with_capacity(signals.len());
     for section in &signals {
         tags.push(tag(section, &defaults, plant));

@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::driver::Reply;
 use crate::health::Health;
 use crate::spool::{Delivery, Outgoing, SpoolError, Writer};
-use crate::tag::Tags;
+use crate::tag::{self, Tags};
 
 /// A batch is sealed early at this size, a quarter of what the wire allows. It is looked
 /// at after each reply: the readings of one message stand in one batch, so that they are
@@ -103,7 +104,10 @@ impl<R: Records> Recorder<R> {
                     self.book.sync();
                     tick.reset();
                 }
-                _ = tick.tick() => self.book.sync(),
+                _ = tick.tick() => {
+                    self.emit(|tags, emit| tags.tick(clock::monotonic_us(), emit));
+                    self.book.sync();
+                }
                 () = self.stopping.cancelled(), if !stopping => stopping = true,
             }
             if stopping && self.polled.is_empty() && self.delivered.is_empty() {
@@ -115,18 +119,26 @@ impl<R: Records> Recorder<R> {
                 deliveries = false;
             }
         }
+        self.emit(|tags, emit| tags.close(emit));
         self.book.sync();
     }
 
-    fn take(&mut self, reply: &Reply) {
+    /// Puts what the tag stage emits into the book.
+    fn emit(&mut self, work: impl FnOnce(&mut Tags, tag::Emit<'_>)) {
         let Self { tags, book, .. } = self;
-        let (refused, taken) = (book.refused, book.taken);
-        tags.apply(reply, &mut |series, at_us, value, quality| book.push(series, at_us, value, quality));
+        let refused = book.refused;
+        work(tags, &mut |series, at_us, value, quality| book.push(series, at_us, value, quality));
         let refused = book.refused - refused;
         if refused > 0 {
-            tracing::error!(source = reply.source, refused, "readings out of order or of a changed type were dropped");
+            tracing::error!(refused, "readings out of order or of a changed type were dropped");
             book.health.add_dropped(refused);
         }
+    }
+
+    fn take(&mut self, reply: &Reply) {
+        let taken = self.book.taken;
+        self.emit(|tags, emit| tags.apply(reply, emit));
+        let book = &mut self.book;
         if book.taken > taken
             && let Some(delivery) = &reply.delivery
         {
@@ -184,11 +196,14 @@ impl<R: Records> Book<R> {
 
     fn push(&mut self, series: u32, at_us: i64, value: Value, quality: Quality) {
         self.seal_if_beyond(CUT_BYTES);
-        // Times of one endpoint do not step back, and a signal keeps its type; if one
-        // ever does, it is counted rather than mixed up.
-        if self.builder.push(series, at_us, value, quality).is_err() {
-            self.refused += 1;
-            return;
+        if let Err(value) = self.builder.push(series, at_us, value, quality) {
+            // Its time is before the series' last one in this batch, or the series has changed
+            // its type, and then it is counted rather than mixed up.
+            self.seal();
+            if self.builder.push(series, at_us, value, quality).is_err() {
+                self.refused += 1;
+                return;
+            }
         }
         self.taken += 1;
         self.health.add_readings(1);

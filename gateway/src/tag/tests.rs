@@ -1,9 +1,15 @@
 use sandan_proto::reading::{Quality, Value};
 
+use sandan_proto::reading::ValueType;
+
 use super::*;
 use crate::config::tests::example;
-use crate::config::{ByteOrder, Format, JsonType, Register, Scale};
+use crate::config::{ByteOrder, Decode, Format, JsonType, Register, Scale};
 use crate::driver::{Raw, Reading};
+
+mod buckets;
+mod counters;
+mod gates;
 
 fn number(format: Format, order: ByteOrder, words: [u16; 4]) -> Result<Value, Quality> {
     decode(&Decode::Register(Box::new(Register::new(format, order, None))), &Raw::Words(words))
@@ -173,54 +179,77 @@ fn json_values_must_be_of_their_type() {
     assert_eq!(json(JsonType::Text, Raw::Failed(Quality::BAD_SOURCE)), Err(Quality::BAD_SOURCE));
 }
 
-/// Runs raw values of one signal through, a second apart; gives the seconds that passed.
-fn passed(publish: &str, raws: &[Raw]) -> Vec<i64> {
+/// Tags of the example with one more signal, at the first place of the first device.
+fn tags_with(signal: &str) -> (Config, Tags) {
     let config = example(|text| {
-        let signals = format!("{{ name = \"a\", metric = \"x_a\", at = \"holding:0\", type = \"i16\", {publish} }},");
         let (before, rest) = text.split_once("    { name = \"tonnage\"").unwrap();
-        format!("{before}{signals}\n{}", rest.split_once('\n').unwrap().1)
+        format!("{before}    {{ name = \"a\", {signal} }},\n{}", rest.split_once('\n').unwrap().1)
     });
-    let mut tags = Tags::new(&config);
-    let mut seconds = Vec::new();
-    for (second, raw) in raws.iter().enumerate() {
-        let at_us = i64::try_from(second).unwrap() * 1_000_000;
-        let readings = vec![Reading::new(0, raw.clone())];
-        tags.apply(
-            &Reply { source: 0, ticket: 1, at_us, readings, delivery: None },
-            &mut |series, at, value, quality| {
-                assert_eq!((series, at), (0, at_us));
-                assert_eq!(value.value_type(), ValueType::I64, "a series has one type, also when it is bad");
-                assert!(quality == Quality::GOOD || value == Value::I64(0));
-                seconds.push(at / 1_000_000);
-            },
-        );
-    }
-    seconds
+    let tags = Tags::new(&config, 0);
+    (config, tags)
 }
 
-fn words(values: &[i16]) -> Vec<Raw> {
-    values.iter().map(|value| Raw::Words([value.cast_unsigned(), 0, 0, 0])).collect()
+/// What a reply of one signal at a time makes the tags emit.
+fn applied(tags: &mut Tags, at_us: i64, raw: &Raw) -> Vec<(i64, Value, Quality)> {
+    let readings = vec![Reading::new(0, raw.clone())];
+    let mut emitted = Vec::new();
+    tags.apply(&Reply { source: 0, ticket: 1, at_us, readings, delivery: None }, &mut |series, at, value, quality| {
+        assert_eq!(series, 0);
+        emitted.push((at, value, quality));
+    });
+    emitted
+}
+
+fn word(value: i16) -> Raw {
+    Raw::Words([value.cast_unsigned(), 0, 0, 0])
 }
 
 #[test]
-fn what_passes() {
-    let flat = words(&[5; 8]);
-    assert_eq!(passed("interval = \"1s\"", &flat), [0, 1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(passed("on_change = true", &flat), [0]);
-    assert_eq!(passed("on_change = true, heartbeat = \"3s\"", &flat), [0, 3, 6], "one a heartbeat, never later");
-    assert_eq!(passed("on_change = true", &words(&[1, 1, 2, 2, 1])), [0, 2, 4]);
-    let drift = words(&[0, 4, -4, 5, 8, 10, 1]);
-    assert_eq!(passed("deadband = 5", &drift), [0, 3, 5, 6], "against the last that passed, not the last that came");
-    assert_eq!(passed("deadband = 5, heartbeat = \"2s\"", &words(&[0; 5])), [0, 2, 4]);
+fn beyond_what_is_plausible_a_reading_is_uncertain_and_beyond_what_is_valid_bad() {
+    let (config, mut tags) =
+        tags_with("metric = \"ambient_humidity\", at = \"holding:0\", type = \"i16\", valid_range = [-100, 1000]");
+    assert_eq!(config.signals[0].plausible, Some([0.0, 100.0]), "the dictionary's");
+    let emitted = [55, 120, -500].map(|value| applied(&mut tags, value.into(), &word(value)).remove(0));
+    assert_eq!((&emitted[0].1, emitted[0].2), (&Value::I64(55), Quality::GOOD));
+    assert_eq!((&emitted[1].1, emitted[1].2), (&Value::I64(120), Quality::UNCERTAIN_IMPLAUSIBLE), "it is not lost");
+    assert_eq!((&emitted[2].1, emitted[2].2), (&Value::I64(0), Quality::BAD_OUT_OF_RANGE));
+
+    // A value of a payload has its range in the unit that it is configured in.
+    let config = example(|text| text.replace("path = \"voltage\", ", "path = \"voltage\", valid_range = [0, 60], "));
+    let voltage = config.signals.iter().find(|signal| signal.name == "voltage").unwrap();
+    let judged = |number| judge(voltage, &Raw::Number(number));
+    assert_eq!(judged(24.0), (Some(Value::F64(24.0)), Quality::GOOD));
+    assert_eq!(judged(60.5), (None, Quality::BAD_OUT_OF_RANGE));
 }
 
 #[test]
-fn a_change_of_quality_always_passes_and_a_repeated_fault_does_not() {
-    let mut raws = words(&[5, 5, 5, 5, 5, 5]);
-    raws[1] = Raw::Failed(Quality::BAD_NO_ANSWER);
-    raws[2] = Raw::Failed(Quality::BAD_NO_ANSWER);
-    raws[3] = Raw::Failed(Quality::BAD_EXCEPTION);
-    assert_eq!(passed("on_change = true", &raws), [0, 1, 3, 4]);
-    assert_eq!(passed("deadband = 100", &raws), [0, 1, 3, 4]);
-    assert_eq!(passed("interval = \"1s\"", &raws), [0, 1, 3, 4, 5]);
+fn what_a_source_tells_late_passes_and_changes_nothing() {
+    let (_, mut tags) =
+        tags_with("metric = \"x_n\", counter = true, at = \"holding:0\", type = \"i16\", on_change = true");
+    assert_eq!(applied(&mut tags, 10, &word(100)).len(), 1);
+    assert_eq!(applied(&mut tags, 5, &word(90)), [(5, Value::I64(90), Quality::GOOD)], "no reset");
+    assert_eq!(applied(&mut tags, 11, &word(100)), [], "the last reading is still the one before");
+    let uncertain = Reading { quality: Quality::UNCERTAIN_SOURCE, ..Reading::new(0, word(100)) };
+    let reply = Reply { source: 0, ticket: 1, at_us: 12, readings: vec![uncertain], delivery: None };
+    let mut qualities = Vec::new();
+    tags.apply(&reply, &mut |_, _, _, quality| qualities.push(quality));
+    assert_eq!(qualities, [Quality::UNCERTAIN_SOURCE], "what the source says of it stands");
+}
+
+#[test]
+fn of_a_signal_that_stays_nothing_is_emitted_and_nothing_declared() {
+    let whole = example(str::to_owned).births();
+    let (config, mut tags) = tags_with("metric = \"x_secret\", at = \"holding:0\", type = \"i16\", upload = \"none\"");
+    assert_eq!(config.births().series.len(), whole.series.len() - 1);
+    assert!(config.births().series.iter().all(|series| series.metric.as_str() != "x_secret"));
+    assert_eq!(applied(&mut tags, 0, &word(7)), []);
+    tags.tick(i64::MAX, &mut |_, _, _, _| panic!("nothing becomes due"));
+    tags.close(&mut |_, _, _, _| panic!("nothing is held"));
+    // The next one is the first of the births.
+    assert_eq!((config.signals[0].series, config.signals[1].series), (None, Some(0)));
+    let readings = vec![Reading::new(1, word(7))];
+    let mut series = Vec::new();
+    let reply = Reply { source: 0, ticket: 1, at_us: 0, readings, delivery: None };
+    tags.apply(&reply, &mut |index, _, _, _| series.push(index));
+    assert_eq!(series, [0]);
 }

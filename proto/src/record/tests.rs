@@ -23,6 +23,7 @@ fn furnace() -> (Births, Sealed) {
         value_type: ValueType::F64.into(),
         expected_interval_ms: 1000,
         signal: format!("z{}_{}", index / 2 + 1, if index.is_multiple_of(2) { "pv" } else { "sv" }),
+        wrap: 0.0,
     };
     let births = Births::new(&v1::BirthSet {
         assets: (1..=6).map(asset).collect(),

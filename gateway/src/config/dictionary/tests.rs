@@ -5,7 +5,7 @@ use sandan_proto::reading::Value;
 
 use super::*;
 use crate::config::tests::example;
-use crate::config::{Publish, Signal};
+use crate::config::{Change, Signal};
 use crate::driver::Raw;
 use crate::tag::decode;
 
@@ -146,7 +146,7 @@ fn values_in_another_unit_become_the_dictionarys() {
     let value = decode(&oil.decode, &Raw::Words([2_520, 0, 0, 0])).unwrap().as_f64().unwrap();
     assert!((value - 100.0).abs() < 1e-9, "{value}");
     // Half a degree Fahrenheit.
-    let Publish::Deadband { width, .. } = oil.publish else { panic!("{:?}", oil.publish) };
+    let Change::By(width) = oil.publish.change else { panic!("{:?}", oil.publish) };
     assert!((width - 0.5 * 5.0 / 9.0).abs() < 1e-12, "{width}");
 
     // Decimal factors stay decimal: 1234 counts of 0.1 N are 0.1234 kN and no tail of noise.

@@ -123,7 +123,7 @@ fn rig(interval: Duration, texts: usize) -> Rig {
     let recorder = Recorder {
         polled: polled_out,
         delivered: delivered_out,
-        tags: Tags::new(&config),
+        tags: Tags::new(&config, 0),
         book: Book::new(disk.clone(), senders, Health::new(&config)),
         stopping: stopping.clone(),
     };

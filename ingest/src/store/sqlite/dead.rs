@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use sandan_proto::batch;
 use sandan_proto::births::Births;
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, LaneId, MetricId};
-use sandan_proto::reading::Quality;
+use sandan_proto::reading::{Quality, QualityClass};
 use sandan_proto::record::{Gap, Moment, Sealed};
 use sandan_proto::v1::{self, DeadLetterReason};
 
@@ -191,7 +191,8 @@ fn readings(conn: &Connection, row: &DeadRow, wire: &v1::Sealed) -> Result<Optio
         for (index, (&monotonic_us, quality)) in group.times_us.iter().zip(column.qualities()).enumerate() {
             let Some(value) = column.values.get(index) else { continue };
             let time_us = clock.and_then(|clock| monotonic_us.checked_add(clock.offset_us));
-            let estimated = clock.is_some_and(|clock| clock.estimated) && quality == Quality::GOOD;
+            let is_good = quality.class() == QualityClass::Good;
+            let estimated = clock.is_some_and(|clock| clock.estimated) && is_good;
             let quality = if estimated { Quality::UNCERTAIN_CLOCK } else { quality };
             let series = series.clone();
             all.push(DeadReading { monotonic_us, time_us, series, index: column.series, value, quality });

@@ -2,7 +2,7 @@
 //! block. What is read and what is packed is made of runs.
 
 use sandan_proto::batch::{Column, Group, Values};
-use sandan_proto::reading::{Quality, Value, ValueType};
+use sandan_proto::reading::{Quality, QualityClass, Value, ValueType};
 
 /// Readings of one series; the columns are equally long but for `quality`.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,7 @@ impl Run {
         }
         if uncertain {
             for quality in &mut self.quality[self.times.len()..] {
-                if *quality == Quality::GOOD {
+                if quality.class() == QualityClass::Good {
                     *quality = Quality::UNCERTAIN_CLOCK;
                 }
             }
