@@ -98,7 +98,7 @@ fn a_device_goes_before_its_template_and_that_before_what_it_extends() {
     assert_eq!(device(&config).limits.max_words, 10, "what nobody else says, the endpoint says");
     let Decode::Register(pv) = &config.signals[0].decode else { panic!("a register") };
     assert_eq!(pv.order, crate::config::ByteOrder::Cdab);
-    assert!(config.signals[1].publish.heartbeat().is_some(), "the table at the end of a short row");
+    assert!(config.signals[1].publish.heartbeat.is_some(), "the table at the end of a short row");
 }
 
 #[test]
