@@ -32,7 +32,7 @@ cargo build --quiet --release -p sandan-tests --bin plcsim
         printf '[[modbus]]\ndevice = [{ name = "rack-%s", unit = 1, machine = "rack" }]\n' "$device"
     done
 } >"$dir/plant.toml"
-"$target/release/plcsim" --scenario "$dir/plant.toml" </dev/null >"$dir/plant.json" &
+"$target/release/plcsim" run "$dir/plant.toml" </dev/null >"$dir/plant.json" &
 pids+=($!)
 until [ -s "$dir/plant.json" ]; do sleep 0.1; done
 

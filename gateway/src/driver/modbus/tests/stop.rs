@@ -21,3 +21,24 @@ async fn what_was_asked_when_the_stop_came_is_still_answered_and_nothing_more_is
     assert_eq!(plc.asked().len(), 2);
     drop(synced);
 }
+
+#[tokio::test]
+async fn a_device_that_does_not_answer_does_not_hold_up_the_stop() {
+    let plc = Plc::start(|_| Act::Silence).await;
+    let mut config = config(&plc.address, ONE);
+    let Endpoint::Modbus(endpoint) = &mut config.endpoints[0] else { panic!("the first endpoint is Modbus") };
+    endpoint.timeout = Duration::from_mins(1);
+    let (sender, mut replies) = mpsc::channel(1_000);
+    let (_synced, synced) = watch::channel(0);
+    let stop = CancellationToken::new();
+    let driver = run(modbus(&config), Outlet::new(0, sender, synced), Health::new(&config), stop.clone());
+    let driver = tokio::spawn(driver);
+    let deadline = Instant::now() + PATIENCE;
+    while plc.asked().is_empty() {
+        assert!(Instant::now() < deadline, "there is no request");
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    tokio::time::timeout(PATIENCE, driver).await.expect("the driver to end").unwrap();
+    assert!(replies.recv().await.is_none());
+}
