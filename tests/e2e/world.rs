@@ -48,7 +48,7 @@ impl World {
 pub(crate) fn plant(endpoints: Vec<Vec<ModbusDevice>>, mqtt: Vec<MqttDevice>) -> Plant {
     let modbus = endpoints
         .into_iter()
-        .map(|device| ModbusEndpoint { listen: sandan_tests::harness::lasting_address().unwrap(), device })
+        .map(|device| ModbusEndpoint::tcp(sandan_tests::harness::lasting_address().unwrap(), device))
         .collect();
     Plant::start(&Scenario { seed: 7, speed: 1.0, modbus, mqtt }).unwrap()
 }

@@ -171,7 +171,7 @@ impl Interrupts {
 }
 
 fn scenario(seed: u64, broker: &Broker) -> Scenario {
-    let endpoint = |device| ModbusEndpoint { listen: ([127, 0, 0, 1], 0).into(), device };
+    let endpoint = |device| ModbusEndpoint::tcp(([127, 0, 0, 1], 0).into(), device);
     Scenario {
         seed,
         speed: 1.0,

@@ -86,7 +86,7 @@ pub fn play(programs: &Programs, outage: Outage) -> anyhow::Result<Figures> {
     let names: Vec<String> = (1..=racks).map(|rack| format!("rack-{rack}")).collect();
     let endpoints = names.iter().map(|name| {
         let device = vec![ModbusDevice::new(name, 1, Make::Rack)];
-        Ok(ModbusEndpoint { listen: crate::harness::lasting_address()?, device })
+        Ok(ModbusEndpoint::tcp(crate::harness::lasting_address()?, device))
     });
     let modbus = endpoints.collect::<anyhow::Result<_>>()?;
     let plant = Plant::start(&Scenario { seed: 7, speed: 1.0, modbus, mqtt: Vec::new() })?;

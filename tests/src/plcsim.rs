@@ -1,130 +1,48 @@
-//! A simulated plant: machines that behave like machines, behind Modbus TCP and
-//! MQTT, with faults that are switched while it runs and a log of every value that
-//! it gave away.
+//! A simulated plant: machines that behave like machines, behind Modbus TCP, RTU and
+//! MQTT, with faults that are switched while it runs or come by chance, and a log of every
+//! value that it gave away.
 //!
 //! It runs on its own (the `plcsim` program) and inside a test or the demo
 //! ([`Plant::start`]). It knows nothing of gateways: it promises that what it served
 //! is in the [`Truth`](truth::Truth), with the time at which it went out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::TcpListener;
+
+use crate::chance::Chance;
 
 pub mod cli;
 pub mod fault;
+mod frame;
 pub mod machine;
 mod modbus;
 mod mqtt;
+pub mod pattern;
+pub mod scenario;
+mod serial;
 pub mod truth;
+mod unit;
 
 use fault::Fault;
+use frame::Framing;
 use machine::{ByteOrder, Machine, Make, Point};
+pub use scenario::{Absence, Chances, Listen, ModbusDevice, ModbusEndpoint, MqttDevice, Scenario};
+use serial::Pty;
 use truth::Truth;
-
-/// A plant to be.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scenario {
-    /// Everything that looks like chance comes from it.
-    #[serde(default)]
-    pub seed: u64,
-    /// Simulated seconds a second.
-    #[serde(default = "real_time")]
-    pub speed: f64,
-    /// Modbus TCP endpoints.
-    #[serde(default)]
-    pub modbus: Vec<ModbusEndpoint>,
-    /// Devices that publish.
-    #[serde(default)]
-    pub mqtt: Vec<MqttDevice>,
-}
-
-fn real_time() -> f64 {
-    1.0
-}
-
-/// An address and the units behind it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModbusEndpoint {
-    /// Port 0 takes a free one.
-    #[serde(default = "any_port")]
-    pub listen: SocketAddr,
-    /// Its units.
-    pub device: Vec<ModbusDevice>,
-}
-
-fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-/// A unit.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModbusDevice {
-    /// How the truth, faults and people call it; of its own in the plant.
-    pub name: String,
-    /// Unit id.
-    pub unit: u8,
-    /// What is behind it.
-    pub machine: Make,
-    /// How it lays out wide values.
-    #[serde(default)]
-    pub byte_order: ByteOrder,
-    /// What is wrong with it from the start.
-    #[serde(default)]
-    pub fault: Fault,
-}
-
-/// A device that publishes.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MqttDevice {
-    /// How the truth and people call it; of its own in the plant.
-    pub name: String,
-    /// The broker's address.
-    pub broker: SocketAddr,
-    /// Where it publishes.
-    pub topic: String,
-    /// What it is.
-    pub machine: Make,
-    /// Time between two messages, ms.
-    #[serde(default = "every_second")]
-    pub interval_ms: u64,
-    /// What is wrong with it from the start; anything but `none` keeps it silent.
-    #[serde(default)]
-    pub fault: Fault,
-}
-
-fn every_second() -> u64 {
-    1000
-}
-
-impl ModbusDevice {
-    /// A healthy unit in the specification's byte order.
-    pub fn new(name: &str, unit: u8, machine: Make) -> Self {
-        Self { name: name.into(), unit, machine, byte_order: ByteOrder::Abcd, fault: Fault::None }
-    }
-    /// The same in another byte order.
-    #[must_use]
-    pub fn in_order(self, byte_order: ByteOrder) -> Self {
-        Self { byte_order, ..self }
-    }
-}
 
 /// A device as it came up.
 #[derive(Debug, Clone, Serialize)]
 pub struct Device {
     /// Its name.
     pub name: String,
-    /// `tcp://…` or `mqtt://…`.
+    /// As a gateway's configuration says it: `tcp://…`, `rtu-tcp://…`, `serial:…`, `mqtt://…`.
     pub address: String,
     /// Unit id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +81,8 @@ impl Plant {
         Self::start_with(scenario, log)
     }
 
-    fn start_with(scenario: &Scenario, truth: Truth) -> anyhow::Result<Self> {
+    /// Starts it with a truth of the caller's.
+    pub fn start_with(scenario: &Scenario, truth: Truth) -> anyhow::Result<Self> {
         let modbus = scenario.modbus.iter().flat_map(|endpoint| &endpoint.device).map(|device| &device.name);
         let mut names = BTreeSet::new();
         for name in modbus.chain(scenario.mqtt.iter().map(|device| &device.name)) {
@@ -190,38 +109,60 @@ impl Plant {
         Machine::new(make, scenario.seed.wrapping_mul(1_000_003).wrapping_add(self.devices.len() as u64))
     }
 
-    fn start_endpoint(&mut self, scenario: &Scenario, endpoint: &ModbusEndpoint) -> anyhow::Result<()> {
+    fn start_endpoint(&mut self, scenario: &Scenario, plan: &ModbusEndpoint) -> anyhow::Result<()> {
         let Some(runtime) = &self.runtime else { bail!("the plant has stopped") };
-        let listener = runtime
-            .block_on(TcpListener::bind(endpoint.listen))
-            .with_context(|| format!("{} cannot be listened on", endpoint.listen))?;
-        let address = format!("tcp://{}", listener.local_addr()?);
+        let listen = |address: &std::net::SocketAddr| {
+            let listener = runtime.block_on(TcpListener::bind(*address));
+            listener.with_context(|| format!("{address} cannot be listened on"))
+        };
+        let (line, way) = match &plan.listen {
+            Listen::Tcp(address) => {
+                let listener = listen(address)?;
+                ((format!("tcp://{}", listener.local_addr()?), Framing::Tcp, true), Way::Socket(listener))
+            }
+            Listen::RtuTcp(address) => {
+                let listener = listen(address)?;
+                ((format!("rtu-tcp://{}", listener.local_addr()?), Framing::Rtu, true), Way::Socket(listener))
+            }
+            Listen::Serial(link) => {
+                let _inside = runtime.enter();
+                ((format!("serial:{}", link.display()), Framing::Rtu, false), Way::Port(link.clone(), Pty::open(link)?))
+            }
+        };
         let mut units = BTreeMap::new();
-        for device in &endpoint.device {
+        for device in &plan.device {
             let machine = self.machine(scenario, device.machine);
             self.devices.push(Device {
                 name: device.name.clone(),
-                address: address.clone(),
+                address: line.0.clone(),
                 unit: Some(device.unit),
                 topic: None,
                 machine: device.machine,
                 byte_order: device.byte_order,
                 points: machine.points().to_vec(),
             });
-            let unit = modbus::Unit::new(&device.name, device.byte_order, machine);
-            if units.insert(device.unit, unit).is_some() {
-                bail!("two devices at {address} are unit {}", device.unit);
+            if units.insert(device.unit, unit::Unit::new(device, scenario.seed, machine)).is_some() {
+                bail!("two devices at {} are unit {}", line.0, device.unit);
             }
         }
-        let shared = modbus::Endpoint::new(units, self.truth.clone(), scenario.speed);
-        for device in &endpoint.device {
+        let mut dice = Chance::new(scenario.seed ^ (self.endpoints.len() as u64 + 1) << 32);
+        let shared = modbus::Endpoint::new(line, units, plan, self.truth.clone(), (dice.bits(), scenario.speed));
+        for device in &plan.device {
             shared.set_fault(&device.name, device.fault);
         }
         self.endpoints.push(Arc::clone(&shared));
         if let Some(runtime) = &self.runtime {
+            let absences = plan.device.iter().filter_map(|device| Some((Some(device.unit), device.away?)));
+            for (unit, absence) in absences.chain(plan.away.map(|away| (None, away))) {
+                runtime.spawn(come_and_go(Arc::clone(&shared), unit, absence, Chance::new(dice.bits())));
+            }
             runtime.spawn(async move {
-                if let Err(error) = shared.serve(listener).await {
-                    tracing::error!(%error, "an endpoint of the plant stopped");
+                let ended = match way {
+                    Way::Socket(listener) => shared.serve(listener).await,
+                    Way::Port(link, port) => shared.serve_serial(link, port).await,
+                };
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a line of the plant stopped");
                 }
             });
         }
@@ -278,6 +219,29 @@ impl Plant {
             return Ok(());
         }
         bail!("the plant has no device called {device}")
+    }
+    /// Nothing befalls anything any more: no chance, no absence. Faults that were switched stay.
+    pub fn calm(&self) {
+        self.endpoints.iter().for_each(|endpoint| endpoint.calm());
+    }
+}
+
+/// What a line is reached through.
+enum Way {
+    Socket(TcpListener),
+    Port(std::path::PathBuf, Pty),
+}
+
+/// Takes a line, or a unit of it, away now and then.
+async fn come_and_go(line: Arc<modbus::Endpoint>, unit: Option<u8>, absence: Absence, mut dice: Chance) {
+    let mut about = |time: Duration| time.mul_f64(0.5 + dice.below(1_000) as f64 / 1_000.0);
+    loop {
+        for (time, away) in [(about(absence.every), true), (about(absence.lasting), false)] {
+            if line.calmed().run_until_cancelled(tokio::time::sleep(time)).await.is_none() {
+                return;
+            }
+            line.set_away(unit, away);
+        }
     }
 }
 

@@ -77,9 +77,8 @@ impl Stage {
         }
         let ingest = Ingest::start_new(&ingest_programs, &dir.path().join("ingest"))?;
         ingest.add_firm(FIRM, "한빛금형", "Hanbit Mould")?;
-        let device = |name: &str, make| ModbusEndpoint {
-            listen: ([127, 0, 0, 1], 0).into(),
-            device: vec![ModbusDevice::new(name, 1, make)],
+        let device = |name: &str, make| -> anyhow::Result<_> {
+            Ok(ModbusEndpoint::tcp(crate::harness::lasting_address()?, vec![ModbusDevice::new(name, 1, make)]))
         };
         let broker = Broker::start()?;
         let welder = MqttDevice {
@@ -95,8 +94,8 @@ impl Stage {
             seed,
             speed: 1.0,
             modbus: vec![
-                ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("rack", Make::Rack) },
-                ModbusEndpoint { listen: crate::harness::lasting_address()?, ..device("meter", Make::Meter) },
+                device("rack", Make::Rack)?,
+                device("meter", Make::Meter)?,
             ],
             mqtt: vec![welder],
         };

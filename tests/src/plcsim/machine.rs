@@ -216,6 +216,8 @@ pub enum Make {
     Welder,
     /// Fifty analogue channels, for load.
     Rack,
+    /// Registers whose every value tells where and when it was read; see `pattern`.
+    Pattern,
 }
 
 /// A machine at one moment of simulated time.

@@ -7,13 +7,20 @@ use std::time::Instant;
 use super::machine::{Area, SERIAL_ADDRESS};
 use super::*;
 
+mod scenario;
+mod trouble;
+
+fn any_port() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
 fn press_plant() -> (Plant, SocketAddr) {
     let device = vec![
         ModbusDevice::new("press", 1, Make::Press),
         ModbusDevice::new("meter", 255, Make::Meter).in_order(ByteOrder::Cdab),
     ];
     let scenario =
-        Scenario { seed: 7, speed: 1.0, modbus: vec![ModbusEndpoint { listen: any_port(), device }], mqtt: Vec::new() };
+        Scenario { seed: 7, speed: 1.0, modbus: vec![ModbusEndpoint::tcp(any_port(), device)], mqtt: Vec::new() };
     let plant = Plant::start(&scenario).unwrap();
     let address = plant.device("press").address.strip_prefix("tcp://").unwrap().parse().unwrap();
     (plant, address)
@@ -128,27 +135,9 @@ fn faults_are_switched_while_it_runs() {
 }
 
 #[test]
-fn a_scenario_is_read_from_toml_and_its_mistakes_are_named() {
-    let scenario: Scenario = toml::from_str(
-        r#"
-        seed = 7
-        [[modbus]]
-          device = [{ name = "a", unit = 1, machine = "press", byte_order = "CDAB", fault = "late 20ms" }]
-        [[mqtt]]
-        name = "b"
-        broker = "127.0.0.1:1883"
-        topic = "t"
-        machine = "welder"
-        "#,
-    )
-    .unwrap();
-    assert_eq!(scenario.modbus[0].device[0].fault, Fault::Late(Duration::from_millis(20)));
-    assert_eq!(scenario.mqtt[0].interval_ms, 1000);
-    assert!(toml::from_str::<Scenario>("sed = 7").unwrap_err().to_string().contains("sed"));
-    let twice = ModbusEndpoint {
-        listen: any_port(),
-        device: vec![ModbusDevice::new("a", 1, Make::Press), ModbusDevice::new("b", 1, Make::Press)],
-    };
-    let refused = Plant::start(&Scenario { seed: 0, speed: 1.0, modbus: vec![twice], mqtt: Vec::new() });
+fn a_plant_with_two_units_of_one_number_does_not_start() {
+    let twice = vec![ModbusDevice::new("a", 1, Make::Press), ModbusDevice::new("b", 1, Make::Press)];
+    let modbus = vec![ModbusEndpoint::tcp(any_port(), twice)];
+    let refused = Plant::start(&Scenario { seed: 0, speed: 1.0, modbus, mqtt: Vec::new() });
     assert!(refused.err().unwrap().to_string().contains("unit 1"));
 }

@@ -6,11 +6,13 @@
 //! message is entered when it is given to the client, and marked when the broker
 //! acknowledged it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sandan_gateway::clock;
 use sandan_proto::reading::Value;
 use serde::Serialize;
 
@@ -82,12 +84,43 @@ pub struct Published {
     pub acked: bool,
 }
 
+/// A device that was gone and came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Return {
+    /// Name of the device in the scenario.
+    pub device: Arc<str>,
+    /// From its return to its first whole answer, µs. None while there is none, or when it
+    /// was gone again before.
+    pub answered_after_us: Option<i64>,
+    /// When it came back, boot clock, µs.
+    pub mono_us: i64,
+    /// When it went again, if it did without an answer.
+    pub gone_again_us: Option<i64>,
+}
+
+/// What was heard on the lines, whole and counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Requests by function code.
+    pub functions: BTreeMap<u8, u64>,
+    /// Bytes that belong to no request.
+    pub strange_bytes: u64,
+    /// The most connections that each line had at once, by its address.
+    pub connections: BTreeMap<String, usize>,
+    /// Answers by what befell them, as scenarios write it.
+    pub faults: BTreeMap<String, u64>,
+}
+
 #[derive(Default)]
 struct Entries {
+    /// Whether answers and messages stay in memory.
+    forgets: bool,
     served: Vec<Served>,
     published: Vec<Published>,
-    foreign: u64,
+    traffic: Traffic,
+    returns: Vec<Return>,
     file: Option<BufWriter<File>>,
+    capture: Option<BufWriter<File>>,
 }
 
 /// The log, shared by everything that serves.
@@ -102,11 +135,31 @@ enum Line<'a> {
     Acked { device: &'a str, serial: u32 },
 }
 
+/// A frame as it came, for `--capture`.
+#[derive(Serialize)]
+struct Heard<'a> {
+    mono_us: i64,
+    line: &'a str,
+    bytes: String,
+}
+
 impl Truth {
     /// A log that is also written to a file, one JSON object a line.
     pub fn with_file(path: &Path) -> std::io::Result<Self> {
         let file = Some(BufWriter::new(File::create(path)?));
         Ok(Self(Arc::new(Mutex::new(Entries { file, ..Entries::default() }))))
+    }
+    /// One for a plant that runs for as long as nobody stops it: answers and messages are
+    /// written to a file or nowhere.
+    #[must_use]
+    pub fn forgetting(self) -> Self {
+        self.entries().forgets = true;
+        self
+    }
+    /// Writes every request to this file, one JSON object a line.
+    pub fn capturing(self, path: &Path) -> std::io::Result<Self> {
+        self.entries().capture = Some(BufWriter::new(File::create(path)?));
+        Ok(self)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -138,21 +191,72 @@ impl Truth {
     }
     /// Requests that were not reads: function codes other than 1 to 4.
     pub fn foreign_requests(&self) -> u64 {
-        self.entries().foreign
+        let entries = self.entries();
+        entries.traffic.functions.iter().filter(|(code, _)| !(1..=4).contains(*code)).map(|(_, count)| count).sum()
+    }
+    /// What was heard so far.
+    pub fn traffic(&self) -> Traffic {
+        self.entries().traffic.clone()
+    }
+    /// Returns of devices so far, oldest first.
+    pub fn returns(&self) -> Vec<Return> {
+        self.entries().returns.clone()
     }
 
     pub(super) fn push_served(&self, served: Served) {
         let mut entries = self.entries();
         entries.write(&Line::Served(&served));
-        entries.served.push(served);
+        if !entries.forgets {
+            entries.served.push(served);
+        }
     }
-    pub(super) fn push_foreign(&self) {
-        self.entries().foreign += 1;
+    pub(super) fn heard(&self, line: &str, function: u8, bytes: &[u8]) {
+        let mut entries = self.entries();
+        *entries.traffic.functions.entry(function).or_default() += 1;
+        if let Some(capture) = &mut entries.capture {
+            let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let heard = Heard { mono_us: clock::monotonic_us(), line, bytes: bytes.join(" ") };
+            write_line(capture, &heard);
+        }
+    }
+    pub(super) fn strange(&self, bytes: usize) {
+        self.entries().traffic.strange_bytes += bytes as u64;
+    }
+    pub(super) fn befell(&self, fault: Fault) {
+        *self.entries().traffic.faults.entry(fault.to_string()).or_default() += 1;
+    }
+    pub(super) fn connected(&self, line: &str, now: usize) {
+        let mut entries = self.entries();
+        let most = entries.traffic.connections.entry(line.to_owned()).or_default();
+        *most = now.max(*most);
+    }
+    /// A device is there again; gives the number of this return.
+    pub(super) fn came_back(&self, device: &Arc<str>) -> usize {
+        let mut entries = self.entries();
+        let (device, mono_us) = (device.clone(), clock::monotonic_us());
+        entries.returns.push(Return { device, answered_after_us: None, mono_us, gone_again_us: None });
+        entries.returns.len() - 1
+    }
+    pub(super) fn answered(&self, number: usize) {
+        let mut entries = self.entries();
+        let now = clock::monotonic_us();
+        if let Some(back) = entries.returns.get_mut(number) {
+            back.answered_after_us = Some(now - back.mono_us);
+        }
+    }
+    pub(super) fn left(&self, number: usize) {
+        let mut entries = self.entries();
+        if let Some(back) = entries.returns.get_mut(number) {
+            back.gone_again_us = Some(clock::monotonic_us());
+        }
     }
     /// Its index, for [`mark_acked`](Self::mark_acked).
     pub(super) fn push_published(&self, published: Published) -> usize {
         let mut entries = self.entries();
         entries.write(&Line::Published(&published));
+        if entries.forgets {
+            return usize::MAX;
+        }
         entries.published.push(published);
         entries.published.len() - 1
     }
@@ -166,15 +270,20 @@ impl Truth {
 }
 
 impl Entries {
-    /// A truth that could not be written is a broken test run, said once a line.
     fn write(&mut self, line: &Line<'_>) {
-        let Some(file) = &mut self.file else { return };
-        let written = serde_json::to_writer(&mut *file, line)
-            .map_err(std::io::Error::from)
-            .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.flush());
-        if let Err(error) = written {
-            tracing::error!(%error, "the truth log cannot be written");
+        if let Some(file) = &mut self.file {
+            write_line(file, line);
         }
+    }
+}
+
+/// A log that could not be written is a broken test run, said once a line.
+fn write_line(file: &mut BufWriter<File>, line: &impl Serialize) {
+    let written = serde_json::to_writer(&mut *file, line)
+        .map_err(std::io::Error::from)
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.flush());
+    if let Err(error) = written {
+        tracing::error!(%error, "the plant's log cannot be written");
     }
 }

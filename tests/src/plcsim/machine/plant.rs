@@ -25,6 +25,7 @@ pub(super) fn state(make: Make, seed: u64) -> Box<dyn State> {
         Make::Compressor => Box::new(Compressor::new(dice)),
         Make::Welder => Box::new(Welder::new(dice)),
         Make::Rack => Box::new(Rack::new(dice)),
+        Make::Pattern => Box::new(Still),
     }
 }
 
@@ -70,6 +71,19 @@ impl Layout {
             last.part = Some(part);
         }
         self
+    }
+}
+
+/// Nothing that moves: what its registers hold is made when they are read.
+struct Still;
+
+impl State for Still {
+    fn points(&self) -> Vec<Point> {
+        Vec::new()
+    }
+    fn step(&mut self) {}
+    fn values(&self) -> Vec<Value> {
+        Vec::new()
     }
 }
 
