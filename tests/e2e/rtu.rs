@@ -210,3 +210,19 @@ async fn an_adapter_that_is_unplugged_is_found_again_under_its_name() {
     let values = rig.values(4).await;
     assert_true(&values, &bus.asked());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_hangs_without_being_told_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("usb-adapter");
+    let turnaround = Duration::from_millis(1);
+    let stuck = Bus::serial(&link, 9_600, turnaround, |_| Act::Silence).unwrap();
+    let mut rig = rig(folder.path(), &units(&stuck, "timeout = \"40ms\"\ndrain = \"20ms\"", 2, "50ms", 3));
+    while stuck.asked().is_empty() {
+        rig.next().await;
+    }
+    // The adapter under this name is another one now, and nobody hung up.
+    let bus = Bus::serial(&link, 9_600, turnaround, |_| Act::Answer).unwrap();
+    let values = rig.values(4).await;
+    assert_true(&values, &bus.asked());
+}

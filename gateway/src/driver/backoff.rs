@@ -5,8 +5,9 @@ use std::time::Duration;
 
 /// First wait after a failure.
 const FIRST: Duration = Duration::from_millis(500);
-/// Longest wait: an operator who plugs a cable in wants to see it within half a minute.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Longest wait: an operator who plugs a cable in wants to see it within half a minute, and
+/// a bus with several dead units may take some seconds until it is this one's turn.
+const LONGEST: Duration = Duration::from_secs(24);
 
 /// The waits after one failure and the next.
 #[derive(Debug, Clone)]

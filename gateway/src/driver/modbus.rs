@@ -269,18 +269,19 @@ impl Driver {
 
     /// Whether a unit may be asked now. A lost one may be probed when its time has come, and
     /// when earlier probes have not taken more than their share of a line that others use.
-    fn allows(&self, unit: u8, now: Instant) -> bool {
+    /// A probe that becomes due within `interval` is sent now: the next cycle would be late for it.
+    fn allows(&self, unit: u8, now: Instant, interval: Duration) -> bool {
         let Some(breaker) = self.units.get(&unit) else { return true };
         let others_speak = || self.units.iter().any(|(other, breaker)| *other != unit && !breaker.is_open());
         let in_budget = !breaker.is_open() || now >= self.probe_at || !others_speak();
-        self.reach.allows(now) && breaker.allows(now) && in_budget
+        self.reach.allows(now + interval) && breaker.allows(now + interval) && in_budget
     }
 
     async fn poll(&mut self, index: usize) -> Result<(), Closed> {
         let device = self.schedule[index].device;
         let (unit, number) = (self.endpoint.devices[device].unit, self.endpoint.devices[device].device);
         let asked = Instant::now();
-        if !self.allows(unit, asked) {
+        if !self.allows(unit, asked, self.schedule[index].poll.interval) {
             return Ok(());
         }
         let is_probe = self.units.get(&unit).is_some_and(Breaker::is_open);
@@ -409,7 +410,7 @@ impl Driver {
             known.retry_after = (known.retry_after * 2).min(RETRY_AFTER.1);
             known.retry_at = now + known.retry_after;
         }
-        if !self.allows(unit, now) || self.stop.is_cancelled() {
+        if !self.allows(unit, now, Duration::ZERO) || self.stop.is_cancelled() {
             return false;
         }
         let known = &mut self.known[device];

@@ -29,8 +29,11 @@ const BABBLE: Duration = Duration::from_secs(2);
 /// More than four of the longest frames: no answer is in there.
 const MAX_HEARD: usize = 1_024;
 /// Silences in a row after which a connection to a converter is made anew: it may be half
-/// open. Serial ports are told when they are gone.
+/// open.
 const HALF_OPEN: u32 = 4;
+/// The same of a serial port. It is told when it is gone, so this is for drivers and adapters
+/// that hang; rarely, for opening a port moves its control lines.
+const STUCK: u32 = 8;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
@@ -100,7 +103,8 @@ impl Rtu {
             Err(LinkFault::Timeout(_)) => self.silences += 1,
             _ => self.silences = 0,
         }
-        if self.silences >= HALF_OPEN && matches!(self.line, Line::RtuTcp(_)) {
+        let patience = if matches!(self.line, Line::Serial(_)) { STUCK } else { HALF_OPEN };
+        if self.silences >= patience {
             self.silences = 0;
             return answer;
         }
