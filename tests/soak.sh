@@ -4,6 +4,7 @@
 #   tests/soak.sh faults --runs 500 [--write]     seeded runs of one or two faults each
 #   tests/soak.sh faults --minutes 30             as many as there is time for
 #   tests/soak.sh outage --minutes 10             an outage at 5,000 readings a second
+#   tests/soak.sh plant --minutes 60              a plant in which everything goes wrong
 #
 # SANDAN_SEED=N begins at a seed of yours; a run that fails prints its own, and
 # `SANDAN_SEED=N tests/soak.sh faults --runs 1 --notes` repeats it. `--write` puts the

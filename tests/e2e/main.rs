@@ -14,6 +14,7 @@ mod identity_time;
 mod interop_modbus;
 mod interop_mosquitto;
 mod loadgen;
+mod ordeal;
 mod outage;
 mod plc_faults;
 mod refusals;

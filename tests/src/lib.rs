@@ -14,6 +14,7 @@ pub mod faults;
 pub mod harness;
 pub mod loadgen;
 pub mod oracle;
+pub mod ordeal;
 pub mod outage;
 pub mod plcsim;
 pub mod proxy;

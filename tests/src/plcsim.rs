@@ -159,7 +159,7 @@ impl Plant {
             runtime.spawn(async move {
                 let ended = match way {
                     Way::Socket(listener) => shared.serve(listener).await,
-                    Way::Port(link, port) => shared.serve_serial(link, port).await,
+                    Way::Port(path, port) => shared.serve_serial(path, port).await,
                 };
                 if let Err(error) = ended {
                     tracing::error!(%error, "a line of the plant stopped");

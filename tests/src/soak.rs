@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::chance::{asked_seed, fresh_seed};
 use crate::faults::{self, Until};
 use crate::harness::{Programs, become_program};
+use crate::ordeal::{self, Ordeal};
 use crate::outage::{self, Outage};
 
 /// The long tests.
@@ -48,6 +49,13 @@ enum What {
         #[arg(long, value_name = "N", default_value_t = 5000)]
         rate: u64,
     },
+    /// A plant in which everything goes wrong: no wrong value, no leak, everybody back in time,
+    /// and nothing but reading is asked for
+    Plant {
+        /// How long
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        minutes: u64,
+    },
 }
 
 /// How old the newest stored reading may be while a backlog drains, 99 times of 100.
@@ -85,6 +93,12 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     }
     let seed = asked_seed().unwrap_or_else(fresh_seed);
     eprintln!("SANDAN_SEED={seed}");
+    if let What::Plant { minutes } = args.what {
+        let length = Duration::from_mins(minutes);
+        let figures = ordeal::play(&programs, Ordeal { length, seed, hurry: 1 }, |line| eprintln!("{line}"))?;
+        println!("{figures}");
+        return Ok(figures.is_good());
+    }
     match args.what {
         What::Faults { runs, minutes, jobs, notes, write } => {
             let until = match (runs, minutes) {
@@ -107,7 +121,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
             }
             Ok(table.bad.is_empty())
         }
-        What::Outage { .. } => Ok(true),
+        What::Outage { .. } | What::Plant { .. } => Ok(true),
     }
 }
 

@@ -93,10 +93,7 @@ impl Stage {
         let scenario = Scenario {
             seed,
             speed: 1.0,
-            modbus: vec![
-                device("rack", Make::Rack)?,
-                device("meter", Make::Meter)?,
-            ],
+            modbus: vec![device("rack", Make::Rack)?, device("meter", Make::Meter)?],
             mqtt: vec![welder],
         };
         let plant = Plant::start(&scenario)?;

@@ -89,7 +89,7 @@ impl Endpoint {
         units: BTreeMap<u8, Unit>,
         plan: &ModbusEndpoint,
         truth: Truth,
-        (seed, speed): (u64, f64),
+        (chance_seed, speed): (u64, f64),
     ) -> Arc<Self> {
         let is_serial = framing == Framing::Rtu && !has_sockets;
         Arc::new(Self {
@@ -101,7 +101,7 @@ impl Endpoint {
             absent: watch::Sender::new(false),
             calm: CancellationToken::new(),
             truth,
-            dice: Mutex::new(Chance::new(seed)),
+            dice: Mutex::new(Chance::new(chance_seed)),
             chance: plan.chance.clone(),
             per_byte: if is_serial {
                 Duration::from_secs_f64(BITS_PER_BYTE / f64::from(plan.baud.max(1)))
@@ -158,7 +158,9 @@ impl Endpoint {
         self.calm.cancel();
         let units: Vec<u8> = locked(&self.units).keys().copied().collect();
         self.set_away(None, false);
-        units.into_iter().for_each(|unit| self.set_away(Some(unit), false));
+        for unit in units {
+            self.set_away(Some(unit), false);
+        }
     }
     /// Cancelled once the line is calm.
     pub(super) fn calmed(&self) -> &CancellationToken {
@@ -324,10 +326,9 @@ impl Endpoint {
         }
         let mut late = Duration::ZERO;
         match fault {
-            Fault::HangUp if self.has_sockets => return Act::HangUp,
-            Fault::HalfOpen if self.has_sockets => return Act::Deafen,
             // A line that goes away answers nothing more, however late the listener notices.
-            Fault::Absent if self.has_sockets => return Act::HangUp,
+            Fault::HangUp | Fault::Absent if self.has_sockets => return Act::HangUp,
+            Fault::HalfOpen if self.has_sockets => return Act::Deafen,
             Fault::Silent | Fault::Absent | Fault::HangUp | Fault::HalfOpen => return Act::Nothing,
             Fault::Late(by) => late = by,
             Fault::LateUpTo(by) => {

@@ -274,7 +274,11 @@ fn unit(part: &Part<'_>, listen: &Listen) -> ModbusDevice {
         byte_order: part.parsed("byte_order", byte_order).unwrap_or_default(),
         fault,
         max_words: part.whole("max_words", 1..=125).and_then(|most| u16::try_from(most).ok()).unwrap_or(MAX_WORDS),
-        refuse: part.texts("refuse").into_iter().filter_map(|(at, text)| part.take(at, "refuse", text.parse())).collect(),
+        refuse: part
+            .texts("refuse")
+            .into_iter()
+            .filter_map(|(at, text)| part.take(at, "refuse", text.parse()))
+            .collect(),
         chance: chances(part, listen),
         away: absence(part),
         name,
@@ -307,7 +311,10 @@ fn chances(part: &Part<'_>, listen: &Listen) -> Option<Chances> {
         let Some(fault) = part.take(at, "chance", Fault::from_str(name)) else { continue };
         part.check_fault("chance", fault, listen);
         if fault == Fault::Absent {
-            part.fault(at, "`absent` cannot befall a single answer; hint: away = { every = \"60s\", lasting = \"5s\" }");
+            part.fault(
+                at,
+                "`absent` cannot befall a single answer; hint: away = { every = \"60s\", lasting = \"5s\" }",
+            );
         }
         if !(0.0..=100.0).contains(&percent) {
             part.fault(at, format!("`{name}` befalls {percent} answers of a hundred"));
@@ -334,14 +341,19 @@ fn absence(part: &Part<'_>) -> Option<Absence> {
 
 fn make(text: &str) -> Result<Make, String> {
     Make::from_str(text, false).map_err(|_| {
-        let makes: Vec<_> = Make::value_variants().iter().filter_map(|make| Some(make.to_possible_value()?.get_name().to_owned())).collect();
+        let makes: Vec<_> = Make::value_variants()
+            .iter()
+            .filter_map(|make| Some(make.to_possible_value()?.get_name().to_owned()))
+            .collect();
         format!("`{text}` is not a machine: {}", makes.join(", "))
     })
 }
 
 fn byte_order(text: &str) -> Result<ByteOrder, String> {
     let all = [ByteOrder::Abcd, ByteOrder::Cdab, ByteOrder::Badc, ByteOrder::Dcba];
-    all.into_iter().find(|order| order.word() == text).ok_or_else(|| format!("`{text}` is not ABCD, CDAB, BADC or DCBA"))
+    all.into_iter()
+        .find(|order| order.word() == text)
+        .ok_or_else(|| format!("`{text}` is not ABCD, CDAB, BADC or DCBA"))
 }
 
 impl Part<'_> {

@@ -19,7 +19,8 @@ impl Pty {
     pub(super) fn open(link: &Path) -> io::Result<Self> {
         let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", link.display()));
         let open = || -> io::Result<OwnedFd> {
-            let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+            // A child that inherited it would keep the port plugged in.
+            let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
             grantpt(&master)?;
             unlockpt(&master)?;
             fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;

@@ -132,7 +132,13 @@ impl Unit {
     }
 
     /// What goes into the truth; nothing of a pattern, whose values tell for themselves.
-    pub(super) fn served(&self, unit: u8, (area, address): (Area, u16), words: Vec<u16>, fault: Fault) -> Option<Served> {
+    pub(super) fn served(
+        &self,
+        unit: u8,
+        (area, address): (Area, u16),
+        words: Vec<u16>,
+        fault: Fault,
+    ) -> Option<Served> {
         let Content::Machine(_) = self.content else { return None };
         Some(Served {
             device: Arc::clone(&self.name),

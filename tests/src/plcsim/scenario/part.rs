@@ -173,7 +173,10 @@ impl<'t> Part<'t> {
         for key in self.table.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
             let mut known = asked.clone();
             known.dedup();
-            self.fault(key.span().start, format!("unknown key `{}`; hint: known are {}", key.get_ref(), known.join(", ")));
+            self.fault(
+                key.span().start,
+                format!("unknown key `{}`; hint: known are {}", key.get_ref(), known.join(", ")),
+            );
         }
     }
 }
