@@ -67,7 +67,8 @@ impl Unit {
     /// It went, or is there again.
     pub(super) fn note_presence(&mut self, is_there: bool, truth: &Truth) {
         match (is_there, self.returning) {
-            (true, None) => self.returning = Some(truth.came_back(&self.name)),
+            // One that is silent for good comes back to nobody.
+            (true, None) if self.fault == Fault::None => self.returning = Some(truth.came_back(&self.name)),
             (false, Some(number)) => {
                 truth.left(number);
                 self.returning = None;
