@@ -5,17 +5,16 @@
 //! acknowledgement. Compaction packs a firm's rows into `firms/<number>.db` later.
 //! The directory belongs to one process: whoever opens it has locked it.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::Births;
 use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, TimelineId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,14 +22,14 @@ use super::delivery::Content;
 use super::{
     BackupError, BackupOrder, Choice, Chunk, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
     GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
-    Released, Retried, SeriesInfo, SeriesNo, StoreError, Stored,
+    Released, Retried, SeriesInfo, StoreError, Stored,
 };
 use crate::consent::Permit;
 use compact::Compactor;
 use file::failed;
-use heads::Heads;
+use firm_readers::FirmReaders;
 use inbox::{Inbox, Now};
-use sums::Sums;
+use shared::{Shared, Turns, inbox_path, pin};
 
 mod backup;
 mod catalogue;
@@ -44,49 +43,22 @@ mod facts;
 mod fence;
 mod file;
 mod firm_file;
+mod firm_readers;
 mod heads;
 mod inbox;
 mod look;
+mod merge;
 mod pack;
 mod read;
 pub mod restore;
 mod rows;
 mod run;
+mod shared;
+mod slices;
 mod sums;
 
 pub use compact::Compaction;
 pub(crate) use look::look;
-
-/// Reads that run at once. More would only share the same disk and cores with the
-/// writer.
-const READERS: usize = 4;
-/// Look-ups of sessions that run at once, beside these: long reads must not hold up
-/// deliveries.
-const LOOKUPS: usize = 2;
-
-/// Who may read now.
-struct Turns {
-    readers: Arc<Semaphore>,
-    lookups: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self { readers: Arc::new(Semaphore::new(READERS)), lookups: Arc::new(Semaphore::new(LOOKUPS)) }
-    }
-}
-
-impl Turns {
-    async fn take(of: &Arc<Semaphore>, turns: usize) -> Result<OwnedSemaphorePermit, StoreError> {
-        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-        Arc::clone(of).acquire_many_owned(turns).await.map_err(|_| StoreError::Closed)
-    }
-
-    /// All of them: whoever comes later waits, those who read now are waited for.
-    async fn all(&self) -> Result<[OwnedSemaphorePermit; 2], StoreError> {
-        Ok([Self::take(&self.readers, READERS).await?, Self::take(&self.lookups, LOOKUPS).await?])
-    }
-}
 
 /// How the engine is run.
 #[derive(Clone)]
@@ -120,21 +92,6 @@ impl Default for Options {
             }),
         }
     }
-}
-
-/// What the writer, the compactor and readers share.
-struct Shared {
-    dir: PathBuf,
-    uuid: Uuid,
-    timeline: TimelineId,
-    options: Options,
-    heads: Heads,
-    sums: Sums,
-    metrics: Arc<Metrics>,
-    idle: Mutex<Vec<Connection>>,
-    turns: Turns,
-    #[cfg(test)]
-    crash_at: Mutex<Option<&'static str>>,
 }
 
 /// Readings in `SQLite` files under one directory.
@@ -171,6 +128,7 @@ impl SqliteReadings {
             sums,
             metrics,
             idle: Mutex::default(),
+            firm_readers: FirmReaders::default(),
             turns: Turns::default(),
             #[cfg(test)]
             crash_at: Mutex::default(),
@@ -235,10 +193,6 @@ impl SqliteReadings {
     }
 }
 
-fn inbox_path(dir: &Path) -> PathBuf {
-    dir.join(backup::INBOX)
-}
-
 /// Opens the inbox, and makes it where there is none.
 fn open_inbox(dir: &Path) -> Result<Connection, StoreError> {
     file::open(&inbox_path(dir), &file::INBOX, |conn| {
@@ -254,86 +208,6 @@ fn timeline(inbox: &Connection) -> Result<TimelineId, StoreError> {
     let bytes: Vec<u8> =
         inbox.query_row("SELECT timeline FROM store", [], |row| row.get(0)).map_err(failed("reading the inbox"))?;
     TimelineId::from_bytes(&bytes).map_err(|error| StoreError::Damaged(error.to_string()))
-}
-
-/// Begins a read whose view of the inbox stays as it is now.
-fn pin(conn: &Connection) -> Result<(), StoreError> {
-    let pin = || {
-        conn.execute_batch("BEGIN")?;
-        conn.prepare_cached("SELECT one FROM store")?.query_row([], |_| Ok(()))
-    };
-    pin().map_err(failed("reading the inbox"))
-}
-
-impl Shared {
-    /// A connection that only reads the inbox.
-    fn reader(&self) -> Result<Connection, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(conn) = idle {
-            return Ok(conn);
-        }
-        let path = inbox_path(&self.dir);
-        file::open_to_read(&path, &file::INBOX)?
-            .ok_or_else(|| StoreError::Io { path, source: std::io::ErrorKind::NotFound.into() })
-    }
-
-    /// Takes a connection back, and lets go of what it had pinned.
-    fn give_back(&self, conn: Connection) {
-        if conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok() {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < READERS + LOOKUPS {
-                idle.push(conn);
-            }
-        }
-    }
-
-    /// Makes the heads know the latest observation time of each series of a firm. The
-    /// first call after a start looks through what the firm has; from then on commits
-    /// keep it.
-    fn learn_newest(&self, firm: i64) -> Result<(), StoreError> {
-        if self.heads.knows_newest(firm) {
-            return Ok(());
-        }
-        self.heads.follow_newest(firm);
-        // A view that is newer than the beginning of the following, so that nothing falls
-        // between the two.
-        let inbox = self.reader()?;
-        pin(&inbox)?;
-        let mut found = HashMap::new();
-        let rows = self.heads.overlapping(firm, i64::MIN, i64::MAX);
-        let (file, mut rows) = read::open_file(self, firm, rows)?;
-        if let Some(file) = &file {
-            firm_file::newest(file, &mut found)?;
-        }
-        rows.sort_by_key(|head| std::cmp::Reverse(head.last_us));
-        let found = RefCell::new(found);
-        let mut places = rows::Places::default();
-        for head in rows {
-            let Some(record) = rows::record(&inbox, head.id)? else { continue };
-            // A series that is known to be as new as the row's end needs no decoding.
-            let older = |series: SeriesNo| found.borrow().get(&series).is_none_or(|&time_us| time_us < head.last_us);
-            rows::columns(&inbox, &mut places, &record, older, |series, group, _, stored| {
-                if let Some(&last) = group.times_us.last() {
-                    heads::raise(&mut found.borrow_mut(), series, last.saturating_add(stored.offset_us));
-                }
-            })?;
-        }
-        self.give_back(inbox);
-        self.heads.complete_newest(firm, &found.into_inner());
-        Ok(())
-    }
-
-    /// In tests, the point at which a process is made to stop.
-    #[cfg(test)]
-    fn crash_point(&self, here: &'static str) -> Result<(), StoreError> {
-        let crash = *self.crash_at.lock().unwrap_or_else(PoisonError::into_inner) == Some(here);
-        if crash { Err(StoreError::Closed) } else { Ok(()) }
-    }
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // as in tests
-    fn crash_point(&self, _here: &'static str) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 #[async_trait]

@@ -216,10 +216,12 @@ async fn check<E: Engine>((steps, limit, window): Run) {
     for (index, plant) in plants.iter().enumerate() {
         let permit = Permit::for_test(plant.keys(), Form::Raw, from_us, to_us);
         assert_eq!(read_raw(store, &permit, limit).await, expected_raw(&known, index, from_us, to_us));
-        let width_us = 5 * SECOND;
-        let permit = Permit::for_test(plant.keys(), Form::buckets(width_us), from_us, to_us);
-        let expected = expected_buckets(&known, index, from_us, to_us, width_us);
-        assert_eq!(read_buckets(store, &permit, limit).await, expected);
+        let hour = 3_600 * SECOND;
+        for (width_us, from_us, to_us) in [(5 * SECOND, from_us, to_us), (hour, BOOTED_US, BOOTED_US + hour)] {
+            let permit = Permit::for_test(plant.keys(), Form::buckets(width_us), from_us, to_us);
+            let expected = expected_buckets(&known, index, from_us, to_us, width_us);
+            assert_eq!(read_buckets(store, &permit, limit).await, expected);
+        }
         let newest: Vec<_> = store.series(&firm).await.unwrap();
         for (series, key) in plant.keys().into_iter().enumerate() {
             let latest = known.iter().filter(|row| (row.0, row.1 as usize) == (index, series)).map(|row| row.2).max();

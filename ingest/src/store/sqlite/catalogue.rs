@@ -1,7 +1,7 @@
 //! The catalogue: which series a firm has, who owns them, and under which numbers
 //! their versions are stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::{Births, Series};
@@ -11,6 +11,7 @@ use sandan_proto::reading::ValueType;
 
 use super::file::failed;
 use super::heads::Heads;
+use crate::store::aggregate::hold_us;
 use crate::store::{Placement, RefusedSeries, Registered, SeriesInfo, SeriesNo, StoreError};
 
 /// Stands in a births' places for a series of another gateway. Numbers begin at 1.
@@ -401,6 +402,19 @@ pub(super) fn expected_interval_ms(conn: &Connection, firm: i64, key: &SeriesKey
             .optional()
     };
     Ok(find().map_err(failed("looking up a series"))?.unwrap_or(0))
+}
+
+/// For how long a value of each version of a firm's series holds, µs.
+pub(super) fn holds(conn: &Connection, firm: i64) -> Result<HashMap<SeriesNo, i64>, StoreError> {
+    let find = || {
+        conn.prepare_cached(
+            "SELECT version.number, expected_interval_ms FROM series JOIN version ON version.series = series.number
+             WHERE series.firm = ?1",
+        )?
+        .query_map([firm], |row| Ok((SeriesNo(row.get(0)?), hold_us(row.get(1)?))))?
+        .collect::<rusqlite::Result<_>>()
+    };
+    find().map_err(failed("listing series"))
 }
 
 /// How many series a firm has.

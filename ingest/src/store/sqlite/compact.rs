@@ -227,11 +227,12 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
         gather(&reader, &mut places, head.id, &mut runs)?;
         readings += head.readings;
     }
+    let holds = catalogue::holds(&reader, firm)?;
     shared.give_back(reader);
     runs.values_mut().for_each(Run::sort);
     if mark > packed_through {
         crash_point!("compact.gathered-before-packed");
-        firm_file::append(&mut file, mark, runs)?;
+        firm_file::append(&mut file, mark, runs, &holds)?;
         shared.metrics.compacted_readings.add(readings);
     }
     crash_point!("compact.packed-before-deleted");

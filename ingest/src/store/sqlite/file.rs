@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::store::StoreError;
 
@@ -41,9 +41,9 @@ pub(super) const INBOX: Format = Format {
 /// A firm's own file.
 pub(super) const FIRM: Format = Format {
     application_id: 0x7361_6e66,
-    version: 1,
+    version: 2,
     schema: include_str!("firm_file.sql"),
-    migrations: &[],
+    migrations: &[include_str!("migrations/firm_2.sql")],
     name: "a sandan firm file",
 };
 
@@ -88,12 +88,15 @@ pub(super) fn open(
 
 /// Brings an older file to the newest version, one step after the other, all of it or nothing.
 fn migrate(conn: &mut Connection, format: &Format) -> rusqlite::Result<()> {
-    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(version - 1).unwrap_or(0);
-    let Some(steps) = format.migrations.get(done..).filter(|steps| !steps.is_empty()) else { return Ok(()) };
+    let version = |conn: &Connection| conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    if version(conn)? >= format.version {
+        return Ok(());
+    }
     conn.pragma_update(None, "synchronous", "full")?;
-    let tx = conn.transaction()?;
-    for step in steps {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Readers and the compactor may come at the same time: the first of them does it.
+    let done = usize::try_from(version(&tx)? - 1).unwrap_or(0);
+    for step in format.migrations.get(done..).unwrap_or_default() {
         tx.execute_batch(step)?;
     }
     tx.pragma_update(None, "user_version", format.version)?;
@@ -112,7 +115,16 @@ pub(super) fn open_to_read(path: &Path, format: &Format) -> Result<Option<Connec
     conn.busy_timeout(BUSY).map_err(failed("setting up a database file"))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     roll_back_for(&conn, path).map_err(|error| refused(path, format, error))?;
-    Ok(check(&conn, path, format)?.then_some(conn))
+    if !check(&conn, path, format)? {
+        return Ok(None);
+    }
+    let version: i64 =
+        conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed("reading a database file"))?;
+    if version < format.version {
+        // A reader cannot: whoever comes first writes.
+        drop(open(path, format, |_| Ok(()))?);
+    }
+    Ok(Some(conn))
 }
 
 /// A kill in the making of a file, before it has its log, leaves a journal beside it that

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 use sandan_proto::id::FirmId;
 use uuid::Uuid;
 
 use super::file::{self, failed};
 use super::run::Run;
-use super::{heads, pack};
+use super::{heads, pack, slices};
+use crate::store::aggregate::hold_us;
 use crate::store::{SeriesNo, StoreError};
 
 /// Where the file of a firm is.
@@ -51,35 +52,70 @@ pub(super) fn mark(conn: &Connection, inbox: Uuid) -> Result<i64, StoreError> {
 }
 
 /// Packs runs, each of one series and in the order of time, and moves the mark; all
-/// of it synced when this returns.
-pub(super) fn append(conn: &mut Connection, mark: i64, runs: HashMap<SeriesNo, Run>) -> Result<(), StoreError> {
+/// of it synced when this returns. `holds` is for how long a value of each series holds, µs.
+pub(super) fn append(
+    conn: &mut Connection,
+    mark: i64,
+    runs: HashMap<SeriesNo, Run>,
+    holds: &HashMap<SeriesNo, i64>,
+) -> Result<(), StoreError> {
     let failed = failed("writing a firm file");
     let tx = conn.transaction().map_err(&failed)?;
+    write(&tx, runs, holds)?;
+    tx.execute("UPDATE mark SET id = ?1 WHERE one = 1", [mark]).map_err(&failed)?;
+    tx.commit().map_err(&failed)
+}
+
+/// Writes runs as blocks.
+pub(super) fn write(
+    tx: &Transaction<'_>,
+    runs: HashMap<SeriesNo, Run>,
+    holds: &HashMap<SeriesNo, i64>,
+) -> Result<(), StoreError> {
+    let failed = failed("writing a firm file");
     for ((times, commits), columns) in grouped(runs) {
-        let (times_packed, commits_packed) = (pack::pack_ascending(&times)?, pack::pack_ascending(&commits)?);
+        let (times_packed, commits_packed) = (pack::pack_ascending(&times)?, pack::pack_commits(&commits)?);
         tx.prepare_cached("INSERT INTO block (rows, times, commits) VALUES (?1, ?2, ?3)")
             .and_then(|mut insert| insert.execute(params![times.len() as i64, times_packed, commits_packed]))
             .map_err(&failed)?;
         let block = tx.last_insert_rowid();
         let (Some(&first_us), Some(&last_us)) = (times.first(), times.last()) else { continue };
+        let newest_commit = commits.iter().copied().max().unwrap_or(0);
         for (series, run) in columns {
             let (quality, data) = (pack::pack_quality(&run.quality)?, pack::pack_values(&run.values)?);
+            let hold_us = holds.get(&series).copied().unwrap_or_else(|| hold_us(0));
+            let stats = slices::of(&times, &run, hold_us).map(|stats| pack::pack_stats(first_us, &stats));
             let insert = || {
                 tx.prepare_cached(
                     "INSERT INTO packed (series, block, first_us, last_us, quality, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![series.0, block, first_us, last_us, quality, data])?;
+                let packed = tx.last_insert_rowid();
+                if let Some(stats) = stats {
+                    tx.prepare_cached(
+                        "INSERT INTO slices (series, first_us, packed, newest_commit, hold_us, stats)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    )?
+                    .execute(params![
+                        series.0,
+                        first_us,
+                        packed,
+                        newest_commit,
+                        hold_us,
+                        stats
+                    ])?;
+                }
                 tx.prepare_cached(include_str!("sql/raise_newest.sql"))?.execute(params![
                     series.0,
                     last_us,
-                    times.len() as i64
+                    times.len() as i64,
+                    last_us.saturating_sub(first_us)
                 ])
             };
             insert().map_err(&failed)?;
         }
     }
-    tx.execute("UPDATE mark SET id = ?1 WHERE one = 1", [mark]).map_err(&failed)?;
-    tx.commit().map_err(&failed)
+    Ok(())
 }
 
 /// Most readings of a series in one block: bounds what a read decodes to reach one
@@ -115,16 +151,19 @@ pub(super) struct Packed {
     pub id: i64,
     pub block: i64,
     pub first_us: i64,
+    pub last_us: i64,
 }
 
 /// The packed columns of a series that may hold times in [from, to).
 pub(super) fn packed(conn: &Connection, series: SeriesNo, from_us: i64, to_us: i64) -> Result<Vec<Packed>, StoreError> {
     let find = || {
         conn.prepare_cached(
-            "SELECT id, block, first_us FROM packed WHERE series = ?1 AND first_us < ?3 AND last_us >= ?2",
+            "SELECT id, block, first_us, last_us FROM packed
+             WHERE series = ?1 AND first_us < ?3 AND last_us >= ?2
+               AND first_us >= ?2 - (SELECT longest_us FROM newest WHERE series = ?1)",
         )?
         .query_map(params![series.0, from_us, to_us], |row| {
-            Ok(Packed { id: row.get(0)?, block: row.get(1)?, first_us: row.get(2)? })
+            Ok(Packed { id: row.get(0)?, block: row.get(1)?, first_us: row.get(2)?, last_us: row.get(3)? })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()
     };
@@ -148,7 +187,7 @@ pub(super) fn unpack(conn: &Connection, packed: Packed) -> Result<Run, StoreErro
     }
     let run = Run {
         times: pack::unpack_ascending(&times, rows)?,
-        commits: pack::unpack_ascending(&commits, rows)?,
+        commits: pack::unpack_commits(&commits, rows)?,
         quality: pack::unpack_quality(&quality, rows)?,
         values: pack::unpack_values(&data, rows)?,
     };

@@ -1,4 +1,4 @@
--- One firm's packed readings, format 1.
+-- One firm's packed readings, format 2.
 CREATE TABLE mark (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     inbox BLOB NOT NULL,                        -- uuid of the inbox that `id` counts in
@@ -25,8 +25,34 @@ CREATE TABLE packed (
 ) STRICT;
 CREATE INDEX packed_series ON packed (series, first_us, last_us, block);
 
+-- What the readings of a packed column come to in each UTC hour, so that hours and days are
+-- answered without decoding. Not of texts, nor where an hour has few readings.
+CREATE TABLE slices (
+    series        INTEGER NOT NULL,
+    first_us      INTEGER NOT NULL,             -- of the packed column
+    packed        INTEGER NOT NULL,
+    newest_commit INTEGER NOT NULL,             -- of its readings
+    hold_us       INTEGER NOT NULL,             -- for how long a value was taken to hold
+    stats         BLOB NOT NULL,
+    PRIMARY KEY (series, first_us, packed)
+) STRICT, WITHOUT ROWID;
+
+-- What is left of readings that are past their retention: minutes or hours of one UTC day.
+CREATE TABLE rollup (
+    series   INTEGER NOT NULL,
+    width_us INTEGER NOT NULL,                  -- a minute or an hour
+    day_us   INTEGER NOT NULL,                  -- its beginning
+    last_us  INTEGER NOT NULL,                  -- the last reading that was counted
+    hold_us  INTEGER NOT NULL,                  -- for how long a value was taken to hold
+    stats    BLOB NOT NULL,
+    PRIMARY KEY (series, width_us, day_us)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE newest (
-    series    INTEGER PRIMARY KEY,
-    newest_us INTEGER NOT NULL,
-    readings  INTEGER NOT NULL
+    series          INTEGER PRIMARY KEY,
+    newest_us       INTEGER NOT NULL,
+    readings        INTEGER NOT NULL,
+    longest_us      INTEGER NOT NULL DEFAULT 0, -- no packed column spans a longer time
+    raw_from_us     INTEGER,                    -- readings before are past their retention; none: none are
+    minutes_from_us INTEGER                     -- minutes before, likewise
 ) STRICT;

@@ -110,4 +110,17 @@ impl Run {
             value => (value, quality),
         }
     }
+
+    /// The number at a position; none where it is bad or a text.
+    pub(super) fn number(&self, index: usize) -> Option<f64> {
+        if self.quality(index).is_bad() {
+            return None;
+        }
+        match &self.values {
+            Values::F64(values) => values.get(index).copied().filter(|value| value.is_finite()),
+            Values::I64(values) => values.get(index).map(|value| *value as f64),
+            Values::Bool(values) => values.get(index).map(|value| f64::from(u8::from(*value))),
+            Values::Text(_) => None,
+        }
+    }
 }

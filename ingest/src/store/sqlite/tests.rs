@@ -3,6 +3,9 @@
 use sandan_proto::reading::{Quality, Value};
 use sandan_proto::v1::DeadLetterReason;
 
+use super::heads::Heads;
+use super::shared::READERS;
+use super::sums::Sums;
 use super::*;
 use crate::fixture::{BOOTED_US, CLOCK, Plant, births, options, pressure, read_all, values, whole_day};
 use crate::store::conformance::{SECOND, done, everything, unruly};
@@ -13,6 +16,7 @@ mod births;
 mod conformance;
 mod dead;
 mod pulls;
+mod slices;
 
 fn open(dir: &tempfile::TempDir) -> SqliteReadings {
     SqliteReadings::open(dir.path(), options()).unwrap()

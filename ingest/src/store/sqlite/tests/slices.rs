@@ -1,0 +1,204 @@
+//! Hours and days out of slices, and firm files of the format that had none.
+
+use super::*;
+use crate::consent::{Form, Function, Grid};
+use crate::store::Bucket;
+
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A counter, a switch and two numbers every ten seconds, from one hour to another; some bad.
+async fn work(plant: &mut Plant, store: &SqliteReadings, from_h: i64, to_h: i64) {
+    let mut record = Vec::new();
+    for at in (from_h * 360)..(to_h * 360) {
+        let at_us = at * 10 * SECOND;
+        let quality = if at % 97 == 0 { Quality::BAD_NO_ANSWER } else { Quality::GOOD };
+        record.push((0, at_us, Value::F64((at % 113) as f64 / 10.0), quality));
+        record.push((1, at_us, Value::I64(at * 37 % 65_536), Quality::GOOD));
+        record.push((2, at_us, Value::Bool(at % 5 < 3), Quality::GOOD));
+        record.push((3, at_us, Value::Text(format!("{}", at % 3)), Quality::GOOD));
+        if record.len() >= 400 {
+            done(&plant.deliver(store, &record).await);
+            record.clear();
+        }
+    }
+    if !record.is_empty() {
+        done(&plant.deliver(store, &record).await);
+    }
+}
+
+async fn buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<Bucket> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let chunk = store.read(permit, cursor, limit).await.unwrap();
+        let Rows::Buckets(rows) = chunk.rows else { panic!("not buckets") };
+        all.extend(rows);
+        cursor = chunk.next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+fn asked(plant: &Plant, grid: Grid, from_us: i64, to_us: i64) -> Permit {
+    let numbers = Function::ALL.into_iter().filter(|function| *function != Function::Durations);
+    Permit::for_test(plant.keys(), Form::Bucketed { grid }, BOOTED_US + from_us, BOOTED_US + to_us).asking(numbers)
+}
+
+/// The same without slices, which know nothing of states.
+fn decoded(permit: &Permit) -> Permit {
+    permit.clone().asking(Function::ALL)
+}
+
+fn grids() -> Vec<(Grid, i64, i64)> {
+    let seoul = Grid::Days { zone: jiff::tz::TimeZone::get("Asia/Seoul").unwrap() };
+    vec![
+        (Grid::Fixed { width_us: HOUR }, 0, 23 * HOUR),
+        (Grid::Fixed { width_us: HOUR }, 2 * HOUR, 5 * HOUR),
+        (Grid::Fixed { width_us: 8 * HOUR }, 0, 24 * HOUR),
+        (seoul, -9 * HOUR, 39 * HOUR),
+        (Grid::Fixed { width_us: 30 * MINUTE }, 0, 24 * HOUR),
+    ]
+}
+
+async fn same(store: &SqliteReadings, plant: &Plant) {
+    for (grid, from_us, to_us) in grids() {
+        let permit = asked(plant, grid, from_us, to_us);
+        let mut plainly = buckets(store, &decoded(&permit), 1_000).await;
+        for bucket in &mut plainly {
+            bucket.durations.clear();
+        }
+        // A text has nothing but states.
+        plainly.retain(|bucket| bucket.count > 0 || bucket.covered_us > 0);
+        let plainly: Vec<_> = plainly.iter().map(|bucket| format!("{bucket:?}")).collect();
+        assert!(!plainly.is_empty());
+        for limit in [1, 1_000] {
+            let sliced: Vec<_> =
+                buckets(store, &permit, limit).await.iter().map(|bucket| format!("{bucket:?}")).collect();
+            assert_eq!(sliced, plainly, "{:?}, {limit} a chunk", permit.form());
+        }
+    }
+}
+
+#[tokio::test]
+async fn slices_say_what_the_readings_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    work(&mut plant, &store, 0, 4).await;
+    store.compact(&plant.firm()).await.unwrap();
+    work(&mut plant, &store, 4, 9).await;
+    store.compact(&plant.firm()).await.unwrap();
+    same(&store, &plant).await;
+    // Late readings amid them, packed and not.
+    work(&mut plant, &store, 6, 7).await;
+    same(&store, &plant).await;
+    store.compact(&plant.firm()).await.unwrap();
+    work(&mut plant, &store, 9, 10).await;
+    same(&store, &plant).await;
+}
+
+/// Proof that nothing is decoded: there is nothing left to decode.
+#[tokio::test]
+async fn hours_and_days_are_answered_without_decoding() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    work(&mut plant, &store, 0, 8).await;
+    store.compact(&plant.firm()).await.unwrap();
+    let whole: Vec<_> = grids().into_iter().take(4).collect();
+    let mut before = Vec::new();
+    let numbers: Vec<_> = plant.keys().into_iter().take(3).collect();
+    let asked = |(grid, from_us, to_us): &(Grid, i64, i64)| {
+        let form = Form::Bucketed { grid: grid.clone() };
+        Permit::for_test(numbers.clone(), form, BOOTED_US + from_us, BOOTED_US + to_us).asking([
+            Function::Mean,
+            Function::TimeMean,
+            Function::Increase,
+        ])
+    };
+    for part in &whole {
+        before.push(buckets(&store, &asked(part), 1_000).await);
+    }
+    let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
+    file.execute("UPDATE packed SET data = x''", []).unwrap();
+    for (part, before) in whole.iter().zip(before) {
+        assert!(!before.is_empty());
+        assert_eq!(buckets(&store, &asked(part), 1_000).await, before);
+    }
+    let minutes = (Grid::Fixed { width_us: MINUTE }, 0, HOUR);
+    assert!(matches!(store.read(&asked(&minutes), None, 10).await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_changed_interval_makes_the_slices_of_before_useless_and_not_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    work(&mut plant, &store, 0, 3).await;
+    store.compact(&plant.firm()).await.unwrap();
+    behind(&dir).execute("UPDATE series SET expected_interval_ms = 60000", []).unwrap();
+    same(&store, &plant).await;
+}
+
+/// As a build that knew no slices left it.
+fn as_format_1(dir: &tempfile::TempDir) {
+    let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
+    file.execute_batch(
+        "DROP TABLE slices; DROP TABLE rollup;
+         ALTER TABLE newest DROP COLUMN longest_us;
+         ALTER TABLE newest DROP COLUMN raw_from_us;
+         ALTER TABLE newest DROP COLUMN minutes_from_us;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_firm_file_of_format_1_is_brought_up_when_it_is_first_opened() {
+    for by_reading in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plant = Plant::new("hanbit/press-hall", "press-1");
+        let before = {
+            let store = open(&dir);
+            plant.connect(&store).await;
+            work(&mut plant, &store, 0, 3).await;
+            store.compact(&plant.firm()).await.unwrap();
+            everything(&store, &plant).await
+        };
+        as_format_1(&dir);
+        let store = open(&dir);
+        if by_reading {
+            assert_eq!(everything(&store, &plant).await, before);
+        }
+        plant.connect(&store).await;
+        work(&mut plant, &store, 3, 5).await;
+        store.compact(&plant.firm()).await.unwrap();
+        same(&store, &plant).await;
+        let all = everything(&store, &plant).await;
+        assert_eq!(all[0][..10], before[0][..10]);
+        let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
+        let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, file::FIRM.version);
+    }
+}
+
+#[tokio::test]
+async fn a_firm_file_of_a_newer_build_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    {
+        let store = open(&dir);
+        plant.connect(&store).await;
+        work(&mut plant, &store, 0, 1).await;
+        store.compact(&plant.firm()).await.unwrap();
+    }
+    let path = firm_file::path(dir.path(), 1);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let store = open(&dir);
+    let refused = store.read(&whole_day(plant.keys()), None, 10).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Newer { path: named, found: 99, .. } if *named == path), "{refused}");
+}
