@@ -14,6 +14,7 @@ use crate::config::{Config, Faults, notation};
 
 pub mod check;
 mod enroll;
+mod import;
 pub mod metrics;
 mod probe;
 mod read;
@@ -80,6 +81,8 @@ enum Command {
     },
     /// Try out a Modbus device without a configuration: every type and byte order
     Probe(probe::Args),
+    /// Make a configuration of a register map in a spreadsheet, or of a device template
+    Import(import::Args),
     /// Ask the running gateway how it is
     Status {
         #[command(flatten)]
@@ -110,7 +113,7 @@ const WORKERS: usize = 2;
 
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration
+    /// The configuration, or a directory of files that end in .toml
     #[arg(value_name = "FILE", env = "SANDAN_GATEWAY_CONFIG")]
     file: PathBuf,
 }
@@ -182,6 +185,7 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
             log("error");
             block_on(probe::probe(&args))
         }
+        Command::Import(args) => import::import(&args),
         Command::Status { config, json } => {
             // Who may look need not be who may read the token.
             let (config, _) = Config::survey(&config.file)?;

@@ -37,7 +37,7 @@ pub(crate) fn headings(text: &str) -> Vec<usize> {
 }
 
 /// Fenced blocks of a language, below the section whose heading holds `section`.
-fn blocks(text: &str, section: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(text: &str, section: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}");
     let mut blocks = Vec::new();
     let (mut here, mut open) = (section.is_empty(), None::<String>);
@@ -54,7 +54,7 @@ fn blocks(text: &str, section: &str, language: &str) -> Vec<String> {
 }
 
 /// Without what follows a `#`: comments are for the reader's language.
-fn commands(block: &str) -> Vec<&str> {
+pub(crate) fn commands(block: &str) -> Vec<&str> {
     block.lines().map(|line| line.split("  #").next().unwrap().trim_end()).collect()
 }
 

@@ -17,6 +17,7 @@ mod loadgen;
 mod ordeal;
 mod outage;
 mod plc_faults;
+mod quickstart;
 mod refusals;
 mod rtu;
 mod security;

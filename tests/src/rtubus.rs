@@ -68,6 +68,8 @@ pub struct Bus {
 }
 
 type Acts = Box<dyn Fn(Asked) -> Act + Send>;
+/// The word at an address, for a request.
+type Words = Box<dyn Fn(Asked, u16) -> u16 + Send>;
 
 /// How long the loop waits before it looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(20);
@@ -82,6 +84,17 @@ impl Bus {
         turnaround: Duration,
         acts: impl Fn(Asked) -> Act + Send + 'static,
     ) -> anyhow::Result<Self> {
+        Self::with_words(link, baud, turnaround, acts, |asked, _| asked.number)
+    }
+
+    /// The same with words of its own.
+    pub fn with_words(
+        link: &Path,
+        baud: u32,
+        turnaround: Duration,
+        acts: impl Fn(Asked) -> Act + Send + 'static,
+        words: impl Fn(Asked, u16) -> u16 + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -89,9 +102,8 @@ impl Bus {
         let _ = std::fs::remove_file(link);
         std::os::unix::fs::symlink(&name, link).with_context(|| format!("{} cannot be made", link.display()))?;
         let per_byte = Duration::from_secs_f64(10.0 / f64::from(baud));
-        Ok(Self::start(format!("serial:{}", link.display()), per_byte, turnaround, Box::new(acts), move || {
-            master.try_clone().ok()
-        }))
+        let wire = Wire::new(per_byte, turnaround, Box::new(acts), Box::new(words));
+        Ok(Self::start(format!("serial:{}", link.display()), wire, move || master.try_clone().ok()))
     }
 
     /// The same behind a TCP port of a converter that takes one connection at a time.
@@ -99,20 +111,12 @@ impl Bus {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = format!("rtu-tcp://{}", listener.local_addr()?);
-        Ok(Self::start(address, Duration::ZERO, turnaround, Box::new(acts), move || {
-            listener.accept().ok().map(|(stream, _)| OwnedFd::from(stream))
-        }))
+        let wire = Wire::new(Duration::ZERO, turnaround, Box::new(acts), Box::new(|asked, _| asked.number));
+        Ok(Self::start(address, wire, move || listener.accept().ok().map(|(stream, _)| OwnedFd::from(stream))))
     }
 
-    fn start(
-        address: String,
-        per_byte: Duration,
-        turnaround: Duration,
-        acts: Acts,
-        open: impl Fn() -> Option<OwnedFd> + Send + 'static,
-    ) -> Self {
-        let (log, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let mut wire = Wire { per_byte, turnaround, acts, log: log.clone(), pending: Vec::new(), heard: Vec::new() };
+    fn start(address: String, mut wire: Wire, open: impl Fn() -> Option<OwnedFd> + Send + 'static) -> Self {
+        let (log, stop) = (wire.log.clone(), Arc::new(AtomicBool::new(false)));
         let stopping = stop.clone();
         let thread = std::thread::spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
@@ -149,12 +153,18 @@ struct Wire {
     per_byte: Duration,
     turnaround: Duration,
     acts: Acts,
+    words: Words,
     log: Arc<Mutex<Vec<Asked>>>,
     pending: Vec<(Instant, Vec<u8>)>,
     heard: Vec<u8>,
 }
 
 impl Wire {
+    fn new(per_byte: Duration, turnaround: Duration, acts: Acts, words: Words) -> Self {
+        let (log, pending, heard) = (Arc::new(Mutex::new(Vec::new())), Vec::new(), Vec::new());
+        Self { per_byte, turnaround, acts, words, log, pending, heard }
+    }
+
     /// Until the line is closed from the other side.
     fn serve(&mut self, line: &OwnedFd, stop: &AtomicBool) {
         let mut chunk = [0; 256];
@@ -204,11 +214,11 @@ impl Wire {
 
     fn answer(&mut self, asked: Asked) {
         let act = (self.acts)(asked);
-        let Asked { number, unit, function, count, .. } = asked;
+        let Asked { unit, function, address, count, .. } = asked;
         let values: Vec<u8> = if function <= 2 {
             vec![0xAA; usize::from(count.div_ceil(8))]
         } else {
-            (0..count).flat_map(|_| number.to_be_bytes()).collect()
+            (0..count).flat_map(|index| (self.words)(asked, address.wrapping_add(index)).to_be_bytes()).collect()
         };
         let mut data = vec![unit, function, u8::try_from(values.len()).unwrap_or(u8::MAX)];
         data.extend(values);

@@ -64,7 +64,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn parity(text: &str) -> Result<Parity, String> {
+pub(super) fn parity(text: &str) -> Result<Parity, String> {
     let found = Parity::ALL.into_iter().find(|(name, _)| *name == text);
     found.map(|(_, parity)| parity).ok_or_else(|| "write none, even or odd".into())
 }

@@ -13,7 +13,7 @@ const HEADER_WITHIN: usize = 20;
 
 /// What the cells of a column hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Text,
     /// An integer, a number with a point, or a fraction.
     Number,
@@ -91,7 +91,7 @@ const REMARKS: &[&str] = &[
 
 /// What a column is, by its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     /// A key of a signal.
     Key(&'static str, Kind),
     /// For people.
@@ -100,7 +100,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) fn of(head: &str) -> Self {
+    pub(crate) fn of(head: &str) -> Self {
         let plain = plain(head);
         if head.starts_with('#') || REMARKS.contains(&plain.as_str()) {
             return Self::Remark;
@@ -114,13 +114,13 @@ impl Column {
 }
 
 /// A head without blanks, punctuation and what stands in brackets, in lower case.
-pub(super) fn plain(head: &str) -> String {
+pub(crate) fn plain(head: &str) -> String {
     let end = head.find(['(', '[', '（']).unwrap_or(head.len());
     head[..end].chars().filter(|c| !c.is_whitespace() && !"_-*:".contains(*c)).flat_map(char::to_lowercase).collect()
 }
 
 /// The row that names the columns: the first with an address and another known one.
-pub(super) fn header(sheet: &Sheet, is_known: impl Fn(&str) -> Option<&'static str>) -> Option<usize> {
+pub(crate) fn header(sheet: &Sheet, is_known: impl Fn(&str) -> Option<&'static str>) -> Option<usize> {
     let names = |row: &Row| row.cells.iter().filter_map(|cell| is_known(&cell.text)).collect::<Vec<_>>();
     sheet.rows.iter().take(HEADER_WITHIN).position(|row| {
         let names = names(row);
@@ -238,6 +238,31 @@ fn value(cell: &Cell, kind: Kind, at: usize) -> Value {
             Value::Table(table)
         }
     }
+}
+
+/// A cell in the notation of TOML, for a key of a signal.
+pub(crate) fn toml_of(key: &str, cell: &Cell) -> String {
+    fn shown(value: &Value) -> String {
+        match value {
+            Value::Text(text) => toml::Value::from(text.as_str()).to_string(),
+            Value::Integer(integer) => integer.to_string(),
+            Value::Float(float) if float.contains(['.', 'e']) => float.clone(),
+            Value::Float(float) => format!("{float}.0"),
+            Value::Flag(flag) => flag.to_string(),
+            Value::Date => String::new(),
+            Value::List(list) => {
+                format!("[{}]", list.iter().map(|node| shown(&node.value)).collect::<Vec<_>>().join(", "))
+            }
+            Value::Table(table) => {
+                let entry = |(key, entry): (&String, &Entry)| {
+                    format!("{} = {}", toml::Value::from(key.as_str()), shown(&entry.node.value))
+                };
+                format!("{{ {} }}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+    let kind = COLUMNS.iter().find(|(known, ..)| *known == key).map_or(Kind::Text, |(_, kind, _)| *kind);
+    shown(&value(cell, kind, cell.at))
 }
 
 fn toml(text: &str, at: usize) -> Value {

@@ -251,6 +251,11 @@ impl Metric {
         self.processes.iter().any(|it| [process, Process::Any].contains(it))
     }
 
+    /// Whether values in a unit are, or can become, its values.
+    pub fn takes(&self, unit: &str) -> bool {
+        units::conversion(unit, self.unit).is_some()
+    }
+
     /// The range for people, `-` where there is none.
     pub fn shown_range(&self) -> String {
         /// From here on zeros are counted wrongly.
