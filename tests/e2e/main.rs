@@ -4,6 +4,7 @@
 
 mod world;
 
+mod acquisition;
 mod chain;
 mod demo;
 mod docs;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::docs::{headings, read, root};
 
 /// Names in backticks of the last cell of each row of the tables whose last column names tests.
-fn named_tests(text: &str, column: &str) -> Vec<Vec<String>> {
+pub(crate) fn named_tests(text: &str, column: &str) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut in_table = false;
     for line in text.lines() {
@@ -51,12 +51,18 @@ fn in_proptest(text: &str, line: &str) -> bool {
     text.contains("proptest!") && line.starts_with("fn ") && line.contains(" in ")
 }
 
-#[test]
-fn every_promise_of_the_security_page_names_tests_that_exist() {
+/// The names of all tests.
+pub(crate) fn known_tests() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for part in ["proto/src", "gateway/src", "gateway/tests", "ingest/src", "ingest/tests", "tests/src", "tests/e2e"] {
         tests_below(&root().join(part), &mut known);
     }
+    known
+}
+
+#[test]
+fn every_promise_of_the_security_page_names_tests_that_exist() {
+    let known = known_tests();
     let (english, korean) = (read("docs/security.md"), read("docs/security.ko.md"));
     let rows = named_tests(&english, "test");
     assert!(rows.len() > 30, "only {} promises were found", rows.len());

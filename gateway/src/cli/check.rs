@@ -46,10 +46,31 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
         }
     }
     out.push_str(&table(["ENDPOINT", "DEVICE", "AT", "READS"], &rows));
+    out.push_str(&names_that_change(config));
     if let Some(round_trip) = plan {
         let _ = write!(out, "\n{}\n{}", requests(config, round_trip), lines(config, round_trip));
     }
     out
+}
+
+/// Names of serial ports that the system gives by the order in which it finds them.
+const NUMBERED: [&str; 2] = ["/dev/ttyUSB", "/dev/ttyACM"];
+
+/// A note for every port that may be another adapter after the next start.
+fn names_that_change(config: &Config) -> String {
+    let mut notes = String::new();
+    for modbus in lines_of(config) {
+        let Line::Serial(serial) = &modbus.line else { continue };
+        let path = serial.path.display().to_string();
+        if NUMBERED.iter().any(|name| path.starts_with(name)) {
+            let _ = writeln!(
+                notes,
+                "\nnote: {path} may be another adapter after a restart or when one is unplugged\n  hint: write the name of \
+                 this one: ls -l /dev/serial/by-id"
+            );
+        }
+    }
+    notes
 }
 
 /// How busy each line is.

@@ -23,6 +23,17 @@ fn intervals_that_cannot_be_met_are_told_with_what_they_rest_on() {
 }
 
 #[test]
+fn a_port_whose_name_changes_is_told_by_the_check() {
+    let check = |path: &str| {
+        let serial = format!("address = \"serial:{path}\"");
+        check::text(&example(|text| text.replace("address = \"tcp://192.168.0.10:502\"", &serial)), None)
+    };
+    assert!(check("/dev/ttyUSB0").contains("note: /dev/ttyUSB0 may be another adapter"));
+    assert!(check("/dev/ttyUSB0").contains("/dev/serial/by-id"));
+    assert!(!check("/dev/serial/by-id/usb-FTDI_0-port0").contains("note:") && !check("/dev/ttyS0").contains("note:"));
+}
+
+#[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }

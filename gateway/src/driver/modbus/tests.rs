@@ -14,6 +14,7 @@ use crate::config::{Config, Endpoint};
 use crate::driver::{Raw, Reply};
 use crate::health::LinkStatus;
 
+mod shared;
 mod stop;
 
 /// A request as it came off the wire.
