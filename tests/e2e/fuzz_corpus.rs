@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message;
+use sandan_gateway::config::sheet::Sheet;
+use sandan_gateway::driver::modbus::dry;
 use sandan_gateway::spool::inspect_bytes;
 use sandan_ingest::session::dry::run_frames;
 use sandan_proto::batch::{self, BatchBuilder};
 use sandan_proto::births::Births;
 use sandan_proto::id::{BootId, LaneId};
+use sandan_proto::invitation::Invitation;
 use sandan_proto::reading::{Quality, Value};
 use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::v1::{self, gateway_frame::Frame};
@@ -163,4 +166,89 @@ fn payloads_of_the_corpus_are_decoded_or_refused() {
         }
     }
     assert!(decoded > 0, "no input is a payload");
+}
+
+/// To three registers of unit 17: an answer over each line, what is none, and what is half one.
+fn answers() -> Vec<(&'static str, Vec<u8>)> {
+    let asked = [2, 17, 0, 2];
+    let to = |heard: &[u8]| [&asked[..], heard].concat();
+    let rtu = [17, 3, 6, 0xAE, 0x41, 0x56, 0x52, 0x43, 0x40, 0x49, 0xAD];
+    let tcp = [0, 0, 0, 0, 0, 9, 17, 3, 6, 0, 1, 0, 2, 0, 3];
+    vec![
+        ("rtu", to(&rtu)),
+        ("rtu-behind-noise", to(&[&[0, 0xFF, 17, 3, 6][..], &rtu].concat())),
+        ("rtu-exception", to(&[17, 0x83, 2, 0xC1, 0x34])),
+        ("rtu-cut", to(&rtu[..8])),
+        ("tcp", to(&tcp)),
+        ("tcp-exception", to(&[0, 0, 0, 0, 0, 3, 17, 0x83, 2])),
+        ("tcp-more-than-it-says", to(&[&tcp[..5], &[99], &tcp[6..]].concat())),
+        ("tcp-wrong-count", to(&[0, 0, 0, 0, 0, 7, 17, 3, 4, 0, 1, 0, 2])),
+        ("bits", [0, 1, 0, 8, 1, 1, 2, 0x0A, 0x01, 0x7F, 0x5C].to_vec()),
+        ("another-protocol", to(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+    ]
+}
+
+#[test]
+fn answers_of_the_corpus_have_as_many_values_as_were_asked_for_or_none() {
+    let (mut rtu, mut tcp) = (0, 0);
+    for (path, bytes) in corpus("modbus_answers", answers()) {
+        let heard = dry::answers(&bytes);
+        assert!(heard.rtu.is_none_or(|values| values == heard.asked), "{}", path.display());
+        assert!(heard.tcp.is_none_or(|values| values == heard.asked), "{}", path.display());
+        rtu += usize::from(heard.rtu.is_some());
+        tcp += usize::from(heard.tcp.is_some());
+    }
+    assert!(rtu >= 2 && tcp >= 1, "{rtu} answers over RTU and {tcp} over TCP were taken");
+}
+
+fn sheets() -> Vec<(&'static str, Vec<u8>)> {
+    let plain = "name,metric,unit,at,type,scale\n온도,temperature,Cel,holding:100,i16,0.1\n\"a, \"\"b\"\"\",x_b,1,input:7,f32,\n";
+    let wide: Vec<u8> = plain.replace(',', "\t").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    // The second line in CP949.
+    let korean = [b"name;at\r\n".as_slice(), &[0xBF, 0xC2, 0xB5, 0xB5], b";holding:1\r\n"].concat();
+    vec![
+        ("utf-8", plain.as_bytes().to_vec()),
+        ("mark", [b"\xEF\xBB\xBF", plain.as_bytes()].concat()),
+        ("utf-16", [b"\xFF\xFE".as_slice(), &wide].concat()),
+        ("cp949", korean),
+        ("open-quote", b"a,b\n\"c,d\ne".to_vec()),
+        ("separator", b"sep=|\na|b\n".to_vec()),
+        ("workbook", b"PK\x03\x04".to_vec()),
+    ]
+}
+
+#[test]
+fn sheets_of_the_corpus_are_read_or_refused() {
+    let mut read = 0;
+    for (path, bytes) in corpus("signals_sheet", sheets()) {
+        let Ok(sheet) = Sheet::read(&bytes) else { continue };
+        let cells = || sheet.rows.iter().flat_map(|row| &row.cells);
+        assert_eq!(sheet.names().len(), cells().count(), "{}", path.display());
+        assert!(cells().all(|cell| sheet.text.is_char_boundary(cell.at)), "{}", path.display());
+        read += 1;
+    }
+    assert!(read >= 5, "only {read} inputs are sheets");
+}
+
+fn invitations() -> Vec<(&'static str, Vec<u8>)> {
+    let line = |host: &str| {
+        let (token, ca) = ("a1".repeat(32), "0F".repeat(32));
+        format!("sandan://{host}:7443/hanbit-mould/press-hall?token=sgi_{token}&ca={ca}\n").into_bytes()
+    };
+    let cut = line("ingest.example")[..90].to_vec();
+    vec![("name", line("ingest.example")), ("address", line("[2001:db8::1]")), ("cut", cut)]
+}
+
+#[test]
+fn invitations_of_the_corpus_are_taken_or_refused() {
+    let mut taken = 0;
+    for (path, bytes) in corpus("invitation", invitations()) {
+        let Some(invitation) = std::str::from_utf8(&bytes).ok().and_then(|text| Invitation::parse(text).ok()) else {
+            continue;
+        };
+        let again = Invitation::parse(&invitation.reveal());
+        assert_eq!(again.as_ref(), Ok(&invitation), "{}", path.display());
+        taken += 1;
+    }
+    assert!(taken >= 2, "only {taken} inputs are invitations");
 }

@@ -27,7 +27,7 @@ pub mod plan;
 use breaker::Breaker;
 pub use learned::Learned;
 use link::Link;
-pub use link::{Answer, LinkFault};
+pub use link::{Answer, LinkFault, dry};
 use plan::{Assembly, Poll, Request};
 
 /// Silences in a row after which a unit is left alone for a while. One lost answer is

@@ -9,6 +9,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use super::plan::Request;
 use crate::config::{Address, Line, Modbus};
 
+pub mod dry;
 mod frame;
 mod overheard;
 mod port;

@@ -117,7 +117,7 @@ async fn connect_within(limit: Duration, address: &Address) -> Result<Connection
 }
 
 /// Through `call`, for the typed methods only assert the number of values.
-async fn ask(context: &mut Context, request: &Request) -> Result<Result<Answer, ExceptionCode>, Error> {
+pub(super) async fn ask(context: &mut Context, request: &Request) -> Result<Result<Answer, ExceptionCode>, Error> {
     let (address, count) = (request.address, request.count);
     let answer = context.call(match request.area {
         Area::Coil => Function::ReadCoils(address, count),
