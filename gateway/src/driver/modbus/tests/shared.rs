@@ -11,7 +11,7 @@ async fn the_units_of_an_address_share_one_connection_whatever_their_ids() {
     };
     let plc = Plc::start(move |_| Act::Changed(name_itself)).await;
     let ids = [0u8, 1, 2, 254, 255];
-    let devices: String = ids
+    let devices: Vec<String> = ids
         .iter()
         .map(|id| {
             format!(
@@ -20,7 +20,7 @@ async fn the_units_of_an_address_share_one_connection_whatever_their_ids() {
             )
         })
         .collect();
-    let mut rig = rig(&plc.address, &devices);
+    let mut rig = rig(&plc.address, &devices.concat());
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..50 {
         for (name, raw) in rig.next().await {
