@@ -9,9 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sandan_proto::id::BootId;
 
+pub mod known;
 pub mod offset;
 pub mod trusted;
 
+pub use known::KnownOffset;
 pub use offset::{BootClock, ClockState};
 pub use trusted::TrustedClock;
 

@@ -36,7 +36,7 @@ mod units;
 
 pub use fault::{Fault, Faults, Position};
 pub use modbus::{Line, Modbus, ModbusDevice, Parity, Part, Point, RequestLimits, Serial};
-pub use mqtt::{Mqtt, MqttDevice};
+pub use mqtt::{JsonForm, Mqtt, MqttDevice, MqttVersion, OwnTime, Payload, TimeFormat, Topic, TopicMatch};
 pub use notation::Address;
 pub use register::{Aid, ByteOrder, Format, Meaning, Register, Sentinel};
 pub use sandan_proto::births::Asset;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::clock;
+use crate::clock::{self, KnownOffset};
 
 mod backoff;
 pub mod message;
@@ -111,12 +111,20 @@ pub struct Outlet {
     /// Packet ids and digests of messages that an earlier process synced and may not have
     /// acknowledged. For the first driver: a later one would know too old ones.
     known: Arc<Mutex<Known>>,
+    /// What brings a source's own times onto the clock of this boot.
+    offset: KnownOffset,
 }
 
 impl Outlet {
     /// An outlet that has given out no ticket.
     pub fn new(source: usize, replies: mpsc::Sender<Reply>, synced: watch::Receiver<u64>) -> Self {
-        Self { source, replies, synced, tickets: Arc::default(), known: Arc::default() }
+        Self { source, replies, synced, tickets: Arc::default(), known: Arc::default(), offset: KnownOffset::default() }
+    }
+
+    /// The same where the wall time is known, or will be.
+    #[must_use]
+    pub fn dated_by(self, offset: KnownOffset) -> Self {
+        Self { offset, ..self }
     }
 
     /// The same for a driver whose messages an earlier process synced.

@@ -127,7 +127,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             Endpoint::Modbus(_) => (&polled_in, Vec::new()),
             Endpoint::Mqtt(mqtt) => (&delivered_in, spool.take_delivered(driver::mqtt::session(mqtt))),
         };
-        let outlet = Outlet::new(source, replies.clone(), receiver).knowing(known);
+        let outlet = Outlet::new(source, replies.clone(), receiver).knowing(known).dated_by(time.offset());
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop((polled_in, delivered_in));

@@ -41,7 +41,7 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
                     count(device.picks.len(), "value"),
                     show_duration(config.devices[device.device].interval)
                 );
-                [mqtt.place(), device.name.clone(), device.topic.clone(), what]
+                [mqtt.place(), device.name.clone(), device.topic.to_string(), what]
             })),
         }
     }

@@ -5,25 +5,39 @@ use std::time::Duration;
 
 use sandan_proto::id::GatewayId;
 
-use super::base::readable_file;
+use super::Plant;
+use super::base::{readable_file, secret_file};
 use super::notation::{self, Address, AddressFault};
 use super::secret::{Secret, secret};
 use super::section::Section;
-use super::signal::{self, Decode, Defaults, JsonType, Pick};
 use super::sparkplug::{self, SparkplugNode};
-use super::{Device, Plant};
+
+mod device;
+mod topic;
+
+pub use device::{JsonForm, MqttDevice, OwnTime, Payload, TimeFormat};
+pub use topic::{Topic, TopicMatch};
 
 /// Longest user name, client id or topic: what MQTT's two-byte length allows and a
 /// terminal can show.
 const MAX_FIELD_BYTES: usize = 1_024;
+/// How long a broker of MQTT 5 is asked to keep the session: a plant's holidays.
+const SESSION_EXPIRY: Duration = Duration::from_hours(14 * 24);
+/// What a session may be kept for. The wire has 32 bits for its seconds.
+const SESSION_EXPIRIES: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 
 /// One connection to a broker.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
     /// Where it is.
     pub address: Address,
+    /// Which MQTT it speaks.
+    pub version: MqttVersion,
     /// The authorities to trust, in PEM; `None` for a plain connection.
     pub ca_file: Option<PathBuf>,
+    /// Our certificate and its key, in PEM; the key closed to others when the configuration
+    /// was loaded. Only beside `ca_file`.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
     /// Stable, so that the broker keeps what was published while the gateway was away.
     pub client_id: String,
     /// Who the gateway is to the broker.
@@ -36,17 +50,16 @@ pub struct Mqtt {
     pub sparkplug: Vec<SparkplugNode>,
 }
 
-/// What comes under one topic filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MqttDevice {
-    /// Index into [`Config::devices`](super::Config::devices).
-    pub device: usize,
-    /// Its name, unique in the gateway.
-    pub name: String,
-    /// May hold `+` and `#`.
-    pub topic: String,
-    /// Its signals.
-    pub picks: Vec<Pick>,
+/// Which MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// 3.1.1.
+    V3,
+    /// 5.
+    V5 {
+        /// How long the broker is asked to keep what comes while the gateway is away.
+        session_expiry: Duration,
+    },
 }
 
 impl Mqtt {
@@ -68,6 +81,8 @@ pub(super) fn endpoint(
     let ca = section.text("ca_file");
     let ca_file = ca.map(|file| readable_file(section, "ca_file", file, folder));
     let address = address(section, plaintext, ca.is_some(), plant);
+    let version = version(section);
+    let client_certificate = client_certificate(section, ca.is_some(), folder);
     let client_id = section.label("client_id", MAX_FIELD_BYTES);
     if let Some(client_id) = client_id
         && client_id.value.is_empty()
@@ -104,18 +119,57 @@ pub(super) fn endpoint(
     section.finish();
     let mut devices = Vec::with_capacity(sections.len());
     for section in &sections {
-        devices.push(device(section, endpoint, &place, plant));
+        devices.push(device::devices(section, endpoint, &place, plant));
     }
     let sparkplug = sparkplug::nodes(&nodes, endpoint, &place, plant);
     Some(Mqtt {
         address: address?,
+        version,
         ca_file,
+        client_certificate,
         client_id,
         username: username.map(|name| name.value.into()),
         password: password.map(|password| password.value),
-        devices: devices.into_iter().collect::<Option<_>>()?,
+        devices: devices.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect(),
         sparkplug: sparkplug?,
     })
+}
+
+fn version(section: &Section<'_>) -> MqttVersion {
+    let words = [("3.1.1", false), ("5", true)];
+    let is_5 = section.word("version", &words).is_some_and(|version| version.value);
+    let expiry = section.duration("session_expiry", SESSION_EXPIRIES);
+    if let (Some(expiry), false) = (expiry, is_5) {
+        section.log.fault(
+            expiry.at,
+            "`session_expiry` without `version = \"5\"`",
+            "MQTT 3.1.1 does not know it: such a broker has a setting of its own",
+        );
+    }
+    if !is_5 {
+        return MqttVersion::V3;
+    }
+    MqttVersion::V5 { session_expiry: expiry.map_or(SESSION_EXPIRY, |expiry| expiry.value) }
+}
+
+fn client_certificate(section: &Section<'_>, has_ca: bool, folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (certificate, key) = (section.text("client_cert_file"), section.text("client_key_file"));
+    let certificate_file = certificate.map(|file| readable_file(section, "client_cert_file", file, folder));
+    let key_file = key.map(|file| secret_file(section, "client_key_file", file, folder));
+    match (certificate, key) {
+        (Some(one), None) | (None, Some(one)) => section.log.fault(
+            one.at,
+            "`client_cert_file` and `client_key_file` need each other",
+            "write both, or leave both out",
+        ),
+        (Some(certificate), Some(_)) if !has_ca => section.log.fault(
+            certificate.at,
+            "`client_cert_file` without `ca_file`",
+            "a certificate is shown over mqtts:// only: write address = \"mqtts://…\" and ca_file = \"…\"",
+        ),
+        _ => {}
+    }
+    certificate_file.zip(key_file)
 }
 
 fn address(section: &Section<'_>, plaintext: bool, has_ca: bool, plant: &mut Plant) -> Option<Address> {
@@ -148,85 +202,4 @@ fn address(section: &Section<'_>, plaintext: bool, has_ca: bool, plant: &mut Pla
     };
     section.log.fault(text.at, what, hint);
     None
-}
-
-fn device(section: &Section<'_>, endpoint: usize, place: &str, plant: &mut Plant) -> Option<MqttDevice> {
-    let name = signal::name(section, "name it: name = \"welder-1\"");
-    let topic = section.required("topic", "say which: topic = \"plant/welder-1/state\"");
-    let topic = topic.and_then(|topic| {
-        let fits = topic.value.len() <= MAX_FIELD_BYTES && !topic.value.contains('\0');
-        if fits && rumqttc::valid_filter(topic.value) {
-            return Some(topic.value);
-        }
-        section.log.fault(
-            topic.at,
-            format!("`topic` is not a topic filter: `{}`", notation::shown(topic.value)),
-            "+ stands for one whole level, # for all the rest at the end: plant/+/state, plant/#",
-        );
-        None
-    });
-    let asset = signal::asset(section, plant);
-    let interval = signal::interval(section).unwrap_or(Duration::from_secs(1));
-    let signals = section.sections("signals", "signal");
-    if signals.is_empty() {
-        section.missing_table(
-            "signals",
-            "signals",
-            "list at least one: signals = [ { name = \"…\", metric = \"…\", path = \"a.b\", type = \"f64\" } ]",
-        );
-    }
-    let upload = signal::asked_upload(section);
-    section.finish();
-    if let Some(name) = name
-        && !plant.names.insert(name.value.into())
-    {
-        section.log.fault(
-            name.at,
-            format!("two devices `{}`", notation::shown(name.value)),
-            "give each device of the gateway its own name",
-        );
-    }
-    let index = plant.devices.len();
-    plant.devices.push(Device {
-        name: name.map_or("", |name| name.value).into(),
-        address: format!("mqtt {place} topic {}", topic.unwrap_or("")),
-        endpoint,
-        interval,
-    });
-    let defaults = Defaults { device: index, asset, interval, upload };
-    let mut picks = Vec::with_capacity(signals.len());
-    for section in &signals {
-        picks.push(pick(section, &defaults, plant));
-    }
-    Some(MqttDevice {
-        device: index,
-        name: name?.value.into(),
-        topic: topic?.into(),
-        picks: picks.into_iter().collect::<Option<_>>()?,
-    })
-}
-
-fn pick(section: &Section<'_>, defaults: &Defaults, plant: &mut Plant) -> Option<Pick> {
-    let path = section.required("path", "say where in the payload: path = \"current.rms\"").and_then(|text| {
-        let steps = notation::json_path(text.value);
-        if steps.is_none() {
-            section.log.fault(
-                text.at,
-                format!("`path` is not a path: `{}`", notation::shown(text.value)),
-                "write keys with points and indices in brackets: \"current.rms\", \"zones[2].temperature\"",
-            );
-        }
-        steps.map(|steps| (text.value, steps))
-    });
-    let kind = if section.has("type", "say what the payload holds: type = \"f64\" (f64 i64 bool text)") {
-        section.word("type", &JsonType::ALL)
-    } else {
-        None
-    };
-    let is_number = kind.is_none_or(|kind| matches!(kind.value, JsonType::F64 | JsonType::I64));
-    let scale = signal::scale(section, is_number);
-    let decode = kind.map(|kind| Decode::Json(kind.value, scale));
-    let signal = signal::common(section, decode, defaults, plant)?;
-    let (path, steps) = path?;
-    Some(Pick { signal, path: path.into(), steps })
 }

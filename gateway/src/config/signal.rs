@@ -257,12 +257,16 @@ impl Step {
     }
 }
 
-/// A signal of a JSON payload and where it stands in it.
+/// A signal of a message and where it stands in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pick {
     /// Index into [`Config::signals`](super::Config::signals).
     pub signal: u32,
-    /// The path as it was written.
+    /// What the value must be.
+    pub kind: JsonType,
+    /// What the topic's level of the metric says for it; `None` where there is no such level.
+    pub level: Option<String>,
+    /// The path as it was written; empty for a plain value.
     pub path: String,
     /// The path in steps.
     pub steps: Vec<Step>,

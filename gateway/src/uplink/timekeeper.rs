@@ -8,7 +8,7 @@ use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::v1;
 
 use crate::clock::offset::{self, Heard, KeptBoot};
-use crate::clock::{BootClock, ClockState, TrustedClock};
+use crate::clock::{BootClock, ClockState, KnownOffset, TrustedClock};
 use crate::spool::Spool;
 
 /// One small write in ten minutes is nothing to an SD card, and a box that lost its power is
@@ -29,6 +29,7 @@ struct Inner {
     trusted: TrustedClock,
     boot: BootId,
     clock: Mutex<BootClock>,
+    offset: KnownOffset,
     saved_us: AtomicI64,
 }
 
@@ -39,9 +40,13 @@ impl Timekeeper {
         if known.is_none() {
             tracing::warn!("the clock of this machine cannot be right: the ingest will be asked for the time");
         }
+        let offset = KnownOffset::default();
+        if let Some(known) = &known {
+            offset.learn(known.offset_us);
+        }
         let clock = Mutex::new(BootClock::new(boot, known, trusted.is_fixed(boot)));
         let saved_us = AtomicI64::new(trusted.clocks().monotonic_us());
-        let keeper = Self(Arc::new(Inner { spool, trusted, boot, clock, saved_us }));
+        let keeper = Self(Arc::new(Inner { spool, trusted, boot, clock, offset, saved_us }));
         keeper.estimate();
         keeper
     }
@@ -53,6 +58,11 @@ impl Timekeeper {
     /// The time that certificates are judged by.
     pub fn trusted(&self) -> &TrustedClock {
         &self.0.trusted
+    }
+
+    /// The offset of this boot, as it is learnt.
+    pub fn offset(&self) -> KnownOffset {
+        self.0.offset.clone()
     }
 
     /// The monotonic clock that questions to the ingest are timed by.
@@ -97,6 +107,7 @@ impl Timekeeper {
 
     fn learn(&self, learnt: Option<v1::ClockOffset>) {
         if let Some(learnt) = learnt {
+            self.0.offset.learn(learnt.offset_us);
             self.0.spool.learn_clock(learnt);
             self.estimate();
         }

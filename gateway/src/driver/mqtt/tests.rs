@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use rumqttc::ConnectReturnCode;
-use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, Subscribe, SubscribeReasonCode};
+use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, Publish, SubAck, Subscribe, SubscribeReasonCode};
+use rumqttc::{ConnectReturnCode, QoS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::*;
