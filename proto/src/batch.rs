@@ -337,6 +337,8 @@ pub fn count(groups: &[Group]) -> u64 {
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     columns: std::collections::BTreeMap<u32, (Vec<i64>, Column)>,
+    /// Series whose readings did not come in the order of their times.
+    unsorted: std::collections::BTreeSet<u32>,
     readings: usize,
     text_bytes: usize,
 }
@@ -346,18 +348,19 @@ pub struct BatchBuilder {
 const ENCODED_READING_BYTES: usize = 32;
 
 impl BatchBuilder {
-    /// Adds one reading. Times of one series must not decrease, and its values
-    /// must keep one type; a reading that breaks this is given back.
+    /// Adds one reading. The values of one series must keep one type; a reading that breaks
+    /// this is given back. A source that tells its own times may tell them in any order:
+    /// the batch has them in that of time.
     pub fn push(&mut self, series: u32, time_us: i64, value: Value, quality: Quality) -> Result<(), Value> {
         let (times, column) = self.columns.entry(series).or_insert_with(|| {
             let values = Values::empty(value.value_type());
             (Vec::new(), Column { series, quality: Vec::new(), values })
         });
-        if times.last().is_some_and(|&last| time_us < last) {
-            return Err(value);
-        }
         let text_bytes = if let Value::Text(text) = &value { text.len() + 4 } else { 0 };
         column.values.push(value)?;
+        if times.last().is_some_and(|&last| time_us < last) {
+            self.unsorted.insert(series);
+        }
         column.push_quality(times.len(), quality);
         times.push(time_us);
         self.readings += 1;
@@ -377,7 +380,11 @@ impl BatchBuilder {
         (self.readings, self.text_bytes) = (0, 0);
         let mut groups: Vec<Group> = Vec::new();
         let mut by_times = std::collections::HashMap::<Vec<i64>, usize>::new();
-        for (times_us, column) in std::mem::take(&mut self.columns).into_values() {
+        let unsorted = std::mem::take(&mut self.unsorted);
+        for (series, (mut times_us, mut column)) in std::mem::take(&mut self.columns) {
+            if unsorted.contains(&series) {
+                (times_us, column) = sorted(&times_us, &column);
+            }
             if let Some(&group) = by_times.get(&times_us) {
                 groups[group].columns.push(column);
             } else {
@@ -387,6 +394,23 @@ impl BatchBuilder {
         }
         groups
     }
+}
+
+/// A column in the order of time; of one time in that in which its readings came.
+fn sorted(times_us: &[i64], column: &Column) -> (Vec<i64>, Column) {
+    let qualities: Vec<Quality> = column.qualities().collect();
+    let mut order: Vec<usize> = (0..times_us.len()).collect();
+    order.sort_by_key(|&at| times_us[at]);
+    let values = Values::empty(column.values.value_type());
+    let mut by_time = Column { series: column.series, quality: Vec::new(), values };
+    for (index, &at) in order.iter().enumerate() {
+        // A value of the column has the column's type.
+        if let Some(value) = column.values.get(at) {
+            by_time.push_quality(index, qualities[at]);
+            let _ = by_time.values.push(value);
+        }
+    }
+    (order.iter().map(|&at| times_us[at]).collect(), by_time)
 }
 
 #[cfg(test)]

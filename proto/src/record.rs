@@ -22,9 +22,9 @@ pub struct Sealed {
     pub boot: BootId,
     /// Readings of the lane up to and including this batch.
     pub cumulative_readings: u64,
-    /// Monotonic time of the earliest reading, µs.
+    /// Monotonic time at which the first of its readings came, µs.
     pub first_us: i64,
-    /// Monotonic time of the latest reading, µs.
+    /// Monotonic time at which the last of them came, µs.
     pub last_us: i64,
     /// An encoded batch, see [`crate::batch`].
     pub payload: Bytes,

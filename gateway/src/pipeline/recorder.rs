@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use sandan_proto::batch::{self, BatchBuilder, Group};
+use sandan_proto::batch::{self, BatchBuilder};
 use sandan_proto::reading::{Quality, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -105,7 +105,8 @@ impl<R: Records> Recorder<R> {
                     tick.reset();
                 }
                 _ = tick.tick() => {
-                    self.emit(|tags, emit| tags.tick(clock::monotonic_us(), emit));
+                    let now_us = clock::monotonic_us();
+                    self.emit(now_us, |tags, emit| tags.tick(now_us, emit));
                     self.book.sync();
                 }
                 () = self.stopping.cancelled(), if !stopping => stopping = true,
@@ -119,25 +120,26 @@ impl<R: Records> Recorder<R> {
                 deliveries = false;
             }
         }
-        self.emit(|tags, emit| tags.close(emit));
+        self.emit(clock::monotonic_us(), |tags, emit| tags.close(emit));
         self.book.sync();
     }
 
-    /// Puts what the tag stage emits into the book.
-    fn emit(&mut self, work: impl FnOnce(&mut Tags, tag::Emit<'_>)) {
+    /// Puts what the tag stage emits at a moment into the book.
+    fn emit(&mut self, now_us: i64, work: impl FnOnce(&mut Tags, tag::Emit<'_>)) {
         let Self { tags, book, .. } = self;
+        book.now_us = now_us;
         let refused = book.refused;
         work(tags, &mut |series, at_us, value, quality| book.push(series, at_us, value, quality));
         let refused = book.refused - refused;
         if refused > 0 {
-            tracing::error!(refused, "readings out of order or of a changed type were dropped");
+            tracing::error!(refused, "readings of a changed type were dropped");
             book.health.add_dropped(refused);
         }
     }
 
     fn take(&mut self, reply: &Reply) {
         let taken = self.book.taken;
-        self.emit(|tags, emit| tags.apply(reply, emit));
+        self.emit(reply.at_us, |tags, emit| tags.apply(reply, emit));
         let book = &mut self.book;
         if book.taken > taken
             && let Some(delivery) = &reply.delivery
@@ -165,6 +167,10 @@ pub(super) struct Book<R> {
     deliveries: Vec<Delivery>,
     /// Readings that came into the builder.
     taken: u64,
+    /// When what is being taken came.
+    now_us: i64,
+    /// When the first and the last of what is in the builder did.
+    arrived: Option<(i64, i64)>,
     /// By source: where its synced tickets go.
     synced: Vec<watch::Sender<u64>>,
     /// By source: the ticket of its last reply that was taken whole.
@@ -185,6 +191,8 @@ impl<R: Records> Book<R> {
             builder: BatchBuilder::default(),
             deliveries: Vec::new(),
             taken: 0,
+            now_us: 0,
+            arrived: None,
             tickets: vec![0; synced.len()],
             owed: vec![0; synced.len()],
             synced,
@@ -196,15 +204,13 @@ impl<R: Records> Book<R> {
 
     fn push(&mut self, series: u32, at_us: i64, value: Value, quality: Quality) {
         self.seal_if_beyond(CUT_BYTES);
-        if let Err(value) = self.builder.push(series, at_us, value, quality) {
-            // Its time is before the series' last one in this batch, or the series has changed
-            // its type, and then it is counted rather than mixed up.
-            self.seal();
-            if self.builder.push(series, at_us, value, quality).is_err() {
-                self.refused += 1;
-                return;
-            }
+        // A signal keeps its type; if one ever does not, it is counted rather than mixed up.
+        if self.builder.push(series, at_us, value, quality).is_err() {
+            self.refused += 1;
+            return;
         }
+        let (first_us, last_us) = self.arrived.unwrap_or((self.now_us, self.now_us));
+        self.arrived = Some((first_us.min(self.now_us), last_us.max(self.now_us)));
         self.taken += 1;
         self.health.add_readings(1);
     }
@@ -235,7 +241,9 @@ impl<R: Records> Book<R> {
     fn seal(&mut self) {
         let readings = self.builder.readings() as u64;
         let groups = self.builder.take();
-        let Some((first_us, last_us)) = span(&groups) else { return };
+        // Not the times of the readings: a source may tell what was long ago, and a gap is
+        // between what came before and what came after.
+        let Some((first_us, last_us)) = self.arrived.take() else { return };
         let deliveries = std::mem::take(&mut self.deliveries);
         let batch = Outgoing { payload: batch::encode(&groups), readings, first_us, last_us };
         let lost = self.spool.append(&batch, &deliveries);
@@ -267,12 +275,6 @@ impl<R: Records> Book<R> {
             }
         }
     }
-}
-
-fn span(groups: &[Group]) -> Option<(i64, i64)> {
-    let first = groups.iter().filter_map(|group| group.times_us.first()).min()?;
-    let last = groups.iter().filter_map(|group| group.times_us.last()).max()?;
-    Some((*first, *last))
 }
 
 #[cfg(test)]

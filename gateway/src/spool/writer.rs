@@ -43,9 +43,9 @@ pub struct Outgoing {
     pub payload: Bytes,
     /// How many readings it holds.
     pub readings: u64,
-    /// Monotonic time of the earliest.
+    /// Monotonic time at which the first of them came.
     pub first_us: i64,
-    /// Monotonic time of the latest.
+    /// Monotonic time at which the last of them came.
     pub last_us: i64,
 }
 

@@ -24,10 +24,9 @@ fn signals_of_one_reply_share_their_times() {
 }
 
 #[test]
-fn a_builder_refuses_a_step_back_and_a_change_of_type() {
+fn a_builder_refuses_a_change_of_type() {
     let mut builder = BatchBuilder::default();
     builder.push(1, 10, Value::I64(1), Quality::GOOD).unwrap();
-    assert!(builder.push(1, 9, Value::I64(2), Quality::GOOD).is_err());
     assert!(builder.push(1, 11, Value::F64(2.0), Quality::GOOD).is_err());
     assert_eq!(builder.readings(), 1);
     let groups = builder.take();
@@ -140,7 +139,7 @@ fn any_value(of: u8) -> BoxedStrategy<Value> {
 proptest! {
     #[test]
     fn every_reading_that_goes_in_comes_out_once(
-        readings in (0u8..4).prop_flat_map(|kind| prop::collection::vec((0u32..5, 0i64..1_000_000, any_value(kind), 0u32..256), 0..200))
+        readings in (0u8..4).prop_flat_map(|kind| prop::collection::vec((0u32..5, -9_000i64..1_000_000, any_value(kind), 0u32..256), 0..200))
     ) {
         let mut clock = 0;
         let mut builder = BatchBuilder::default();

@@ -83,12 +83,10 @@ impl Fault {
                 Code::UseAnotherServer | Code::ServerMoved => "the broker has moved",
                 _ => "the broker refuses the connection",
             }),
-            ConnectionError::MqttState(StateError::Deserialization(PayloadSizeLimitExceeded { pkt_size, .. })) => {
-                Self::oversize(*pkt_size)
-            }
-            ConnectionError::MqttState(StateError::IncomingPacketTooLarge { pkt_size, .. }) => {
-                Self::oversize(*pkt_size)
-            }
+            ConnectionError::MqttState(
+                StateError::Deserialization(PayloadSizeLimitExceeded { pkt_size, .. })
+                | StateError::IncomingPacketTooLarge { pkt_size, .. },
+            ) => Self::oversize(*pkt_size),
             ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
                 Self::new(match reason_code {
                     Reason::SessionTakenOver => {

@@ -64,9 +64,9 @@ impl Driver {
             if message.retain {
                 // Without a time of its own it says what was, not when: no reading.
                 samples.retain(|sample| sample.wall_us.is_some());
-                samples
-                    .iter_mut()
-                    .for_each(|sample| sample.quality = doubted(sample.quality, Quality::UNCERTAIN_RETAINED));
+                for sample in &mut samples {
+                    sample.quality = doubted(sample.quality, Quality::UNCERTAIN_RETAINED);
+                }
                 if samples.is_empty() {
                     self.health.ignored(device.device);
                     continue;

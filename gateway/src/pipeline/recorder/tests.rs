@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use sandan_proto::batch::Group;
 use sandan_proto::limits::{MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

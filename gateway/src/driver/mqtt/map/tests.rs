@@ -152,7 +152,10 @@ fn three_lines_read_many_machines() {
         }
         found
     };
-    assert_eq!(said("plant/press-1/motor_temperature", b"61.5"), [("hall/press-1".to_owned(), vec![Raw::Number(61.5)])]);
+    assert_eq!(
+        said("plant/press-1/motor_temperature", b"61.5"),
+        [("hall/press-1".to_owned(), vec![Raw::Number(61.5)])]
+    );
     assert_eq!(said("plant/welder-1/cnt", b"7"), [("hall/welder-1".to_owned(), vec![Raw::Integer(7)])]);
     assert_eq!(said("plant/welder-1/part_count", b"7"), [("hall/welder-1".to_owned(), vec![])]);
     assert_eq!(said("plant/press-9/cnt", b"7"), []);
