@@ -33,6 +33,19 @@ pub struct Reply {
     pub readings: Vec<Reading>,
     /// The message that brought them, where its sender may deliver it again.
     pub delivery: Option<Delivery>,
+    /// The same message, where it or a part of it could not be used.
+    pub dead: Option<DeadLetter>,
+}
+
+/// A message that is kept for whoever looks for why it could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it was published.
+    pub topic: String,
+    /// Why it could not be used: goes on from "a message on …".
+    pub reason: String,
+    /// What it held.
+    pub payload: bytes::Bytes,
 }
 
 /// How a reply's sender knows a message that it delivers again until it is acknowledged.
@@ -155,14 +168,19 @@ impl Tickets {
 
     /// Sends readings of one moment and gives their ticket. Waits while the pipeline is full.
     async fn send(&mut self, at_us: i64, readings: Vec<Reading>) -> Result<u64, Closed> {
-        self.deliver(at_us, readings, None).await
+        self.deliver(Reply { readings, ..self.reply(at_us) }).await
     }
 
-    /// The same for readings of a message that may come again.
-    async fn deliver(&mut self, at_us: i64, readings: Vec<Reading>, delivery: Option<Delivery>) -> Result<u64, Closed> {
+    /// A reply without anything in it.
+    fn reply(&self, at_us: i64) -> Reply {
+        let source = self.outlet.source;
+        Reply { source, ticket: 0, at_us, readings: Vec::new(), delivery: None, dead: None }
+    }
+
+    /// Sends a reply under the next ticket, and gives that.
+    async fn deliver(&mut self, reply: Reply) -> Result<u64, Closed> {
         let ticket = self.outlet.tickets.fetch_add(1, Ordering::Relaxed) + 1;
-        let reply = Reply { source: self.outlet.source, ticket, at_us, readings, delivery };
-        self.outlet.replies.send(reply).await.map_err(|_| Closed)?;
+        self.outlet.replies.send(Reply { ticket, ..reply }).await.map_err(|_| Closed)?;
         Ok(ticket)
     }
 

@@ -16,12 +16,15 @@ use crate::config::Config;
 
 mod backlog;
 mod link;
+mod messages;
 pub mod metrics;
 mod status;
 
 pub use backlog::{BacklogState, Drain, Waiting};
 use link::Link;
 pub(crate) use link::NOTHING_HEARD;
+use messages::Messages;
+pub use messages::MessagesStatus;
 pub use status::{ClockStatus, LinkStatus, SpoolStatus, Status, UplinkStatus};
 
 /// The shared handle.
@@ -34,6 +37,8 @@ struct Inner {
     links: Vec<Mutex<Link>>,
     /// The devices of each endpoint.
     endpoints: Vec<Vec<usize>>,
+    /// What brokers brought that could not be used; `None` for what is polled.
+    messages: Vec<Option<Messages>>,
     spool: Mutex<v1::SpoolHealth>,
     backlog: Mutex<BacklogState>,
     uplink: Mutex<UplinkState>,
@@ -103,6 +108,7 @@ impl Health {
             started_us: clock::monotonic_us(),
             links,
             endpoints,
+            messages: config.endpoints.iter().map(Messages::of).collect(),
             spool: Mutex::new(v1::SpoolHealth { bytes_cap: config.spool.max_bytes, ..v1::SpoolHealth::default() }),
             backlog: Mutex::default(),
             uplink: Mutex::default(),
@@ -146,6 +152,19 @@ impl Health {
     pub fn ignored(&self, device: usize) {
         self.with(device, |link| link.ignored += 1);
     }
+    /// A message of an endpoint could not be used, in whole or in part: `fault` says why.
+    pub fn dead_letter(&self, endpoint: usize, fault: &str) {
+        self.with_messages(endpoint, |messages| messages.dead_letter(fault));
+    }
+    /// A message's topic names an asset or a metric that is not configured.
+    pub fn unknown_topic(&self, endpoint: usize, topic: &str) {
+        self.with_messages(endpoint, |messages| messages.unknown_topic(topic));
+    }
+    fn with_messages(&self, endpoint: usize, act: impl FnOnce(&Messages)) {
+        if let Some(Some(messages)) = self.0.messages.get(endpoint) {
+            act(messages);
+        }
+    }
     /// The endpoint cannot be reached: `fault` says why in one sentence.
     pub fn unreachable(&self, endpoint: usize, fault: &str) {
         self.with_all(endpoint, |link| link.silent(fault, clock::monotonic_us()));
@@ -160,6 +179,10 @@ impl Health {
     /// Readings that passed the tag stage.
     pub fn add_readings(&self, readings: u64) {
         self.0.readings.fetch_add(readings, Ordering::Relaxed);
+    }
+    /// A message that could not be used was written to the spool, or there was no room.
+    pub fn dead_letter_written(&self, endpoint: usize, is_kept: bool) {
+        self.with_messages(endpoint, |messages| messages.written(is_kept));
     }
     /// Readings that the spool could not keep.
     pub fn add_dropped(&self, readings: u64) {
@@ -210,6 +233,7 @@ impl Health {
         status.spool.set_backlog(&lock(&self.0.backlog));
         status.uplink.set_certificate(&lock(&self.0.certificate));
         status.clock = ClockStatus::new(&lock(&self.0.clock));
+        status.messages = self.0.messages.iter().flatten().map(Messages::status).collect();
         status
     }
 }

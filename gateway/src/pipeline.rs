@@ -131,11 +131,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
     }
     drop((polled_in, delivered_in));
+    let places = config.endpoints.iter().map(Endpoint::place).collect();
     let recorder = Recorder {
         polled,
         delivered,
         tags: Tags::new(&config, believed.as_ref().map_or(0, |clock| clock.offset_us)),
-        book: Book::new(writer, synced, health.clone()),
+        book: Book::new(writer, places, synced, health.clone()),
         stopping: polling.clone(),
     };
     let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));

@@ -29,6 +29,7 @@
 //!                     5 displaced  a Gap for dropped records, of any lane
 //!                     6 delivered  a Sealed, and which messages it answers for
 //!                     7 lane end   where a lane ends that is no longer written
+//!                     8 dead letter  a message that could not be used; never sent
 //! ```
 //! Births and clock offset stand at the head of every segment. Behind the last record
 //! come zeros (the file is preallocated) or the end. The messages are those of
@@ -41,6 +42,7 @@
 //! # What it must not know
 //! What a reading is. It carries sealed payloads.
 
+mod dead;
 mod delivered;
 mod files;
 mod format;
@@ -62,6 +64,7 @@ use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::v1;
 use tokio::sync::watch;
 
+pub use dead::{DEAD_PAYLOAD_BYTES, DeadLetter};
 pub use delivered::Delivery;
 pub use index::{Boot, Depth, LaneDepth};
 pub use inspect::{Cause, Damage, Exported, Inspection, Survey, Surveyed, export, inspect_bytes, survey};

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use sandan_proto::id::LaneId;
+use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::reading::Quality;
 use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::{batch, v1};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::ConfigFile;
 use super::table::table;
 use crate::config::Config;
-use crate::spool::{self, Cause, Damage, Exported, SpoolError, Survey};
+use crate::spool::{self, Cause, Damage, DeadLetter, Exported, SpoolError, Survey};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -28,7 +28,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print readings and gaps, a JSON object a line; the gateway must be stopped
+    /// Print readings, gaps and dead letters, a JSON object a line; the gateway must be stopped
     Export {
         #[command(flatten)]
         config: ConfigFile,
@@ -229,6 +229,8 @@ pub(super) fn export(dir: &Path, range: &Range, out: &mut impl Write) -> anyhow:
             names.batch(&sealed, out)
         }
         Exported::Gap(gap) if is_wanted(gap.lane, gap.first_sequence, gap.last_sequence) => names.gap(&gap, out),
+        // It is of no lane.
+        Exported::Dead(boot, letter) if range.lane.is_none() => names.dead(boot, &letter, out),
         _ => Ok(()),
     })
 }
@@ -268,6 +270,21 @@ impl Names {
             }
         }
         Ok(())
+    }
+
+    fn dead(&self, boot: Option<BootId>, letter: &DeadLetter, out: &mut impl Write) -> anyhow::Result<()> {
+        let text = std::str::from_utf8(&letter.payload).ok();
+        let hex = || letter.payload.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let line = json!({
+            "dead_letter": letter.reason,
+            "time": boot.map(|boot| self.time(Moment { boot, monotonic_us: letter.at_us })),
+            "source": letter.source,
+            "topic": letter.topic,
+            "payload": text,
+            "payload_hex": text.is_none().then(hex),
+            "payload_bytes": letter.payload_bytes,
+        });
+        Ok(writeln!(out, "{line}")?)
     }
 
     fn gap(&self, gap: &Gap, out: &mut impl Write) -> anyhow::Result<()> {

@@ -2,10 +2,10 @@
 //!
 //! It promises: nothing is published but Sparkplug's request for a rebirth, where it is
 //! configured; the session is persistent and subscribed anew on every connection; a message
-//! is acknowledged when its readings are synced and never before, and one that brings no
-//! reading at once, so that nothing clogs the window; a redelivery of what is on its way
-//! already is acknowledged and not sent again; and an orderly stop acknowledges what was
-//! taken before it says goodbye.
+//! is acknowledged when its readings are synced and never before, so that nothing clogs the
+//! window, also one that cannot be used, which is kept as a dead letter; a redelivery of what
+//! is on its way already is acknowledged and not sent again; and an orderly stop acknowledges
+//! what was taken before it says goodbye.
 //!
 //! Client and event loop are made anew for each connection: acknowledgements of an old
 //! one can then never reach a new one, and no state of the library outlives a fault.
@@ -13,8 +13,8 @@
 //! A message goes on with its packet id and digest, which are synced in one record with its
 //! readings: an earlier process' messages that come again after a kill are known.
 //!
-//! What a message says is found by pure functions: `map` for JSON and plain values. Its own
-//! times become those of this boot where the wall time is known; else it was so when the
+//! What a message says is found by pure functions: `map` for JSON and plain values, and
+//! `driver::sparkplug`. Its own times become those of this boot where the wall time is known; else it was so when the
 //! message came, which is marked.
 //!
 //! Limits. A message of more readings than one batch takes may be cut in two by a kill, and
@@ -34,13 +34,16 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::sparkplug::{Nodes, Now};
 use super::{Closed, Outlet, Tickets};
+use crate::clock;
 use crate::config::Mqtt;
 use crate::health::Health;
 
 mod client;
 mod fault;
 mod ledger;
+mod letters;
 pub mod map;
 mod session;
 mod take;
@@ -48,6 +51,7 @@ mod tls;
 
 use fault::Fault;
 use ledger::Ledger;
+use letters::Letters;
 
 /// Largest payload that is looked into. A machine's state has some kilobytes.
 pub const MAX_MESSAGE_BYTES: usize = 256 << 10;
@@ -94,6 +98,10 @@ struct Driver {
     /// The last connection ended by a packet that no buffer may hold.
     oversize: bool,
     discarded_at: Option<Instant>,
+    /// What is known of the broker's Sparkplug nodes.
+    nodes: Nodes,
+    /// How many messages that could not be used were kept, by topic.
+    letters: Letters,
     /// The retained messages that were taken, by topic: they come with every subscription.
     retained: HashMap<String, [u8; 16]>,
 }
@@ -123,6 +131,8 @@ impl Driver {
             brief: 0,
             oversize: false,
             discarded_at: None,
+            nodes: Nodes::new(&endpoint.sparkplug),
+            letters: Letters::default(),
             retained: HashMap::new(),
             endpoint,
         }
@@ -191,8 +201,19 @@ impl Driver {
             ),
             _ => tracing::debug!(endpoint = self.endpoint.place(), fault, "broker is lost again"),
         }
-        let all = self.endpoint.devices.iter().flat_map(|device| &device.picks).map(|pick| pick.signal);
-        self.tickets.fail(all, Quality::BAD_NO_ANSWER).await
+        self.nodes.lost(self.now());
+        let picked = self.endpoint.devices.iter().flat_map(|device| &device.picks).map(|pick| pick.signal);
+        let devices = self.endpoint.sparkplug.iter().flat_map(|node| &node.devices);
+        let told = devices.flat_map(|device| &device.tags).map(|tag| tag.signal);
+        let all: Vec<u32> = picked.chain(told).collect();
+        self.tickets.fail(all.into_iter(), Quality::BAD_NO_ANSWER).await
+    }
+
+    /// This moment, for the nodes.
+    fn now(&self) -> Now {
+        let monotonic_us = clock::monotonic_us();
+        let known = self.tickets.outlet.offset.known_us();
+        Now { monotonic_us, wall_us: known.map_or_else(clock::wall_us, |offset_us| monotonic_us + offset_us) }
     }
 
     fn may_discard(&self) -> bool {

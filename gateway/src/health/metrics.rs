@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Health, LinkStatus};
+use super::{Health, LinkStatus, MessagesStatus};
 use crate::clock;
 
 /// A registry that shows this health.
@@ -78,7 +78,14 @@ impl Collector for Scrape {
         out.link_counter("link_polls", "Requests or messages", links, |link| link.polls_total)?;
         out.link_counter("link_failures", "Those without values", links, |link| link.failures_total)?;
         out.link_counter("link_skipped_polls", "Polls left out, being late", links, |link| link.skipped_total)?;
-        out.link_counter("link_ignored_messages", "Retained messages", links, |link| link.ignored_total)
+        out.link_counter("link_ignored_messages", "Retained messages", links, |link| link.ignored_total)?;
+        let brokers = &status.messages;
+        let help = "Messages that could not be used, in whole or in part";
+        out.broker_counter("dead_letters", help, brokers, |broker| broker.dead_letters_total)?;
+        let help = "Dead letters for which their share of the spool had no room";
+        out.broker_counter("dead_letters_refused", help, brokers, |broker| broker.dead_letters_refused_total)?;
+        let help = "Messages whose topic names an asset or a metric that is not configured";
+        out.broker_counter("unknown_topics", help, brokers, |broker| broker.unknown_topics_total)
     }
 }
 
@@ -122,6 +129,20 @@ impl Out<'_, '_> {
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         for link in links {
             ConstCounter::new(value(link)).encode(family.encode_family(&labels(link))?)?;
+        }
+        Ok(())
+    }
+    fn broker_counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        brokers: &[MessagesStatus],
+        value: impl Fn(&MessagesStatus) -> u64,
+    ) -> fmt::Result {
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for broker in brokers {
+            ConstCounter::new(value(broker)).encode(family.encode_family(&[("endpoint", broker.endpoint.clone())])?)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandan_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{BacklogState, CertificateState, UplinkState, millis};
+use super::{BacklogState, CertificateState, MessagesStatus, UplinkState, millis};
 use crate::clock::ClockState;
 
 /// The whole gateway at one moment.
@@ -29,6 +29,9 @@ pub struct Status {
     pub uplink: UplinkStatus,
     /// The wall time of readings.
     pub clock: ClockStatus,
+    /// What brokers brought that could not be used, one entry a broker.
+    #[serde(default)]
+    pub messages: Vec<MessagesStatus>,
 }
 
 /// One device.
@@ -167,6 +170,7 @@ impl Status {
                 certificate_failures_total: 0,
             },
             clock: ClockStatus::default(),
+            messages: Vec::new(),
         }
     }
 }

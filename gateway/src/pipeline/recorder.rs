@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::driver::Reply;
 use crate::health::Health;
-use crate::spool::{Delivery, Outgoing, SpoolError, Writer};
+use crate::spool::{DeadLetter, Delivery, Outgoing, SpoolError, Writer};
 use crate::tag::{self, Tags};
 
 /// A batch is sealed early at this size, a quarter of what the wire allows. It is looked
@@ -51,6 +51,8 @@ pub(super) trait Records {
     /// Takes a batch into memory, and the messages whose last reading it holds; returns how
     /// many of its readings were lost.
     fn append(&mut self, batch: &Outgoing, deliveries: &[Delivery]) -> u64;
+    /// Takes a message that could not be used into memory; false when there is no room for it.
+    fn append_dead(&mut self, letter: &DeadLetter) -> bool;
     /// Bytes that wait for a sync.
     fn unsynced_bytes(&self) -> usize;
     /// Writes and syncs what was appended; after an error all of it is still there.
@@ -60,6 +62,9 @@ pub(super) trait Records {
 impl Records for Writer {
     fn append(&mut self, batch: &Outgoing, deliveries: &[Delivery]) -> u64 {
         Self::append_delivered(self, batch, deliveries)
+    }
+    fn append_dead(&mut self, letter: &DeadLetter) -> bool {
+        Self::append_dead(self, letter)
     }
     fn unsynced_bytes(&self) -> usize {
         Self::unsynced_bytes(self)
@@ -151,6 +156,12 @@ impl<R: Records> Recorder<R> {
                 unsettled: delivery.unsettled,
             });
         }
+        if let Some(dead) = &reply.dead {
+            let place = book.places.get(reply.source).map_or("", String::as_str);
+            let letter = DeadLetter::new(place, &dead.topic, &dead.reason, &dead.payload, reply.at_us);
+            let is_kept = book.spool.append_dead(&letter);
+            book.health.dead_letter_written(reply.source, is_kept);
+        }
         book.seal_if_beyond(SEAL_BYTES);
         if let Some(ticket) = book.tickets.get_mut(reply.source) {
             *ticket = reply.ticket;
@@ -171,6 +182,8 @@ pub(super) struct Book<R> {
     now_us: i64,
     /// When the first and the last of what is in the builder did.
     arrived: Option<(i64, i64)>,
+    /// By source: protocol and place.
+    places: Vec<String>,
     /// By source: where its synced tickets go.
     synced: Vec<watch::Sender<u64>>,
     /// By source: the ticket of its last reply that was taken whole.
@@ -184,8 +197,9 @@ pub(super) struct Book<R> {
 }
 
 impl<R: Records> Book<R> {
-    pub(super) fn new(spool: R, synced: Vec<watch::Sender<u64>>, health: Health) -> Self {
+    pub(super) fn new(spool: R, places: Vec<String>, synced: Vec<watch::Sender<u64>>, health: Health) -> Self {
         Self {
+            places,
             spool,
             health,
             builder: BatchBuilder::default(),

@@ -26,13 +26,14 @@ pub(super) enum Kind {
     Displaced = 5,
     Delivered = 6,
     LaneEnd = 7,
+    DeadLetter = 8,
 }
 
 impl Kind {
     fn of(code: u8) -> Option<Self> {
-        [Self::Births, Self::Clock, Self::Batch, Self::Gap, Self::Displaced, Self::Delivered, Self::LaneEnd]
-            .into_iter()
-            .find(|kind| *kind as u8 == code)
+        let lane = [Self::Batch, Self::Gap, Self::Displaced, Self::Delivered, Self::LaneEnd];
+        let beside = [Self::Births, Self::Clock, Self::DeadLetter];
+        lane.into_iter().chain(beside).find(|kind| *kind as u8 == code)
     }
 }
 

@@ -12,6 +12,7 @@ use sandan_proto::v1;
 use serde::Serialize;
 
 use super::SpoolError;
+use super::dead::DeadLetter;
 use super::files::{Files, Real, read_whole};
 use super::format::{self, Frame, HEADER_LEN, HeaderError, Kind};
 use super::index::{Index, Segment};
@@ -35,6 +36,8 @@ pub struct Inspection {
     pub sequences: Option<(u64, u64)>,
     /// Readings from the first of them to the last, also those that gaps stand for.
     pub readings: u64,
+    /// Messages that could not be used.
+    pub dead_letters: u64,
     /// What is not whole, in order.
     pub damage: Vec<Damage>,
     /// Something at the end that is not whole: a write that a power cut ended, or damage.
@@ -141,6 +144,7 @@ pub fn inspect_bytes(bytes: &[u8]) -> Inspection {
     }
     if let Some(segment) = index.segments.front() {
         found.sequences = segment.sequences;
+        found.dead_letters = segment.dead.0;
         found.readings = segment.cumulative_after.saturating_sub(segment.cumulative_before);
     }
     found
@@ -223,6 +227,8 @@ pub enum Exported {
     Batch(Sealed),
     /// Readings that are gone.
     Gap(Gap),
+    /// A message that could not be used, and the boot that its time is of.
+    Dead(Option<BootId>, DeadLetter),
 }
 
 /// Gives every record of a spool that no process has open, lane by lane as they were
@@ -234,7 +240,8 @@ pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) ->
     let mut displaced: Vec<Gap> = Vec::new();
     for number in scan::numbers(&found).0 {
         let bytes = read(&segment_path(dir, number))?;
-        let begin = if format::decode_header(&bytes).is_ok() { HEADER_LEN } else { 0 };
+        let header = format::decode_header(&bytes).ok();
+        let begin = if header.is_some() { HEADER_LEN } else { 0 };
         for piece in pieces(&bytes, begin) {
             let Piece::Record { kind, body, .. } = piece else { continue };
             let body = Bytes::copy_from_slice(body);
@@ -256,6 +263,12 @@ pub fn export<E: From<SpoolError>>(dir: &Path, mut give: impl FnMut(Exported) ->
                     continue;
                 }
                 Kind::LaneEnd => continue,
+                Kind::DeadLetter => {
+                    if let Ok(letter) = DeadLetter::decode(body) {
+                        give(Exported::Dead(header.as_ref().map(|header| header.boot), letter))?;
+                    }
+                    continue;
+                }
                 Kind::Batch | Kind::Delivered => {
                     let sealed = format::decode_batch(kind, body).and_then(|(wire, _)| Sealed::from_wire(wire).ok());
                     let Some(sealed) = sealed else { continue };

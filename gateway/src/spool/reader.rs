@@ -212,7 +212,7 @@ impl Reader {
             }
         };
         let item = match kind {
-            Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd => None,
+            Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd | Kind::DeadLetter => None,
             Kind::Batch | Kind::Delivered => format::decode_batch(kind, body).map(|(sealed, _)| Item::Batch(sealed)),
             Kind::Gap => v1::Gap::decode(body).ok().map(Item::Gap),
         };

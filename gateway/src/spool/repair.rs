@@ -153,6 +153,6 @@ fn position(kind: Kind, body: &[u8], lane: LaneId) -> Option<Position> {
             let at = Position { first, last, before, after, from: gap.from, to: gap.to };
             (gap.lane == lane).then_some(at)
         }
-        Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd => None,
+        Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd | Kind::DeadLetter => None,
     }
 }

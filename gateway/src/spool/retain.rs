@@ -53,8 +53,7 @@ impl Index {
                 }
                 continue;
             };
-            let holds_nothing = segment.sequences.is_none() && segment.displaced.is_empty();
-            let is_surplus = holds_nothing
+            let is_surplus = segment.holds_nothing()
                 || kept > limits.max_bytes / KEEP_SHARE
                 || limits.now.saturating_sub(since) > KEEP_FOR
                 || total + limits.needed > limits.max_bytes;

@@ -11,8 +11,9 @@ use sandan_proto::id::{BirthsHash, BootId, LaneId};
 use sandan_proto::record::{Gap, Sealed};
 use sandan_proto::{batch, v1};
 
+use super::dead::DeadLetter;
 use super::files::{Files, read_range};
-use super::format::{self, Frame, HEADER_LEN, Header, HeaderError, Kind, LaneEnd};
+use super::format::{self, FRAME_LEN, Frame, HEADER_LEN, Header, HeaderError, Kind, LaneEnd};
 use super::index::{Index, Mark, Segment, What};
 use super::state::State;
 use super::{Recovery, SpoolError};
@@ -121,7 +122,7 @@ fn scan_segment(
         }
     }
     let Some(segment) = index.segments.back_mut() else { return Ok(()) };
-    if segment.sequences.is_none() && segment.displaced.is_empty() && at >= written {
+    if segment.holds_nothing() && at >= written {
         index.segments.pop_back();
         return remove(files, &path);
     }
@@ -149,7 +150,7 @@ pub(super) fn header_of_records(bytes: &[u8], number: u64) -> Option<(Header, us
                 if let Some((lane, boot)) = origin(kind, body) {
                     return Some((Header { lane, boot, number }, begin));
                 }
-                tells |= matches!(kind, Kind::Displaced | Kind::LaneEnd);
+                tells |= matches!(kind, Kind::Displaced | Kind::LaneEnd | Kind::DeadLetter);
                 at += len;
             }
             Frame::End | Frame::Damaged => match format::resync(&bytes[at..]) {
@@ -177,7 +178,7 @@ fn origin(kind: Kind, body: &[u8]) -> Option<(LaneId, BootId)> {
             let gap = Gap::from_wire(&v1::Gap::decode(body).ok()?).ok()?;
             Some((gap.lane, gap.to.or(gap.from)?.boot))
         }
-        Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd => None,
+        Kind::Births | Kind::Clock | Kind::Displaced | Kind::LaneEnd | Kind::DeadLetter => None,
     }
 }
 
@@ -228,6 +229,11 @@ pub(super) fn take(kind: Kind, body: Bytes, offset: u64, index: &mut Index) -> O
             let known = index.ends.entry(lane).or_default();
             *known = (*known).max((end.last_sequence, end.cumulative_readings));
             index.segments.back_mut()?.ends.push(lane);
+        }
+        Kind::DeadLetter => {
+            let bytes = (FRAME_LEN + body.len()) as u64;
+            DeadLetter::decode(body).ok()?;
+            index.add_dead(1, bytes);
         }
     }
     Some(false)

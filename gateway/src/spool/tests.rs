@@ -10,6 +10,7 @@ use sandan_proto::record::{Gap, GapCause, Sealed};
 use super::*;
 
 mod cover;
+mod dead;
 mod delivered;
 mod disk;
 mod faults;

@@ -16,6 +16,7 @@ use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::record::{Gap, GapCause, Moment, Sealed};
 use sandan_proto::v1;
 
+use super::dead::{self, DeadLetter};
 use super::delivered::{self, Delivery};
 use super::files::Handle;
 use super::format::{self, Header, Kind, LaneEnd};
@@ -101,6 +102,8 @@ pub struct Writer {
     buffer: Vec<u8>,
     /// Records in `buffer`, their offsets counted from its start.
     entries: Vec<Entry>,
+    /// Dead letters in `buffer`, and the bytes that they take.
+    dead: (u64, u64),
 }
 
 impl Writer {
@@ -140,6 +143,7 @@ impl Writer {
             refusal: GapCause::DiskFull,
             buffer: Vec::new(),
             entries: Vec::new(),
+            dead: (0, 0),
         };
         // Opened now, so that a directory without rights is found at the start. A full disk
         // stops nothing: what is read waits for room, and what cannot wait is declared.
@@ -198,6 +202,21 @@ impl Writer {
             self.put(Kind::Delivered, &delivered::encode(&sealed.to_wire(), deliveries), before, what);
         }
         0
+    }
+
+    /// Appends a message that could not be used, in memory. False when there is no room for
+    /// it: dead letters take a share of the spool, and the first of many are kept.
+    pub fn append_dead(&mut self, letter: &DeadLetter) -> bool {
+        let before = self.buffer.len();
+        let bytes = (format::FRAME_LEN + letter.encoded_len()) as u64;
+        let taken = self.spool.index().dead_bytes() + self.dead.1;
+        let has_room = taken + bytes <= self.spool.shared.max_bytes / dead::SHARE;
+        if !has_room || before as u64 + bytes > UNSYNCED_BYTES_MAX as u64 {
+            return false;
+        }
+        format::encode_record(Kind::DeadLetter, &letter.encode_to_vec(), &mut self.buffer);
+        self.dead = (self.dead.0 + 1, self.dead.1 + bytes);
+        true
     }
 
     fn lose(&mut self, from: Moment, to: Moment, readings: u64) {
@@ -332,6 +351,8 @@ impl Writer {
             let mark = Mark { offset: base + entry.mark.offset, ..entry.mark };
             index.add_record(mark, entry.last_sequence, entry.cumulative, &entry.what);
         }
+        let (letters, bytes) = std::mem::take(&mut self.dead);
+        index.add_dead(letters, bytes);
         index.grew(open.synced_bytes);
         drop(index);
         self.buffer.clear();

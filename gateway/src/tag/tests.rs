@@ -193,7 +193,7 @@ fn tags_with(signal: &str) -> (Config, Tags) {
 fn applied(tags: &mut Tags, at_us: i64, raw: &Raw) -> Vec<(i64, Value, Quality)> {
     let readings = vec![Reading::new(0, raw.clone())];
     let mut emitted = Vec::new();
-    tags.apply(&Reply { source: 0, ticket: 1, at_us, readings, delivery: None }, &mut |series, at, value, quality| {
+    tags.apply(&Reply { source: 0, ticket: 1, at_us, readings, delivery: None, dead: None }, &mut |series, at, value, quality| {
         assert_eq!(series, 0);
         emitted.push((at, value, quality));
     });
@@ -230,7 +230,7 @@ fn what_a_source_tells_late_passes_and_changes_nothing() {
     assert_eq!(applied(&mut tags, 5, &word(90)), [(5, Value::I64(90), Quality::GOOD)], "no reset");
     assert_eq!(applied(&mut tags, 11, &word(100)), [], "the last reading is still the one before");
     let uncertain = Reading { quality: Quality::UNCERTAIN_SOURCE, ..Reading::new(0, word(100)) };
-    let reply = Reply { source: 0, ticket: 1, at_us: 12, readings: vec![uncertain], delivery: None };
+    let reply = Reply { source: 0, ticket: 1, at_us: 12, readings: vec![uncertain], delivery: None, dead: None };
     let mut qualities = Vec::new();
     tags.apply(&reply, &mut |_, _, _, quality| qualities.push(quality));
     assert_eq!(qualities, [Quality::UNCERTAIN_SOURCE], "what the source says of it stands");
@@ -249,7 +249,7 @@ fn of_a_signal_that_stays_nothing_is_emitted_and_nothing_declared() {
     assert_eq!((config.signals[0].series, config.signals[1].series), (None, Some(0)));
     let readings = vec![Reading::new(1, word(7))];
     let mut series = Vec::new();
-    let reply = Reply { source: 0, ticket: 1, at_us: 0, readings, delivery: None };
+    let reply = Reply { source: 0, ticket: 1, at_us: 0, readings, delivery: None, dead: None };
     tags.apply(&reply, &mut |index, _, _, _| series.push(index));
     assert_eq!(series, [0]);
 }

@@ -123,3 +123,32 @@ fn a_running_gateway_is_checked_and_not_touched() {
     assert!(hint(&export(dir.path(), &ALL, &mut Vec::new()).unwrap_err()).is_some());
     drop(running);
 }
+
+#[test]
+fn dead_letters_are_exported_with_what_they_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let births = Births::new(&v1::BirthSet::default()).unwrap();
+    let boot = BootId::from_bytes(&[9; 16]).unwrap();
+    let clock = v1::ClockOffset { boot_id: boot.to_vec(), offset_us: 1_700_000_000_000_000, source: 1 };
+    let options = Options { dir: dir.path().to_owned(), max_bytes: 16 << 20, when_full: WhenFull::DropOldest };
+    let (mut writer, spool, _) = Spool::open(&options, &births, Some(&clock), boot).unwrap();
+    for payload in [&b"12,5"[..], &b"\xff\x00"[..]] {
+        let payload = bytes::Bytes::copy_from_slice(payload);
+        assert!(writer.append_dead(&DeadLetter::new(
+            "mqtt 10.0.0.1:1883",
+            "a/b",
+            "is not a number",
+            &payload,
+            1_000_000
+        )));
+    }
+    writer.sync().unwrap();
+    drop((writer, spool));
+    let text = json!({
+        "dead_letter": "is not a number", "time": "2023-11-14T22:13:21Z", "source": "mqtt 10.0.0.1:1883", "topic": "a/b",
+        "payload": "12,5", "payload_hex": null, "payload_bytes": 4,
+    });
+    let mut binary = text.clone();
+    (binary["payload"], binary["payload_hex"], binary["payload_bytes"]) = (Value::Null, "ff00".into(), 2.into());
+    assert_eq!(lines(dir.path(), &ALL), [text, binary]);
+}

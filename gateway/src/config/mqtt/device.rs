@@ -25,6 +25,13 @@ pub struct MqttDevice {
     pub picks: Vec<Pick>,
 }
 
+impl MqttDevice {
+    /// Whether a signal is told by messages whose level of the metric says this.
+    pub fn reads(&self, metric: &str) -> bool {
+        self.picks.iter().any(|pick| pick.level.as_deref() == Some(metric))
+    }
+}
+
 /// How a payload is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::tls;
 use super::{MAX_PACKET_BYTES, fault::Fault};
 use crate::config::{Mqtt, MqttVersion};
+use crate::driver::message::Rebirth;
 
 /// Requests on their way to the event loop: a subscription and acknowledgements.
 const REQUESTS: usize = 64;
@@ -184,6 +185,17 @@ impl Client {
         let done = match self {
             Self::V3(client) => client.try_disconnect().is_ok(),
             Self::V5(client) => client.try_disconnect().is_ok(),
+        };
+        if done { Ok(()) } else { Err(Full) }
+    }
+
+    /// Asks a Sparkplug node for a rebirth, at quality of service 0 as its specification has
+    /// it. The only place from which anything is published.
+    pub(super) fn ask_for_rebirth(&self, node: &Rebirth) -> Result<(), Full> {
+        let (topic, payload) = (node.topic(), node.payload.clone());
+        let done = match self {
+            Self::V3(client) => client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok(),
+            Self::V5(client) => client.try_publish(topic, v5::mqttbytes::QoS::AtMostOnce, false, payload).is_ok(),
         };
         if done { Ok(()) } else { Err(Full) }
     }

@@ -9,7 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Event, Events};
 use super::fault::Fault;
 use super::{Driver, Ended};
+use crate::clock;
+use crate::config::SparkplugNode;
 use crate::driver::Closed;
+use crate::driver::message::Rebirth;
+use crate::driver::sparkplug::topic;
 
 /// How long a broker may take to answer the subscription.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(10);
@@ -65,6 +69,7 @@ impl Driver {
         loop {
             self.ledger.synced(*synced.borrow_and_update());
             self.acknowledge(client);
+            let ask_at = if asked.is_none() { self.nodes.due_us().map(instant) } else { None };
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Ok(event)) => {
@@ -83,6 +88,11 @@ impl Driver {
                 },
                 () = sleep_until(asked.unwrap_or_else(Instant::now) + SUBSCRIBED_WITHIN), if asked.is_some() => {
                     return Ended::Fault(Fault::new("the broker does not answer the subscription"));
+                }
+                () = sleep_until(ask_at.unwrap_or_else(Instant::now)), if ask_at.is_some() => {
+                    if let Some(node) = self.nodes.ask(self.now()) {
+                        self.ask_for_rebirth(client, &node);
+                    }
                 }
                 changed = synced.changed(), if pipeline_is_there => pipeline_is_there = changed.is_ok(),
             }
@@ -164,10 +174,22 @@ impl Driver {
                 }
             }
             Event::Subscribed(granted) => self.subscribed(&granted),
-            Event::Message(message) => self.message(&message).await?,
+            Event::Message(message) => {
+                if let Some(node) = self.message(&message).await? {
+                    self.ask_for_rebirth(client, &node);
+                }
+            }
             event => self.written(&event),
         }
         Ok(())
+    }
+
+    fn ask_for_rebirth(&self, client: &Client, node: &Rebirth) {
+        tracing::info!(endpoint = self.endpoint.place(), group = node.group, node = node.node, "asked for a rebirth");
+        // The next is due when this one had no effect.
+        if client.ask_for_rebirth(node).is_err() {
+            tracing::warn!(endpoint = self.endpoint.place(), "a request for a rebirth could not be sent");
+        }
     }
 
     /// What went over the line, for the ledger.
@@ -183,6 +205,7 @@ impl Driver {
     /// Every topic filter once, however many devices read it.
     fn filters(&self) -> Vec<String> {
         let mut filters: Vec<_> = self.endpoint.devices.iter().map(|device| device.topic.filter()).collect();
+        filters.extend(self.endpoint.sparkplug.iter().flat_map(node_filters));
         filters.sort();
         filters.dedup();
         filters
@@ -196,6 +219,7 @@ impl Driver {
                 tracing::info!(endpoint = self.endpoint.place(), "broker is reached again");
             }
         }
+        self.nodes.connected();
         for (filter, granted) in self.filters().iter().zip(granted) {
             match granted {
                 Ok(0) if self.brief == 0 => tracing::warn!(
@@ -210,8 +234,23 @@ impl Driver {
                     for device in self.endpoint.devices.iter().filter(|device| device.topic.filter() == *filter) {
                         self.health.refused(device.device, 0, None, &fault);
                     }
+                    let nodes = self.endpoint.sparkplug.iter();
+                    let refused = nodes.filter(|node| node_filters(node).any(|own| own == *filter));
+                    for device in refused.flat_map(|node| &node.devices) {
+                        self.health.refused(device.device, 0, None, &fault);
+                    }
                 }
             }
         }
     }
+}
+
+/// A moment of the boot clock on that of timers.
+fn instant(monotonic_us: i64) -> Instant {
+    let wait_us = u64::try_from(monotonic_us - clock::monotonic_us()).unwrap_or(0);
+    Instant::now() + Duration::from_micros(wait_us)
+}
+
+fn node_filters(node: &SparkplugNode) -> impl Iterator<Item = String> {
+    topic::filters(&node.group, &node.node)
 }

@@ -1,6 +1,7 @@
 //! The driver against a broker that the test plays by hand.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, Publish, SubAck, Subscribe, SubscribeReasonCode};
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::*;
-use crate::clock;
+use crate::clock::KnownOffset;
 use crate::config::tests::example;
 use crate::config::{Config, Endpoint};
 use crate::driver::{Raw, Reply};
@@ -45,23 +46,29 @@ async fn rig_of(signals: &str) -> Rig {
 
 /// The same after an earlier process synced these messages.
 async fn rig_knowing(signals: &str, known: Vec<(u16, [u8; 16])>) -> Rig {
-    let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = broker.local_addr().unwrap();
-    let config = example(|text| {
-        let second = r#"
+    let config = |address: SocketAddr| {
+        example(|text| {
+            let second = r#"
   [[mqtt.device]]
   name = "line"
   topic = "plant/+/count"
   asset = "welder-1"
 "#;
-        text.replace("127.0.0.1:1883", &address.to_string()) + second + &format!("  signals = [ {signals} ]\n")
-    });
+            text.replace("127.0.0.1:1883", &address.to_string()) + second + &format!("  signals = [ {signals} ]\n")
+        })
+    };
+    rig_with(config, known, KnownOffset::default()).await
+}
+
+async fn rig_with(config: impl FnOnce(SocketAddr) -> Config, known: Vec<(u16, [u8; 16])>, offset: KnownOffset) -> Rig {
+    let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = config(broker.local_addr().unwrap());
     let health = Health::new(&config);
     let Endpoint::Mqtt(endpoint) = config.endpoints[1].clone() else { panic!("the second endpoint is MQTT") };
     let (sender, replies) = mpsc::channel(100);
     let (synced, receiver) = watch::channel(0);
     let stop = CancellationToken::new();
-    let outlet = Outlet::new(1, sender, receiver).knowing(known);
+    let outlet = Outlet::new(1, sender, receiver).knowing(known).dated_by(offset);
     tokio::spawn(run(endpoint, outlet, health.clone(), stop.clone()));
     Rig { config, health, replies, synced, broker, _guard: stop.clone().drop_guard(), stop }
 }
@@ -198,7 +205,7 @@ async fn a_message_becomes_readings_and_is_acknowledged_after_the_sync() {
     assert_eq!(rig.names(&second), [("count", Raw::Integer(41))]);
     assert_eq!([(first.source, first.ticket), (second.source, second.ticket)], [(1, 1), (1, 2)]);
     // Not synced yet: the next thing on the line is the answer to this one, which needs no sync.
-    line.publish(7, "plant/press-9/count", "{}", |_| {}).await;
+    line.publish(7, "plant/elsewhere", "{}", |_| {}).await;
     assert_eq!(line.acknowledged().await, 7);
     rig.synced.send(1).unwrap();
     assert_eq!(line.acknowledged().await, 5);
@@ -262,7 +269,8 @@ async fn a_text_that_many_signals_pick_is_bounded() {
     let mut rig = rig_of(&signals.collect::<Vec<_>>().join(", ")).await;
     let mut line = rig.granted(false).await;
     line.publish(1, "plant/press-9/count", format!(r#"{{"t": "{}"}}"#, "x".repeat(250 << 10)), |_| {}).await;
-    assert_eq!(line.acknowledged().await, 1);
+    let reply = rig.next().await;
+    assert_eq!((reply.readings.len(), reply.dead.is_some()), (0, true));
     rig.fault(2, "brings more text than one message may").await;
     line.publish(2, "plant/press-9/count", format!(r#"{{"t": "{}"}}"#, "x".repeat(150 << 10)), |_| {}).await;
     assert_eq!(rig.next().await.readings.len(), 5);
@@ -328,18 +336,26 @@ async fn after_a_kill_what_was_synced_is_acknowledged_and_not_spooled_twice() {
 }
 
 #[tokio::test]
-async fn what_brings_no_reading_is_acknowledged_and_told() {
+async fn what_cannot_be_used_is_kept_and_acknowledged_after_the_sync() {
     let mut rig = rig().await;
     let mut line = rig.granted(false).await;
-    line.publish(1, "plant/welder-1/state", "{\"current\": ", |_| {}).await;
-    assert_eq!(line.acknowledged().await, 1);
-    rig.fault(1, "a message on plant/welder-1/state is not JSON: EOF while parsing").await;
-    line.publish(2, "plant/welder-1/state", vec![b'x'; MAX_MESSAGE_BYTES + 1], |_| {}).await;
-    assert_eq!(line.acknowledged().await, 2);
-    rig.fault(1, "has 262145 bytes, more than 262144").await;
-    line.publish(3, "plant/welder-1/state", r#"{"temperature": 3}"#, |_| {}).await;
-    assert_eq!(line.acknowledged().await, 3);
-    rig.fault(1, "holds none of the configured paths").await;
+    let bad = [
+        ("{\"current\": ".into(), "is not JSON: EOF while parsing"),
+        (vec![b'x'; MAX_MESSAGE_BYTES + 1], "has 262145 bytes, more than 262144"),
+        (br#"{"temperature": 3}"#.to_vec(), "holds none of the configured paths"),
+    ];
+    for (packet_id, (payload, reason)) in (1..).zip(bad) {
+        let payload: Vec<u8> = payload;
+        line.publish(packet_id, "plant/welder-1/state", payload.clone(), |_| {}).await;
+        let reply = rig.next().await;
+        let dead = reply.dead.unwrap();
+        assert_eq!((reply.readings.len(), dead.topic.as_str()), (0, "plant/welder-1/state"));
+        assert_eq!(dead.payload, payload);
+        assert!(dead.reason.starts_with(reason), "{}", dead.reason);
+        rig.fault(1, &format!("a message on plant/welder-1/state {reason}")).await;
+        rig.synced.send(reply.ticket).unwrap();
+        assert_eq!(line.acknowledged().await, packet_id);
+    }
     line.publish(4, "plant/welder-1/state", STATE, |message| message.retain = true).await;
     assert_eq!(line.acknowledged().await, 4);
     line.publish(5, "plant/elsewhere", STATE, |_| {}).await;
@@ -349,6 +365,100 @@ async fn what_brings_no_reading_is_acknowledged_and_told() {
     assert_eq!(rig.next().await.readings.len(), 4);
     let told = rig.fault(1, "only 25 % of the polls").await;
     assert_eq!((told.polls_total, told.failures_total, told.ignored_total), (4, 3, 1));
+    let status = rig.health.status(clock::monotonic_us());
+    assert_eq!((status.messages.len(), status.messages[0].dead_letters_total), (1, 3));
+}
+
+#[tokio::test]
+async fn of_a_topic_that_keeps_failing_some_are_kept_and_all_are_acknowledged() {
+    let mut rig = rig().await;
+    let mut line = rig.granted(false).await;
+    for packet_id in 1..=15 {
+        line.publish(packet_id, "plant/press-9/count", "?", |_| {}).await;
+    }
+    for packet_id in 11..=15 {
+        assert_eq!(line.acknowledged().await, packet_id, "not kept, so nothing waits for a sync");
+    }
+    for ticket in 1..=10 {
+        assert_eq!(rig.next().await.ticket, ticket);
+    }
+    rig.synced.send(10).unwrap();
+    for packet_id in 1..=10 {
+        assert_eq!(line.acknowledged().await, packet_id);
+    }
+    assert_eq!(rig.health.status(clock::monotonic_us()).messages[0].dead_letters_total, 15);
+}
+
+/// One machine of a pattern, whose messages have a time of their own.
+async fn machines(offset: Option<i64>) -> Rig {
+    let config = |address: SocketAddr| {
+        example(|text| {
+            let (before, _) = text.split_once("\n[[mqtt]]\n").unwrap();
+            format!(
+                "{before}\n[[mqtt]]\naddress = \"mqtt://{address}\"\n[[mqtt.device]]\nname = \"hall\"\n\
+                 topic = \"plant/{{asset}}/{{metric}}\"\nassets = [\"welder-1\"]\ntime = \"t\"\ntime_format = \"epoch_ms\"\n\
+                 signals = [ {{ name = \"n\", metric = \"part_count\", path = \"n\" }} ]\n"
+            )
+        })
+    };
+    let known = KnownOffset::default();
+    if let Some(offset) = offset {
+        known.learn(offset);
+    }
+    rig_with(config, Vec::new(), known).await
+}
+
+const WALL_US: i64 = 1_720_659_723_456_000;
+const DATED: &str = r#"{"n": 1, "t": 1720659723456}"#;
+
+#[tokio::test]
+async fn a_source_tells_its_own_time_where_the_clock_is_known() {
+    let mut rig = machines(Some(WALL_US - 5_000_000)).await;
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/welder-1/part_count", DATED, |_| {}).await;
+    let reading = rig.next().await.readings.remove(0);
+    assert_eq!((reading.at_us, reading.quality), (Some(5_000_000), Quality::GOOD));
+
+    let mut rig = machines(None).await;
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/welder-1/part_count", DATED, |_| {}).await;
+    let reading = rig.next().await.readings.remove(0);
+    assert_eq!((reading.at_us, reading.quality), (None, Quality::UNCERTAIN_CLOCK));
+}
+
+#[tokio::test]
+async fn a_retained_message_with_a_time_is_an_uncertain_reading_once() {
+    let mut rig = machines(Some(WALL_US)).await;
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/welder-1/part_count", DATED, |message| message.retain = true).await;
+    let reading = rig.next().await.readings.remove(0);
+    assert_eq!((reading.at_us, reading.quality), (Some(0), Quality::UNCERTAIN_RETAINED));
+    drop(line);
+    assert_eq!(rig.next().await.readings[0].raw, LOST);
+    let mut line = rig.granted(false).await;
+    line.publish(1, "plant/welder-1/part_count", DATED, |message| message.retain = true).await;
+    assert_eq!(line.acknowledged().await, 1, "with each subscription it comes again");
+}
+
+#[tokio::test]
+async fn of_an_unknown_machine_or_metric_one_message_a_topic_is_kept() {
+    let mut rig = machines(Some(WALL_US)).await;
+    let mut line = rig.granted(false).await;
+    for (packet_id, topic, reason) in [
+        (1, "plant/press-9/part_count", "names no asset that is configured: `press-9`"),
+        (2, "plant/welder-1/noise", "names no metric that is configured: `noise`"),
+    ] {
+        line.publish(packet_id, topic, DATED, |_| {}).await;
+        let reply = rig.next().await;
+        assert_eq!(reply.dead.unwrap().reason, reason);
+        rig.synced.send(reply.ticket).unwrap();
+        assert_eq!(line.acknowledged().await, packet_id);
+        line.publish(packet_id + 10, topic, DATED, |_| {}).await;
+        assert_eq!(line.acknowledged().await, packet_id + 10);
+    }
+    let messages = rig.health.status(clock::monotonic_us()).messages.remove(0);
+    assert_eq!((messages.unknown_topics_total, messages.dead_letters_total), (4, 0));
+    assert_eq!(messages.last_fault.unwrap(), "nothing is configured for the topic plant/welder-1/noise");
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(20);
 /// The disk of a test takes that much while it fails.
 const ROOM: usize = 4 << 20;
+/// Dead letters that it takes.
+const LETTERS: usize = 1;
 /// Endpoints of the example.
 const POLLED: usize = 0;
 const DELIVERED: usize = 1;
@@ -40,6 +42,7 @@ struct Inner {
     lost: AtomicU64,
     appended: Mutex<Vec<Outgoing>>,
     synced: Mutex<Vec<Outgoing>>,
+    letters: Mutex<Vec<DeadLetter>>,
     /// Packet ids that each batch answers for.
     deliveries: Mutex<Vec<Vec<u16>>>,
 }
@@ -77,6 +80,11 @@ impl Records for Disk {
         let packet_ids = deliveries.iter().map(|delivery| delivery.packet_id).collect();
         self.0.deliveries.lock().unwrap().push(packet_ids);
         0
+    }
+    fn append_dead(&mut self, letter: &DeadLetter) -> bool {
+        let mut letters = self.0.letters.lock().unwrap();
+        letters.push(letter.clone());
+        letters.len() <= LETTERS
     }
     fn unsynced_bytes(&self) -> usize {
         self.0.appended.lock().unwrap().iter().map(|batch| batch.payload.len()).sum()
@@ -125,7 +133,7 @@ fn rig(interval: Duration, texts: usize) -> Rig {
         polled: polled_out,
         delivered: delivered_out,
         tags: Tags::new(&config, 0),
-        book: Book::new(disk.clone(), senders, Health::new(&config)),
+        book: Book::new(disk.clone(), vec!["plc".into(), "broker".into()], senders, Health::new(&config)),
         stopping: stopping.clone(),
     };
     let task = tokio::spawn(recorder.run(interval));
@@ -140,7 +148,7 @@ impl Rig {
     fn reply(&mut self, source: usize, readings: Vec<Reading>) -> Reply {
         self.tickets[source] += 1;
         self.time_us += 1_000;
-        Reply { source, ticket: self.tickets[source], at_us: self.time_us, readings, delivery: None }
+        Reply { source, ticket: self.tickets[source], at_us: self.time_us, readings, delivery: None, dead: None }
     }
 
     async fn poll(&mut self) {
@@ -207,7 +215,7 @@ async fn a_brokers_window_is_synced_before_the_interval() {
 #[test]
 fn early_syncs_keep_their_distance() {
     let (sender, _receiver) = watch::channel(0);
-    let mut book = Book::new(Disk::default(), vec![sender], Health::new(&example(str::to_owned)));
+    let mut book = Book::new(Disk::default(), Vec::new(), vec![sender], Health::new(&example(str::to_owned)));
     (1..EARLY_REPLIES).for_each(|_| book.owe(0));
     assert_eq!(book.early_sync(), None);
     book.owe(0);
@@ -302,5 +310,24 @@ async fn no_reply_makes_a_batch_that_the_wire_refuses() {
     for batch in disk.synced() {
         assert!(batch.payload.len() <= MAX_PAYLOAD_BYTES, "{}", batch.payload.len());
         batch::decode(&batch.payload).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_used_is_acknowledged_when_it_is_kept() {
+    let mut rig = rig(OFTEN, 1);
+    for payload in ["{", "["] {
+        let mut reply = rig.reply(DELIVERED, Vec::new());
+        reply.dead = Some(crate::driver::DeadLetter {
+            topic: "t".into(),
+            reason: "is not JSON".into(),
+            payload: payload.into(),
+        });
+        let at_us = reply.at_us;
+        rig.delivered.send(reply).await.unwrap();
+        rig.synced(DELIVERED, rig.tickets[DELIVERED]).await;
+        let letters = rig.disk.0.letters.lock().unwrap();
+        let expected = DeadLetter::new("broker", "t", "is not JSON", &payload.into(), at_us);
+        assert_eq!(letters.last(), Some(&expected));
     }
 }

@@ -58,6 +58,7 @@ fn gap(id: u8, cause: GapCause, last: u64, after: u64) -> Gap {
 fn records() -> Vec<(&'static str, Kind, Vec<u8>)> {
     let end = LaneEnd { lane: lane(0x22).to_vec(), last_sequence: 9, cumulative_readings: 90 };
     let delivery = Delivery { session: [0x33; 16], packet_id: 5, digest: [0x44; 16], unsettled: 1 };
+    let letter = DeadLetter::new("mqtt 127.0.0.1:1883", "a/b", "is not JSON", &"{".into(), 1_000_000);
     vec![
         ("births", Kind::Births, births().content().to_vec()),
         ("clock", Kind::Clock, clock().encode_to_vec()),
@@ -66,6 +67,7 @@ fn records() -> Vec<(&'static str, Kind, Vec<u8>)> {
         ("batch", Kind::Batch, sealed(2).to_wire().encode_to_vec()),
         ("delivered", Kind::Delivered, delivered::encode(&sealed(3).to_wire(), &[delivery])),
         ("displaced", Kind::Displaced, gap(0x55, GapCause::SpoolFull, 30, 300).to_wire().encode_to_vec()),
+        ("dead letter", Kind::DeadLetter, letter.encode_to_vec()),
     ]
 }
 
