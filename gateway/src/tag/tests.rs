@@ -193,10 +193,13 @@ fn tags_with(signal: &str) -> (Config, Tags) {
 fn applied(tags: &mut Tags, at_us: i64, raw: &Raw) -> Vec<(i64, Value, Quality)> {
     let readings = vec![Reading::new(0, raw.clone())];
     let mut emitted = Vec::new();
-    tags.apply(&Reply { source: 0, ticket: 1, at_us, readings, delivery: None, dead: None }, &mut |series, at, value, quality| {
-        assert_eq!(series, 0);
-        emitted.push((at, value, quality));
-    });
+    tags.apply(
+        &Reply { source: 0, ticket: 1, at_us, readings, delivery: None, dead: None },
+        &mut |series, at, value, quality| {
+            assert_eq!(series, 0);
+            emitted.push((at, value, quality));
+        },
+    );
     emitted
 }
 
