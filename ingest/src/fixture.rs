@@ -226,10 +226,17 @@ pub(crate) async fn read_all(store: &dyn Readings, permit: &Permit, limit: usize
 
 /// The raw values of one series as numbers.
 pub(crate) async fn values(store: &dyn Readings, key: SeriesKey) -> Vec<f64> {
-    let chunk = store.read(&whole_day(vec![key]), None, 10_000).await.unwrap();
-    assert_eq!(chunk.next, None);
-    let Rows::Raw(rows) = chunk.rows else { panic!("not raw") };
-    rows.iter().filter_map(|row| row.value.as_ref().and_then(Value::as_f64)).collect()
+    let permit = whole_day(vec![key]);
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let chunk = store.read(&permit, cursor, 10_000).await.unwrap();
+        let Rows::Raw(rows) = chunk.rows else { panic!("not raw") };
+        all.extend(rows.iter().filter_map(|row| row.value.as_ref().and_then(Value::as_f64)));
+        cursor = chunk.next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
 }
 
 /// The content's letters.
