@@ -78,6 +78,21 @@ fn both_languages_have_the_same_sections_and_commands() {
 }
 
 #[test]
+fn the_examples_of_the_configuration_page_are_taken() {
+    let (english, korean) = (read("docs/configuration.md"), read("docs/configuration.ko.md"));
+    assert_eq!(headings(&english), headings(&korean));
+    let (ours, theirs) = (blocks(&english, "", "toml"), blocks(&korean, "", "toml"));
+    assert_eq!((ours.len(), theirs.len()), (2, 2));
+    let head = "gateway = \"hanbit/one\"\nstate_dir = \"state\"\n[[asset]]\nid = \"press-1\"\n";
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(commands(ours), commands(theirs));
+        let text = format!("{head}{ours}");
+        let config = sandan_gateway::config::Config::parse(Path::new("gateway.toml"), &text);
+        config.unwrap_or_else(|faults| panic!("{faults}"));
+    }
+}
+
+#[test]
 fn the_files_that_the_readme_names_are_there() {
     for name in [
         "README.md",

@@ -18,6 +18,7 @@ mod loadgen;
 mod ordeal;
 mod outage;
 mod plc_faults;
+mod probe;
 mod quickstart;
 mod refusals;
 mod rtu;
