@@ -40,6 +40,7 @@ pub(crate) fn options() -> Options {
         log_bytes: u64::MAX,
         now: std::sync::Arc::new(|| BOOTED_US + 3_600_000_000),
         readmit: Some(admission::readmit(86_400_000_000)),
+        classes: crate::store::retention::Classes::default(),
         retention_us: 90 * 86_400_000_000,
     }
 }

@@ -22,6 +22,7 @@ pub mod delivery;
 pub mod facts;
 pub mod metrics;
 pub mod postgres;
+pub mod retention;
 mod sql;
 pub mod sqlite;
 pub mod testimony;
@@ -104,6 +105,17 @@ pub trait Readings: DeadLetters + 'static {
     /// Packs what a firm has in the shared inbox into its own file now.
     async fn compact(&self, firm: &FirmId) -> Result<(), StoreError>;
 
+    /// Applies what is to be kept for how long to a firm now; the store does so every day.
+    async fn retain(&self, _firm: &FirmId) -> Result<retention::Retained, StoreError> {
+        Err(StoreError::Unsupported("retention on demand"))
+    }
+
+    /// Deletes everything of a firm; false where there was nothing of it. Its gateways have to
+    /// be revoked before, or they make it anew.
+    async fn erase(&self, _firm: &FirmId) -> Result<bool, StoreError> {
+        Err(StoreError::Unsupported("erasing a firm"))
+    }
+
     /// Group commits of all firms since the store was made: how far it is.
     async fn commits(&self) -> Result<u64, StoreError>;
 
@@ -166,6 +178,9 @@ pub enum StoreError {
     /// A cursor that does not belong to the permit.
     #[error("the cursor does not belong to this read")]
     Cursor,
+    /// The engine has no way to do it.
+    #[error("{0} is not possible with this store")]
+    Unsupported(&'static str),
     /// Nobody waits for the answer any more.
     #[error("the read was given up")]
     Cancelled,

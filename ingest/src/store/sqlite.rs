@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::delivery::Content;
+use super::retention::{Classes, Retained};
 use super::{
     BackupError, BackupOrder, Choice, Chunk, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
     GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
@@ -39,6 +40,7 @@ mod compact;
 pub mod control;
 mod dead;
 mod deliver;
+mod erase;
 mod facts;
 mod fence;
 mod file;
@@ -51,6 +53,7 @@ mod merge;
 mod pack;
 mod read;
 pub mod restore;
+mod retain;
 mod rows;
 mod run;
 mod shared;
@@ -74,6 +77,8 @@ pub struct Options {
     pub now: Now,
     /// Decides on dead letters that are tried again; without it none is stored.
     pub readmit: Option<Readmit>,
+    /// How long readings, minutes and hours are kept.
+    pub classes: Classes,
     /// What nothing came under for so long is cleared away, µs: births, lanes and clocks.
     pub retention_us: i64,
 }
@@ -85,6 +90,7 @@ impl Default for Options {
             compaction: Compaction::default(),
             log_bytes: 64 << 20,
             readmit: None,
+            classes: Classes::default(),
             retention_us: i64::MAX,
             now: Arc::new(|| {
                 let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -172,6 +178,17 @@ impl SqliteReadings {
     ) -> Result<T, StoreError> {
         let turn = Turns::take(&self.shared.turns.lookups, 1).await?;
         self.read_in(turn, |_, conn| run(conn)).await
+    }
+
+    /// Runs a job on the compactor's thread: nothing is packed meanwhile.
+    async fn alone<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Shared, &Inbox) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, receipt) = oneshot::channel();
+        let (shared, inbox) = (Arc::clone(&self.shared), Arc::clone(&self.inbox));
+        self.compactor.alone(move || drop(done.send(job(&shared, &inbox))))?;
+        receipt.await.unwrap_or(Err(StoreError::Closed))
     }
 
     async fn read_in<T: Send + 'static>(
@@ -355,6 +372,22 @@ impl Readings for SqliteReadings {
 
     async fn compact(&self, firm: &FirmId) -> Result<(), StoreError> {
         self.compactor.compact(firm).await
+    }
+
+    async fn retain(&self, firm: &FirmId) -> Result<Retained, StoreError> {
+        let firm = firm.clone();
+        self.alone(move |shared, inbox| {
+            let reader = shared.reader()?;
+            let number = catalogue::firm_number(&reader, &firm);
+            shared.give_back(reader);
+            number?.map_or(Ok(Retained::default()), |number| retain::retain(shared, inbox, number))
+        })
+        .await
+    }
+
+    async fn erase(&self, firm: &FirmId) -> Result<bool, StoreError> {
+        let firm = firm.clone();
+        self.alone(move |shared, inbox| erase::erase(shared, inbox, &firm)).await
     }
 
     async fn commits(&self) -> Result<u64, StoreError> {

@@ -386,6 +386,13 @@ pub(super) fn readable_versions(
     Ok(numbers.into_iter().zip(&units).filter(|(_, unit)| **unit == units[current]).map(|(number, _)| number).collect())
 }
 
+/// The numbers of all firms.
+pub(super) fn firm_numbers(conn: &Connection) -> Result<Vec<i64>, StoreError> {
+    let find =
+        || conn.prepare_cached("SELECT number FROM firm")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>();
+    find().map_err(failed("listing firms"))
+}
+
 /// The newest commit of a firm, as the connection sees it.
 pub(super) fn newest_commit(conn: &Connection, firm: i64) -> Result<i64, StoreError> {
     let find = || {

@@ -24,7 +24,7 @@ use super::inbox::Inbox;
 use super::rows::{self, Places};
 use super::run::Run;
 use super::sums::{self, Sums};
-use super::{Shared, catalogue, firm_file};
+use super::{Shared, catalogue, firm_file, retain};
 use crate::store::{SeriesNo, StoreError};
 
 /// When a firm's inbox rows are packed: at the first of these.
@@ -138,6 +138,7 @@ impl Drop for Compactor {
 fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
     let rules = &shared.options.compaction;
     let mut cleared = Cleared::default();
+    let mut retained = retain::Last::default();
     loop {
         let request = match rules.check {
             Some(_) if is_hurried!("compact.eager") => requests.recv_timeout(HURRY),
@@ -154,6 +155,7 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
                 if let Err(error) = compact_due(shared, inbox)
                     .and(shorten_log(shared, inbox))
                     .and_then(|()| clear::clear_due(shared, inbox, &mut cleared))
+                    .and_then(|()| retain::retain_due(shared, inbox, &mut retained))
                 {
                     shared.metrics.compaction_failures.add(1);
                     tracing::error!(%error, source = ?std::error::Error::source(&error), "compaction failed; it is tried again");
@@ -205,9 +207,12 @@ fn compact_all(shared: &Shared, inbox: &Inbox, firm: &FirmId) -> Result<(), Stor
     let reader = shared.reader()?;
     let number = catalogue::firm_number(&reader, firm)?;
     shared.give_back(reader);
-    if let Some(number) = number {
-        while compact(shared, inbox, number)? {}
-    }
+    number.map_or(Ok(()), |number| compact_firm(shared, inbox, number))
+}
+
+/// Packs all that waits of a firm.
+pub(super) fn compact_firm(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<(), StoreError> {
+    while compact(shared, inbox, firm)? {}
     Ok(())
 }
 
@@ -233,6 +238,7 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     if mark > packed_through {
         crash_point!("compact.gathered-before-packed");
         firm_file::append(&mut file, mark, runs, &holds)?;
+        firm_file::shorten_log(&file);
         shared.metrics.compacted_readings.add(readings);
     }
     crash_point!("compact.packed-before-deleted");

@@ -66,6 +66,15 @@ pub(super) fn append(
     tx.commit().map_err(&failed)
 }
 
+/// Copies the log into the file and cuts it to nothing, where no reader holds on to it: idle ones
+/// keep the engine from doing so when the writer closes. What fails is done the next time.
+pub(super) fn shorten_log(conn: &Connection) {
+    let busy = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    if let Err(error) = busy {
+        tracing::warn!(%error, "the log of a firm's file could not be shortened");
+    }
+}
+
 /// Writes runs as blocks.
 pub(super) fn write(
     tx: &Transaction<'_>,

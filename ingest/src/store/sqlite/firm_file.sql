@@ -24,6 +24,7 @@ CREATE TABLE packed (
     data     BLOB NOT NULL
 ) STRICT;
 CREATE INDEX packed_series ON packed (series, first_us, last_us, block);
+CREATE INDEX packed_block ON packed (block);
 
 -- What the readings of a packed column come to in each UTC hour, so that hours and days are
 -- answered without decoding. Not of texts, nor where an hour has few readings.

@@ -42,6 +42,11 @@ impl FirmReaders {
         Ok(Some(FirmReader { readers: self, firm, conn: Some(conn) }))
     }
 
+    /// Closes what is idle of a firm.
+    pub(super) fn forget(&self, firm: i64) {
+        self.idle().retain(|(of, _)| *of != firm);
+    }
+
     fn give_back(&self, firm: i64, conn: Connection) {
         if conn.execute_batch("ROLLBACK").is_ok() {
             let mut idle = self.idle();

@@ -108,6 +108,11 @@ impl Heads {
         heads.bytes -= gone.iter().map(|head| head.bytes).sum::<u64>();
     }
 
+    /// Forgets a firm.
+    pub(super) fn forget(&self, firm: i64) {
+        self.firms().remove(&firm);
+    }
+
     /// What waits of each firm that has rows, and when the oldest of them came.
     pub(super) fn waiting(&self) -> Vec<(i64, Load, i64)> {
         let firms = self.firms();

@@ -14,6 +14,7 @@ use sandan_proto::reading::{Quality, Value};
 use super::firm_file::{self, Packed};
 use super::firm_readers::FirmReader;
 use super::heads::{Head, Heads};
+use super::retain::{self, Rollup};
 use super::rows::{self, Places};
 use super::run::Run;
 use super::slices::{self, Sliced};
@@ -21,6 +22,7 @@ use super::{Shared, catalogue};
 use crate::consent::Permit;
 use crate::store::aggregate::Stats;
 use crate::store::{SeriesNo, StoreError};
+use crate::time::HOUR_US;
 
 /// One firm's readings as of one moment.
 pub(super) struct View<'a> {
@@ -64,8 +66,11 @@ pub(super) fn open_file(
 pub(super) enum Wanted {
     /// Every reading.
     Readings,
-    /// Whole hours where they are known, and readings elsewhere.
-    Hours {
+    /// Whole hours where they are known, or the minutes or hours that are left of readings past
+    /// their retention, and readings elsewhere.
+    Stretches {
+        /// A minute or an hour.
+        width_us: i64,
         /// For how long a value holds now.
         hold_us: i64,
     },
@@ -74,8 +79,8 @@ pub(super) enum Wanted {
 /// What comes next of a series.
 pub(super) enum Item {
     Reading(Next),
-    /// All readings of one UTC hour, or of a part of it.
-    Hour(Stats),
+    /// All readings of one UTC minute or hour, or of a part of it.
+    Stretch(Stats),
 }
 
 impl Item {
@@ -83,7 +88,7 @@ impl Item {
     pub(super) fn time_us(&self) -> i64 {
         match self {
             Item::Reading(next) => next.time_us,
-            Item::Hour(stats) => stats.from_us,
+            Item::Stretch(stats) => stats.from_us,
         }
     }
 }
@@ -101,6 +106,7 @@ pub(super) struct Next {
 enum Source {
     Packed(Packed),
     Row(Head),
+    Rollup(Rollup),
 }
 
 impl Source {
@@ -108,19 +114,22 @@ impl Source {
         match self {
             Source::Packed(packed) => packed.first_us,
             Source::Row(head) => head.first_us,
+            Source::Rollup(rollup) => rollup.day_us,
         }
     }
     fn last_us(&self) -> i64 {
         match self {
             Source::Packed(packed) => packed.last_us,
             Source::Row(head) => head.last_us,
+            Source::Rollup(rollup) => rollup.last_us,
         }
     }
     /// Packed readings came before those that wait, and each kind in the order of its ids.
     fn order(&self) -> (u8, i64) {
         match self {
-            Source::Packed(packed) => (0, packed.block),
-            Source::Row(head) => (1, head.id),
+            Source::Rollup(rollup) => (0, rollup.day_us),
+            Source::Packed(packed) => (1, packed.block),
+            Source::Row(head) => (2, head.id),
         }
     }
 }
@@ -165,9 +174,13 @@ impl<'a> Merge<'a> {
             if let Some(file) = &view.file {
                 for &version in &versions {
                     waiting.extend(firm_file::packed(file, version, from_us, to_us)?.into_iter().map(Source::Packed));
-                    if let Wanted::Hours { hold_us } = wanted {
-                        sliced.extend(slices::find(file, version, from_us, to_us)?);
-                        sliced.retain(|_, it| it.hold_us == hold_us && it.newest_commit <= view.as_of);
+                    if let Wanted::Stretches { width_us, hold_us } = wanted {
+                        let days = retain::rollups(file, version, width_us, from_us, to_us)?;
+                        waiting.extend(days.into_iter().map(Source::Rollup));
+                        if width_us == HOUR_US {
+                            sliced.extend(slices::find(file, version, from_us, to_us)?);
+                            sliced.retain(|_, it| it.hold_us == hold_us && it.newest_commit <= view.as_of);
+                        }
                     }
                 }
             }
@@ -193,7 +206,7 @@ impl<'a> Merge<'a> {
     pub(super) fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
             if let Some(hour) = self.hours.pop_front() {
-                return Ok(Some(Item::Hour(hour)));
+                return Ok(Some(Item::Stretch(hour)));
             }
             while let Some(source) = self.waiting.front().copied() {
                 if self.heap.peek().is_some_and(|Reverse(top)| top.0 < source.first_us()) {
@@ -222,19 +235,27 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Takes stretches in, of which one that lies across the beginning lies before the first
+    /// bucket as a whole, and tells what held when that began.
+    fn take(&mut self, stretches: Vec<Stats>) {
+        let wanted = |stats: &Stats| stats.to_us >= self.from_us && stats.from_us < self.to_us;
+        self.hours.extend(stretches.into_iter().filter(wanted));
+    }
+
     fn open(&mut self, source: Source) -> Result<(), StoreError> {
         let runs = match (source, &self.view.file) {
             (Source::Packed(packed), Some(file)) => {
                 if let Some(sliced) = self.sliced.remove(&packed.id) {
-                    // An hour that lies across the beginning lies before the first bucket as a
-                    // whole, and tells what held when that began.
-                    let wanted = |stats: &Stats| stats.to_us >= self.from_us && stats.from_us < self.to_us;
-                    self.hours.extend(sliced.unpack()?.into_iter().filter(wanted));
+                    self.take(sliced.unpack()?);
                     return Ok(());
                 }
                 vec![firm_file::unpack(file, packed)?]
             }
-            (Source::Packed(_), None) => Vec::new(),
+            (Source::Rollup(rollup), Some(file)) => {
+                self.take(retain::unpack(file, rollup)?);
+                return Ok(());
+            }
+            (Source::Packed(_) | Source::Rollup(_), None) => Vec::new(),
             (Source::Row(head), _) => match rows::record(self.view.inbox, head.id)? {
                 Some(record) => rows::runs(self.view.inbox, &mut self.places, &record, &self.versions)?,
                 // Committed after the snapshot was pinned: a later read's.

@@ -12,7 +12,7 @@ use super::{Shared, catalogue, facts};
 use crate::consent::{Form, Grid, Permit};
 use crate::store::aggregate::{Fold, Rules};
 use crate::store::{Chunk, GapMark, Part, ReadCursor, Rows, StoreError, StoredReading};
-use crate::time::HOUR_US;
+use crate::time::{HOUR_US, MINUTE_US};
 
 /// Most rows in one chunk, whatever is asked: about 5 MB of readings.
 const CHUNK_ROWS: usize = 65_536;
@@ -176,8 +176,9 @@ fn buckets(
             let rules = Rules::new(permit.functions(), catalogue::expected_interval_ms(view.inbox, view.firm, key)?);
             // Nothing that is not permitted is looked at, however little would show of it.
             let at_us = from_us.saturating_sub(rules.look_back_us()).max(permit.from_us());
-            if !rules.durations && grid.lies_on(HOUR_US, at_us, permit.to_us()) {
-                wanted = Wanted::Hours { hold_us: rules.hold_us };
+            let fits = |width_us: &i64| !rules.durations && grid.lies_on(*width_us, at_us, permit.to_us());
+            if let Some(width_us) = [HOUR_US, MINUTE_US].into_iter().find(fits) {
+                wanted = Wanted::Stretches { width_us, hold_us: rules.hold_us };
             }
             Part { at_us, skip: 0, fold: Fold::new(series, grid.clone(), rules, from_us) }
         };
@@ -206,7 +207,7 @@ fn buckets(
             at_us = time_us;
             match item {
                 Item::Reading(next) => fold.push(next.time_us, next.value.as_ref()),
-                Item::Hour(stats) => fold.push_stats(&stats),
+                Item::Stretch(stats) => fold.push_stats(&stats),
             }
             while let Some(bucket) = fold.pop() {
                 if rows.len() == bounds.rows {

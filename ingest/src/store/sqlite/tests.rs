@@ -16,6 +16,7 @@ mod births;
 mod conformance;
 mod dead;
 mod pulls;
+mod retain;
 mod slices;
 
 fn open(dir: &tempfile::TempDir) -> SqliteReadings {

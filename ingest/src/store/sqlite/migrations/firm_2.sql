@@ -20,6 +20,8 @@ CREATE TABLE rollup (
     PRIMARY KEY (series, width_us, day_us)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX packed_block ON packed (block);
+
 ALTER TABLE newest ADD COLUMN longest_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE newest ADD COLUMN raw_from_us INTEGER;
 ALTER TABLE newest ADD COLUMN minutes_from_us INTEGER;

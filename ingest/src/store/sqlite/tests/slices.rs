@@ -4,11 +4,11 @@ use super::*;
 use crate::consent::{Form, Function, Grid};
 use crate::store::Bucket;
 
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
+pub(super) const MINUTE: i64 = 60 * SECOND;
+pub(super) const HOUR: i64 = 60 * MINUTE;
 
 /// A counter, a switch and two numbers every ten seconds, from one hour to another; some bad.
-async fn work(plant: &mut Plant, store: &SqliteReadings, from_h: i64, to_h: i64) {
+pub(super) async fn work(plant: &mut Plant, store: &SqliteReadings, from_h: i64, to_h: i64) {
     let mut record = Vec::new();
     for at in (from_h * 360)..(to_h * 360) {
         let at_us = at * 10 * SECOND;
@@ -27,7 +27,7 @@ async fn work(plant: &mut Plant, store: &SqliteReadings, from_h: i64, to_h: i64)
     }
 }
 
-async fn buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<Bucket> {
+pub(super) async fn buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<Bucket> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
         let chunk = store.read(permit, cursor, limit).await.unwrap();
@@ -40,7 +40,7 @@ async fn buckets(store: &SqliteReadings, permit: &Permit, limit: usize) -> Vec<B
     }
 }
 
-fn asked(plant: &Plant, grid: Grid, from_us: i64, to_us: i64) -> Permit {
+pub(super) fn asked(plant: &Plant, grid: Grid, from_us: i64, to_us: i64) -> Permit {
     let numbers = Function::ALL.into_iter().filter(|function| *function != Function::Durations);
     Permit::for_test(plant.keys(), Form::Bucketed { grid }, BOOTED_US + from_us, BOOTED_US + to_us).asking(numbers)
 }
@@ -148,7 +148,7 @@ async fn a_changed_interval_makes_the_slices_of_before_useless_and_not_wrong() {
 fn as_format_1(dir: &tempfile::TempDir) {
     let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
     file.execute_batch(
-        "DROP TABLE slices; DROP TABLE rollup;
+        "DROP TABLE slices; DROP TABLE rollup; DROP INDEX packed_block;
          ALTER TABLE newest DROP COLUMN longest_us;
          ALTER TABLE newest DROP COLUMN raw_from_us;
          ALTER TABLE newest DROP COLUMN minutes_from_us;
