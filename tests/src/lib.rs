@@ -21,3 +21,4 @@ pub mod proxy;
 pub mod rtubus;
 pub mod servers;
 pub mod soak;
+pub mod storebench;
