@@ -226,6 +226,27 @@ fn the_gateway_holds_nothing_that_writes_to_a_machine() {
     }
 }
 
+/// One function can publish, and its topic is that of a Sparkplug node's commands: which of
+/// them, `sandan_gateway::driver::message::Rebirth` says and nobody else.
+#[test]
+fn the_gateway_can_publish_a_rebirth_request_and_nothing_else() {
+    let calls = |text: &str| text.lines().filter(|line| line.contains("publish(")).count();
+    let found: Vec<_> = sources(&root().join("gateway/src"))
+        .into_iter()
+        .filter(|(path, text)| !path.ends_with("tests.rs") && calls(text) > 0)
+        .map(|(path, text)| (path.strip_prefix(root().join("gateway/src")).unwrap().to_owned(), text))
+        .filter(|(path, _)| path.starts_with("driver"))
+        .collect();
+    let [(path, text)] = &found[..] else { panic!("not one file publishes: {found:?}") };
+    assert_eq!(path, Path::new("driver/mqtt/client.rs"));
+    let (before, one) = text.split_once("fn ask_for_rebirth(&self, node: &Rebirth)").unwrap();
+    let (one, after) = one.split_once("\nimpl Events").unwrap();
+    assert_eq!((calls(before), calls(one), calls(after)), (0, 2, 0), "MQTT 3.1.1 and 5, in one function");
+    assert_eq!(one.matches("node.topic()").count(), 1);
+    let message = std::fs::read_to_string(root().join("gateway/src/driver/message.rs")).unwrap();
+    assert_eq!(message.matches("spBv1.0/{}/NCMD/{}").count(), 1);
+}
+
 #[test]
 fn main_fits_on_a_page_and_files_have_one_name() {
     /// Lines of a `main.rs`.

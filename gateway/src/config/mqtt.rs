@@ -203,3 +203,6 @@ fn address(section: &Section<'_>, plaintext: bool, has_ca: bool, plant: &mut Pla
     section.log.fault(text.at, what, hint);
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::index::{Index, Segment};
+
 /// One part in so many of the byte cap is for dead letters. Readings are what the spool is
 /// for; a source that writes nonsense must not push them out.
 pub(super) const SHARE: u64 = 64;
@@ -48,5 +50,26 @@ impl DeadLetter {
             payload_bytes: payload.len() as u64,
             at_us,
         }
+    }
+}
+
+impl Index {
+    /// Bytes of all dead letters.
+    pub(super) fn dead_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.dead.1).sum()
+    }
+
+    /// Dead letters were written to the newest segment.
+    pub(super) fn add_dead(&mut self, letters: u64, bytes: u64) {
+        if let Some(newest) = self.segments.back_mut() {
+            newest.dead = (newest.dead.0 + letters, newest.dead.1 + bytes);
+        }
+    }
+}
+
+impl Segment {
+    /// Whether there is nothing in it that anybody may want.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.sequences.is_none() && self.displaced.is_empty() && self.dead.0 == 0
     }
 }

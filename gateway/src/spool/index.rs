@@ -435,18 +435,6 @@ impl Index {
         held.or_else(displaced).or_else(|| self.state.trimmed(lane)?.to())
     }
 
-    /// Bytes of all dead letters.
-    pub(super) fn dead_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.dead.1).sum()
-    }
-
-    /// Dead letters were written to the newest segment.
-    pub(super) fn add_dead(&mut self, letters: u64, bytes: u64) {
-        if let Some(newest) = self.segments.back_mut() {
-            newest.dead = (newest.dead.0 + letters, newest.dead.1 + bytes);
-        }
-    }
-
     pub(super) fn file_bytes(&self) -> u64 {
         let doomed: u64 = self.doomed.iter().map(|(_, bytes)| bytes).sum();
         self.quarantined_bytes + doomed + self.segments.iter().map(|segment| segment.file_bytes).sum::<u64>()
@@ -566,16 +554,6 @@ impl Segment {
                 self.stand_ins.push(stand_in);
             }
         }
-    }
-
-    /// Whether there is nothing in it that anybody may want.
-    pub(super) fn holds_nothing(&self) -> bool {
-        self.sequences.is_none() && self.displaced.is_empty() && self.dead.0 == 0
-    }
-
-    /// What takes the place of all that it holds, older gaps with it.
-    pub(super) fn gaps(&self) -> impl Iterator<Item = &Gap> {
-        self.displaced.iter().chain(&self.stand_ins)
     }
 
     /// Where a reader that wants a sequence begins.

@@ -235,3 +235,10 @@ impl Index {
         self.lane_states().len()
     }
 }
+
+impl Segment {
+    /// What takes the place of all that it holds, older gaps with it.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.displaced.iter().chain(&self.stand_ins)
+    }
+}
