@@ -5,12 +5,13 @@
 #   tests/run.sh NAME     only the tests whose name holds NAME
 #
 # Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto, faketime,
-# PostgreSQL and node from Debian, pymodbus from PyPI, TimescaleDB in WASM from npm) is installed
+# PostgreSQL and node from Debian, pymodbus and pysparkplug from PyPI, TimescaleDB in WASM from npm) is installed
 # first where it is missing, as root or with sudo. Every server that a test starts has its own directory and its own port.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PYMODBUS_VERSION=3.11.3
+# What the tests talk to in Python: each a server or client that is not ours.
+PEERS=(pymodbus==3.11.3 pysparkplug==0.6.1)
 VENV=target/interop-venv
 LOG=target/run-install.log
 
@@ -58,12 +59,12 @@ install_what_is_missing() {
         cargo "${part/rust/}" --version >/dev/null 2>&1 || quietly rustup component add "$part"
     done
 
-    if ! "$VENV/bin/python" -c "import pymodbus, sys; sys.exit(pymodbus.__version__ != '$PYMODBUS_VERSION')" 2>/dev/null
-    then
-        say "installing pymodbus $PYMODBUS_VERSION (PyPI) into $VENV"
+    if [ "$(cat "$VENV/peers" 2>/dev/null)" != "${PEERS[*]}" ]; then
+        say "installing ${PEERS[*]} (PyPI) into $VENV"
         rm -rf "$VENV"
         quietly python3 -m venv "$VENV"
-        quietly "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "pymodbus==$PYMODBUS_VERSION"
+        quietly "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${PEERS[@]}"
+        echo "${PEERS[*]}" >"$VENV/peers"
     fi
     # The lock file holds what was tested, with its checksum.
     if ! cmp -s tests/timescale-wasm/package-lock.json tests/timescale-wasm/node_modules/.installed; then

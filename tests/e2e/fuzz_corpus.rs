@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use sandan_gateway::config::sheet::Sheet;
 use sandan_gateway::driver::modbus::dry;
+use sandan_gateway::driver::sparkplug;
 use sandan_gateway::spool::inspect_bytes;
 use sandan_ingest::session::dry::run_frames;
 use sandan_proto::batch::{self, BatchBuilder};
@@ -153,6 +154,33 @@ fn frames_of_the_corpus_are_taken_or_refused() {
     let found = corpus("session_frames", hurt(frames()));
     let taken: Vec<usize> = found.iter().map(|(_, bytes)| run_frames(bytes)).collect();
     assert!(taken.contains(&9), "no input has its nine frames taken: {taken:?}");
+}
+
+/// The messages of the cases in `tests/cases/sparkplug`, one after the other, as the dry run
+/// takes them.
+fn messages() -> Vec<u8> {
+    const KINDS: [&str; 6] = ["NBIRTH", "NDEATH", "NDATA", "DBIRTH", "DDEATH", "DDATA"];
+    let mut all = Vec::new();
+    for case in ["aliases", "arrays", "deaths", "quality-and-history", "templates-and-tables", "broken"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/sparkplug").join(case).join("messages.json");
+        let messages: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        for message in messages {
+            let kind = message["topic"].as_str().unwrap().split('/').nth(2).unwrap();
+            let hex = message["payload"].as_str().unwrap();
+            let payload = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+            all.push(u8::try_from(KINDS.iter().position(|known| *known == kind).unwrap()).unwrap());
+            all.extend(u16::try_from(hex.len() / 2).unwrap().to_le_bytes());
+            all.extend(payload);
+        }
+    }
+    all
+}
+
+#[test]
+fn messages_of_edge_nodes_of_the_corpus_are_taken_or_refused() {
+    let found = corpus("sparkplug_messages", hurt(messages()));
+    let samples: Vec<usize> = found.iter().map(|(_, bytes)| sparkplug::dry::run(bytes)).collect();
+    assert!(samples.iter().any(|samples| *samples > 20), "no input brings values: {samples:?}");
 }
 
 #[test]

@@ -12,12 +12,12 @@ use serde_json::{Value as Json, json};
 
 use crate::world::{FIRM, World, programs};
 
-/// The Python that has pymodbus: made by `tests/run.sh`.
-fn python() -> PathBuf {
+/// The Python that has the peers: made by `tests/run.sh`.
+pub(crate) fn python() -> PathBuf {
     let made = std::env::var_os("SANDAN_INTEROP_PYTHON")
         .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/interop-venv/bin/python").into());
     let made = PathBuf::from(made);
-    assert!(made.exists(), "{} is missing: tests/run.sh installs pymodbus there", made.display());
+    assert!(made.exists(), "{} is missing: tests/run.sh installs the peers there", made.display());
     made
 }
 

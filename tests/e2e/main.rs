@@ -24,5 +24,6 @@ mod refusals;
 mod rtu;
 mod security;
 mod servers;
+mod sparkplug;
 mod storm;
 mod tidy;

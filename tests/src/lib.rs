@@ -21,4 +21,5 @@ pub mod proxy;
 pub mod rtubus;
 pub mod servers;
 pub mod soak;
+pub mod sparkplug;
 pub mod storebench;

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use super::message::{Outcome, Rebirth};
 use crate::config::SparkplugNode;
 
+pub mod dry;
 mod node;
 pub mod payload;
 mod place;
