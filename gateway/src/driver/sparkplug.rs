@@ -107,7 +107,7 @@ impl Nodes {
     /// When the next request is due, monotonic microseconds; none while none is wanted.
     pub fn due_us(&self) -> Option<i64> {
         let first = self.all.iter().filter_map(Node::due_us).min()?;
-        let spaced = self.asked_us.map_or(i64::MIN, |asked| asked.saturating_add(rebirth::SPACING_US));
+        let spaced = self.asked_us.map_or(0, |asked| asked.saturating_add(rebirth::SPACING_US));
         Some(first.max(spaced))
     }
 }

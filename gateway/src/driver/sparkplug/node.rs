@@ -104,8 +104,11 @@ impl Node {
     fn begins(&mut self, payload: &Payload, now: Now, outcome: &mut Outcome) {
         let session = payload.session();
         if self.session.is_some() && session != self.session {
-            // The death of the old session may still come, and will be ignored.
-            for place in self.places.iter_mut().filter(|place| place.is_born()) {
+            // The death of the old session may still come, and will be ignored. Of itself the
+            // node tells right now.
+            let own = self.by_id.get(&None).copied();
+            let places = self.places.iter_mut().enumerate();
+            for (_, place) in places.filter(|(index, place)| place.is_born() && Some(*index) != own) {
                 place.down("the node began a new session and has not told of it yet", now, outcome);
             }
         }

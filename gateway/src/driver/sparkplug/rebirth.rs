@@ -40,7 +40,7 @@ impl Asking {
 
     /// From when on it may be asked, if it is to be.
     pub(super) fn due_us(&self) -> Option<i64> {
-        let at = self.asked_us.map_or(i64::MIN, |asked| asked.saturating_add(self.pause_us));
+        let at = self.asked_us.map_or(0, |asked| asked.saturating_add(self.pause_us));
         self.wanted.then_some(at)
     }
 
