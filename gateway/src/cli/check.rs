@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::table::table;
-use crate::config::{Config, Endpoint, Line, Modbus, ModbusDevice, notation::show_duration};
+use crate::config::{Config, Endpoint, Line, Modbus, ModbusDevice, Mqtt, notation::show_duration};
 use crate::driver::modbus::Learned;
 use crate::driver::modbus::load::{Load, time_of};
 use crate::driver::modbus::plan::{self, Poll, Role};
@@ -35,14 +35,17 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
                 let unit = format!("unit {}", device.unit);
                 [modbus.place(), device.name.clone(), unit, what.collect::<Vec<_>>().join("; ")]
             })),
-            Endpoint::Mqtt(mqtt) => rows.extend(mqtt.devices.iter().map(|device| {
-                let what = format!(
-                    "{} expected every {}",
-                    count(device.picks.len(), "value"),
-                    show_duration(config.devices[device.device].interval)
-                );
-                [mqtt.place(), device.name.clone(), device.topic.to_string(), what]
-            })),
+            Endpoint::Mqtt(mqtt) => {
+                rows.extend(sparkplug(config, mqtt));
+                rows.extend(mqtt.devices.iter().map(|device| {
+                    let what = format!(
+                        "{} expected every {}",
+                        count(device.picks.len(), "value"),
+                        show_duration(config.devices[device.device].interval)
+                    );
+                    [mqtt.place(), device.name.clone(), device.topic.to_string(), what]
+                }));
+            }
         }
     }
     out.push_str(&table(["ENDPOINT", "DEVICE", "AT", "READS"], &rows));
@@ -71,6 +74,20 @@ fn names_that_change(config: &Config) -> String {
         }
     }
     notes
+}
+
+/// The edge nodes of a broker and their devices.
+fn sparkplug<'c>(config: &'c Config, mqtt: &'c Mqtt) -> impl Iterator<Item = [String; 4]> + 'c {
+    let devices = mqtt.sparkplug.iter().flat_map(|node| node.devices.iter().map(move |device| (node, device)));
+    devices.map(|(node, device)| {
+        let id = device.id.as_ref().map_or_else(String::new, |id| format!("/{id}"));
+        let what = format!(
+            "{} expected every {}",
+            count(device.tags.len(), "value"),
+            show_duration(config.devices[device.device].interval)
+        );
+        [mqtt.place(), device.name.clone(), format!("sparkplug {}/{}{id}", node.group, node.node), what]
+    })
 }
 
 /// How busy each line is.

@@ -134,7 +134,11 @@ async fn read_mqtt(
     const REPLIES: usize = 1;
     let mut endpoint = endpoint.clone();
     endpoint.devices.retain(|device| wanted(&device.name));
-    if endpoint.devices.is_empty() {
+    for node in &mut endpoint.sparkplug {
+        node.devices.retain(|device| wanted(&device.name));
+    }
+    endpoint.sparkplug.retain(|node| !node.devices.is_empty());
+    if endpoint.devices.is_empty() && endpoint.sparkplug.is_empty() {
         return Found::default();
     }
     // Beside a running gateway of the same name the broker would hang up on one of the two.
@@ -142,16 +146,24 @@ async fn read_mqtt(
     let health = Health::new(config);
     let (replies, mut inbox) = mpsc::channel::<driver::Reply>(REPLIES);
     let (_synced, synced) = watch::channel(0);
-    let picks = endpoint.devices.iter().flat_map(|device| device.picks.clone()).collect::<Vec<_>>();
-    let devices: Vec<_> = endpoint.devices.iter().map(|device| device.device).collect();
-    let mut values: Vec<Option<Raw>> = vec![None; picks.len()];
+    // Each signal, and what its source calls it.
+    let topics = endpoint.devices.iter().flat_map(|device| &device.picks);
+    let nodes = endpoint.sparkplug.iter().flat_map(|node| &node.devices);
+    let tags = nodes.clone().flat_map(|device| &device.tags);
+    let sources: Vec<(u32, String)> = topics
+        .map(|pick| (pick.signal, pick.path.clone()))
+        .chain(tags.map(|tag| (tag.signal, tag.name.clone())))
+        .collect();
+    let devices: Vec<_> =
+        endpoint.devices.iter().map(|device| device.device).chain(nodes.map(|device| device.device)).collect();
+    let mut values: Vec<Option<Raw>> = vec![None; sources.len()];
     let collect = async {
         let deadline = Instant::now() + wait;
         while values.iter().any(Option::is_none) {
             let Ok(Some(reply)) = timeout_at(deadline, inbox.recv()).await else { break };
             let only_lost = |reading: &driver::Reading| reading.raw == Raw::Failed(Quality::BAD_NO_ANSWER);
             for reading in reply.readings.into_iter().filter(|reading| !only_lost(reading)) {
-                if let Some(index) = picks.iter().position(|pick| pick.signal == reading.signal) {
+                if let Some(index) = sources.iter().position(|(signal, _)| *signal == reading.signal) {
                     values[index] = Some(reading.raw);
                 }
             }
@@ -165,10 +177,10 @@ async fn read_mqtt(
     let mut found = Found::default();
     for device in devices {
         let name = &config.devices[device].name;
-        let missing = picks
+        let missing = sources
             .iter()
             .zip(&values)
-            .any(|(pick, value)| value.is_none() && config.signals[pick.signal as usize].device == device);
+            .any(|((signal, _), value)| value.is_none() && config.signals[*signal as usize].device == device);
         let fault = &status.links[device].fault;
         if missing && fault.is_empty() {
             found.faults.push(format!("{name}: not every path came within {wait:?}"));
@@ -178,12 +190,12 @@ async fn read_mqtt(
             found.faults.push(format!("{name}: {fault}"));
         }
     }
-    found.rows = picks
+    found.rows = sources
         .into_iter()
         .zip(values)
-        .map(|(pick, value)| Row {
-            signal: pick.signal,
-            wire: pick.path,
+        .map(|((signal, wire), value)| Row {
+            signal,
+            wire,
             raw: String::new(),
             value: value.unwrap_or(Raw::Failed(Quality::BAD_NO_ANSWER)),
         })
