@@ -17,8 +17,10 @@ const TAGS: [(Option<&str>, &str, Option<usize>); 7] = [
 ];
 
 /// Takes messages of one node, each with one byte for its kind and two for its length before
-/// it, one a second; gives how many samples they brought. Every sample must be of a signal
-/// that there is.
+/// it, one a second; gives how many samples they brought.
+///
+/// # Panics
+/// Where a sample is of a signal that there is not.
 pub fn run(mut bytes: &[u8]) -> usize {
     let mut nodes = Nodes::new(&[node()]);
     nodes.connected();
