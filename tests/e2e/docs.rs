@@ -60,9 +60,11 @@ pub(crate) fn commands(block: &str) -> Vec<&str> {
 
 #[test]
 fn both_languages_have_the_same_sections_and_commands() {
-    for (english, korean, least) in
-        [("README.md", "README.ko.md", 5), ("docs/operations.md", "docs/operations.ko.md", 2)]
-    {
+    for (english, korean, least) in [
+        ("README.md", "README.ko.md", 5),
+        ("docs/operations.md", "docs/operations.ko.md", 2),
+        ("docs/sparkplug.md", "docs/sparkplug.ko.md", 0),
+    ] {
         let name = english;
         let (english, korean) = (read(english), read(korean));
         assert_eq!(headings(&english), headings(&korean), "{name}: the sections differ");

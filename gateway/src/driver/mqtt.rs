@@ -188,6 +188,8 @@ impl Driver {
     /// Tells health always, and every signal once.
     async fn lost(&mut self, fault: &str) -> Result<(), Closed> {
         self.health.unreachable(self.tickets.outlet.source, fault);
+        // Also of a connection whose subscription was not answered: it may have brought births.
+        self.nodes.lost(self.now());
         if self.connected.replace(false) == Some(false) {
             return Ok(());
         }
@@ -201,7 +203,6 @@ impl Driver {
             ),
             _ => tracing::debug!(endpoint = self.endpoint.place(), fault, "broker is lost again"),
         }
-        self.nodes.lost(self.now());
         let picked = self.endpoint.devices.iter().flat_map(|device| &device.picks).map(|pick| pick.signal);
         let devices = self.endpoint.sparkplug.iter().flat_map(|node| &node.devices);
         let told = devices.flat_map(|device| &device.tags).map(|tag| tag.signal);

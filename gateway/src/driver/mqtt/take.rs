@@ -144,7 +144,15 @@ impl Driver {
             return Taken::default();
         }
         let now = self.now();
-        let outcome = self.nodes.take(&message.topic, &message.payload, now);
+        let mut outcome = self.nodes.take(&message.topic, &message.payload, now);
+        if self.tickets.outlet.offset.known_us().is_none() {
+            let all = outcome.samples.len();
+            outcome.samples.retain(|sample| !sample.is_historical);
+            if outcome.samples.len() < all {
+                // When that was cannot be told, and it is not so now.
+                outcome.dead.get_or_insert("holds historical values, and the time is not known here yet".into());
+            }
+        }
         let mut readings: Vec<_> = outcome.samples.into_iter().map(|sample| self.dated(sample)).collect();
         for (device, link) in outcome.links {
             match link {
