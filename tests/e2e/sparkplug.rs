@@ -268,10 +268,7 @@ fn what_an_edge_node_says_is_stored_under_its_names_and_its_death_is_seen() {
             .collect();
         let current: Vec<f64> = found.iter().copied().filter(|number| number % 1_000.0 < 500.0).collect();
         assert_eq!(current, whole, "zone {zone}");
-        assert!(
-            found.iter().all(|number| is_of(zone, *number)),
-            "zone {zone} has another's values"
-        );
+        assert!(found.iter().all(|number| is_of(zone, *number)), "zone {zone} has another's values");
     }
 
     // A device that is lost is down alone; a goodbye is a death too.
