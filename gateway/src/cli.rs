@@ -158,7 +158,7 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => {
             log("info");
-            block_on(crate::pipeline::run(Config::load(&config.file)?))?;
+            block_on(crate::pipeline::run(Config::load(&config.file)?, config.file))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, plan, round_trip, json } => {

@@ -136,7 +136,7 @@ impl Default for Http {
 }
 
 /// One connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A line to one or more Modbus units.
     Modbus(Modbus),
@@ -150,6 +150,28 @@ impl Endpoint {
         match self {
             Self::Modbus(endpoint) => endpoint.place(),
             Self::Mqtt(endpoint) => endpoint.place(),
+        }
+    }
+
+    /// Gives every index of a device, and of its signals behind it, to be changed.
+    pub fn renumber(&mut self, device: &mut dyn FnMut(&mut usize), signal: &mut dyn FnMut(&mut u32)) {
+        match self {
+            Self::Modbus(endpoint) => {
+                for unit in &mut endpoint.devices {
+                    device(&mut unit.device);
+                    unit.points.iter_mut().for_each(|point| signal(&mut point.signal));
+                }
+            }
+            Self::Mqtt(endpoint) => {
+                for topic in &mut endpoint.devices {
+                    device(&mut topic.device);
+                    topic.picks.iter_mut().for_each(|pick| signal(&mut pick.signal));
+                }
+                for of_node in endpoint.sparkplug.iter_mut().flat_map(|node| &mut node.devices) {
+                    device(&mut of_node.device);
+                    of_node.tags.iter_mut().for_each(|tag| signal(&mut tag.signal));
+                }
+            }
         }
     }
 }

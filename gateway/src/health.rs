@@ -4,6 +4,7 @@
 //! HTTP server and the session's heartbeat read it. It holds times, counts and
 //! sentences, never a value that a machine gave.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,20 +26,31 @@ use link::Link;
 pub(crate) use link::NOTHING_HEARD;
 use messages::Messages;
 pub use messages::MessagesStatus;
-pub use status::{ClockStatus, LinkStatus, SpoolStatus, Status, UplinkStatus};
+pub use status::{ClockStatus, ConfigStatus, LinkStatus, RefusedConfig, SpoolStatus, Status, UplinkStatus};
 
-/// The shared handle.
+/// The shared handle. A driver holds that of the configuration under which it began; its
+/// numbers stay those of that one when a reload brings another.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Inner>);
+pub struct Health {
+    inner: Arc<Inner>,
+    links: Arc<Links>,
+}
+
+/// The devices of one configuration, those of which another one knows shared with it.
+struct Links {
+    devices: Vec<Arc<Mutex<Link>>>,
+    /// The devices of each driver.
+    sources: BTreeMap<usize, Vec<usize>>,
+    /// What brokers brought that could not be used, by driver.
+    messages: BTreeMap<usize, Arc<Messages>>,
+}
 
 struct Inner {
     gateway: String,
     started_us: i64,
-    links: Vec<Mutex<Link>>,
-    /// The devices of each endpoint.
-    endpoints: Vec<Vec<usize>>,
-    /// What brokers brought that could not be used; `None` for what is polled.
-    messages: Vec<Option<Messages>>,
+    /// Those of the configuration that runs.
+    links: Mutex<Arc<Links>>,
+    config: Mutex<ConfigState>,
     spool: Mutex<v1::SpoolHealth>,
     backlog: Mutex<BacklogState>,
     uplink: Mutex<UplinkState>,
@@ -82,6 +94,23 @@ pub struct CertificateState {
     pub failed_total: u64,
 }
 
+/// Which configuration runs.
+#[derive(Debug, Clone, Default)]
+struct ConfigState {
+    hash: String,
+    since_us: i64,
+    reloads: u64,
+    refusals: u64,
+    /// When a changed one was refused, and why; until one is taken.
+    refused: Option<(i64, Vec<String>)>,
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health").field("gateway", &self.gateway).finish_non_exhaustive()
@@ -94,21 +123,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Health {
-    /// Nothing has been heard of any device yet.
+    /// Nothing has been heard of any device yet. The driver of each endpoint has its number.
     pub fn new(config: &Config) -> Self {
-        let mut endpoints = vec![Vec::new(); config.endpoints.len()];
-        let mut links = Vec::with_capacity(config.devices.len());
-        for (index, device) in config.devices.iter().enumerate() {
-            endpoints[device.endpoint].push(index);
-            let place = config.endpoints[device.endpoint].place();
-            links.push(Mutex::new(Link::new(&device.name, place, device.interval)));
-        }
-        Self(Arc::new(Inner {
+        let sources: Vec<_> = (0..config.endpoints.len()).collect();
+        let links = Arc::new(Links::new(config, &sources, |_| None, &BTreeMap::new()));
+        let now_us = clock::monotonic_us();
+        let inner = Inner {
             gateway: config.gateway.to_string(),
-            started_us: clock::monotonic_us(),
-            links,
-            endpoints,
-            messages: config.endpoints.iter().map(Messages::of).collect(),
+            started_us: now_us,
+            links: Mutex::new(links.clone()),
+            config: Mutex::new(ConfigState { since_us: now_us, ..ConfigState::default() }),
             spool: Mutex::new(v1::SpoolHealth { bytes_cap: config.spool.max_bytes, ..v1::SpoolHealth::default() }),
             backlog: Mutex::default(),
             uplink: Mutex::default(),
@@ -116,17 +140,29 @@ impl Health {
             clock: Mutex::default(),
             readings: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-        }))
+        };
+        Self { inner: Arc::new(inner), links }
+    }
+
+    /// The handle for another configuration, shown from now on: `sources` are the numbers of
+    /// its endpoints' drivers, and `kept` says which device of the one before goes on as each.
+    #[must_use]
+    pub fn reloaded(&self, config: &Config, sources: &[usize], kept: &[Option<usize>]) -> Self {
+        let before = lock(&self.inner.links).clone();
+        let known = |device: usize| before.devices.get(kept.get(device).copied().flatten()?).cloned();
+        let links = Arc::new(Links::new(config, sources, known, &before.messages));
+        *lock(&self.inner.links) = links.clone();
+        Self { inner: self.inner.clone(), links }
     }
 
     fn with(&self, device: usize, act: impl FnOnce(&mut Link)) {
-        if let Some(link) = self.0.links.get(device) {
+        if let Some(link) = self.links.devices.get(device) {
             act(&mut lock(link));
         }
     }
 
-    fn with_all(&self, endpoint: usize, act: impl Fn(&mut Link)) {
-        self.0.endpoints.get(endpoint).into_iter().flatten().for_each(|device| self.with(*device, &act));
+    fn with_all(&self, source: usize, act: impl Fn(&mut Link)) {
+        self.links.sources.get(&source).into_iter().flatten().for_each(|device| self.with(*device, &act));
     }
 
     // -- for drivers; `part` numbers the requests of a device, 0 where it has no parts;
@@ -152,89 +188,144 @@ impl Health {
     pub fn ignored(&self, device: usize) {
         self.with(device, |link| link.ignored += 1);
     }
-    /// A message of an endpoint could not be used, in whole or in part: `fault` says why.
-    pub fn dead_letter(&self, endpoint: usize, fault: &str) {
-        self.with_messages(endpoint, |messages| messages.dead_letter(fault));
+    /// A message of a driver's endpoint could not be used, in whole or in part: `fault` says why.
+    pub fn dead_letter(&self, source: usize, fault: &str) {
+        self.with_messages(source, |messages| messages.dead_letter(fault));
     }
     /// A message's topic names an asset or a metric that is not configured.
-    pub fn unknown_topic(&self, endpoint: usize, topic: &str) {
-        self.with_messages(endpoint, |messages| messages.unknown_topic(topic));
+    pub fn unknown_topic(&self, source: usize, topic: &str) {
+        self.with_messages(source, |messages| messages.unknown_topic(topic));
     }
-    fn with_messages(&self, endpoint: usize, act: impl FnOnce(&Messages)) {
-        if let Some(Some(messages)) = self.0.messages.get(endpoint) {
+    fn with_messages(&self, source: usize, act: impl FnOnce(&Messages)) {
+        if let Some(messages) = lock(&self.inner.links).messages.get(&source) {
             act(messages);
         }
     }
-    /// The endpoint cannot be reached: `fault` says why in one sentence.
-    pub fn unreachable(&self, endpoint: usize, fault: &str) {
-        self.with_all(endpoint, |link| link.silent(fault, clock::monotonic_us()));
+    /// A driver's endpoint cannot be reached: `fault` says why in one sentence.
+    pub fn unreachable(&self, source: usize, fault: &str) {
+        self.with_all(source, |link| link.silent(fault, clock::monotonic_us()));
     }
-    /// The endpoint can be reached again; its devices have yet to speak.
-    pub fn reachable(&self, endpoint: usize) {
-        self.with_all(endpoint, Link::reachable);
+    /// A driver's endpoint can be reached again; its devices have yet to speak.
+    pub fn reachable(&self, source: usize) {
+        self.with_all(source, Link::reachable);
     }
 
     // -- for the pipeline and the uplink
 
     /// Readings that passed the tag stage.
     pub fn add_readings(&self, readings: u64) {
-        self.0.readings.fetch_add(readings, Ordering::Relaxed);
+        self.inner.readings.fetch_add(readings, Ordering::Relaxed);
     }
     /// A message that could not be used was written to the spool, or there was no room.
-    pub fn dead_letter_written(&self, endpoint: usize, is_kept: bool) {
-        self.with_messages(endpoint, |messages| messages.written(is_kept));
+    pub fn dead_letter_written(&self, source: usize, is_kept: bool) {
+        self.with_messages(source, |messages| messages.written(is_kept));
     }
     /// Readings that the spool could not keep.
     pub fn add_dropped(&self, readings: u64) {
-        self.0.dropped.fetch_add(readings, Ordering::Relaxed);
+        self.inner.dropped.fetch_add(readings, Ordering::Relaxed);
     }
     /// How full the spool is.
     pub fn set_spool(&self, spool: v1::SpoolHealth) {
-        *lock(&self.0.spool) = spool;
+        *lock(&self.inner.spool) = spool;
     }
     /// What of it is backlog.
     pub fn set_backlog(&self, backlog: BacklogState) {
-        *lock(&self.0.backlog) = backlog;
+        *lock(&self.inner.backlog) = backlog;
     }
     /// Where the wall time comes from.
     pub fn set_clock(&self, clock: ClockState) {
-        *lock(&self.0.clock) = clock;
+        *lock(&self.inner.clock) = clock;
     }
     /// What the gateway shows of itself.
     pub fn set_certificate(&self, certificate: CertificateState) {
-        *lock(&self.0.certificate) = certificate;
+        *lock(&self.inner.certificate) = certificate;
+    }
+    /// The configuration of this hash runs, and none is refused any more.
+    pub fn config_runs(&self, hash: String) {
+        let mut config = lock(&self.inner.config);
+        config.refused = None;
+        if config.hash != hash {
+            config.reloads += u64::from(!config.hash.is_empty());
+            (config.hash, config.since_us) = (hash, clock::monotonic_us());
+        }
+    }
+    /// A changed configuration is not taken: `why`, line by line; never a secret.
+    pub fn config_refused(&self, why: Vec<String>) {
+        let mut config = lock(&self.inner.config);
+        config.refusals += 1;
+        config.refused = Some((clock::monotonic_us(), why));
     }
     /// How the session stands.
     pub fn set_uplink(&self, uplink: UplinkState) {
-        *lock(&self.0.uplink) = uplink;
+        *lock(&self.inner.uplink) = uplink;
     }
 
     // -- for readers
 
     /// What goes up the session every heartbeat; `now_us` is monotonic.
     pub fn snapshot(&self, now_us: i64) -> v1::Health {
+        self.snapshot_of(&lock(&self.inner.links).clone(), now_us)
+    }
+
+    fn snapshot_of(&self, links: &Links, now_us: i64) -> v1::Health {
         v1::Health {
             wall_time_us: clock::wall_us(),
-            uptime_ms: millis(now_us - self.0.started_us),
-            spool: Some(*lock(&self.0.spool)),
-            links: self.0.links.iter().map(|link| lock(link).snapshot(now_us)).collect(),
-            readings_total: self.0.readings.load(Ordering::Relaxed),
-            readings_dropped_total: self.0.dropped.load(Ordering::Relaxed),
+            uptime_ms: millis(now_us - self.inner.started_us),
+            spool: Some(*lock(&self.inner.spool)),
+            links: links.devices.iter().map(|link| lock(link).snapshot(now_us)).collect(),
+            readings_total: self.inner.readings.load(Ordering::Relaxed),
+            readings_dropped_total: self.inner.dropped.load(Ordering::Relaxed),
         }
     }
 
     /// What `/status` answers; `now_us` is monotonic.
     pub fn status(&self, now_us: i64) -> Status {
-        let extra = self.0.links.iter().map(|link| {
+        let links = lock(&self.inner.links).clone();
+        let extra = links.devices.iter().map(|link| {
             let link = lock(link);
             (link.skipped, link.ignored)
         });
-        let mut status = Status::new(&self.0.gateway, &self.snapshot(now_us), extra, &lock(&self.0.uplink), now_us);
-        status.spool.set_backlog(&lock(&self.0.backlog));
-        status.uplink.set_certificate(&lock(&self.0.certificate));
-        status.clock = ClockStatus::new(&lock(&self.0.clock));
-        status.messages = self.0.messages.iter().flatten().map(Messages::status).collect();
+        let mut status = Status::new(
+            &self.inner.gateway,
+            &self.snapshot_of(&links, now_us),
+            extra,
+            &lock(&self.inner.uplink),
+            now_us,
+        );
+        status.spool.set_backlog(&lock(&self.inner.backlog));
+        status.uplink.set_certificate(&lock(&self.inner.certificate));
+        status.clock = ClockStatus::new(&lock(&self.inner.clock));
+        status.config = ConfigStatus::new(&lock(&self.inner.config), now_us);
+        status.messages = links.messages.values().map(|messages| messages.status()).collect();
         status
+    }
+}
+
+impl Links {
+    /// `known` gives the link of a device that another configuration had, and `heard` what the
+    /// drivers did that go on.
+    fn new(
+        config: &Config,
+        numbers: &[usize],
+        known: impl Fn(usize) -> Option<Arc<Mutex<Link>>>,
+        heard: &BTreeMap<usize, Arc<Messages>>,
+    ) -> Self {
+        let mut sources: BTreeMap<usize, Vec<usize>> = numbers.iter().map(|source| (*source, Vec::new())).collect();
+        let mut devices = Vec::with_capacity(config.devices.len());
+        for (index, device) in config.devices.iter().enumerate() {
+            if let Some(of_source) = numbers.get(device.endpoint).and_then(|source| sources.get_mut(source)) {
+                of_source.push(index);
+            }
+            let place = config.endpoints[device.endpoint].place();
+            let fresh = || Arc::new(Mutex::new(Link::new(&device.name, place, device.interval)));
+            devices.push(known(index).unwrap_or_else(fresh));
+        }
+        let of = |(source, endpoint): (&usize, _)| {
+            let messages = heard.get(source).cloned().or_else(|| Messages::of(endpoint).map(Arc::new));
+            messages.map(|messages| (*source, messages))
+        };
+        let messages = numbers.iter().zip(&config.endpoints).filter_map(of).collect();
+        Self { devices, sources, messages }
     }
 }
 

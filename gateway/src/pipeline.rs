@@ -7,6 +7,8 @@
 //!            tickets that are synced
 //! ```
 //!
+//! `fleet` is the drivers that run, and what a reload makes of them.
+//!
 //! Replies come over two channels: of endpoints that are polled, and of brokers, which
 //! deliver again what is not acknowledged; the recorder may leave the latter waiting.
 //!
@@ -14,8 +16,12 @@
 //! what is in flight; drivers acknowledge it and end; with the last of them the recorder
 //! ends; then the uplink sends what it can and says goodbye.
 
+mod fleet;
+mod notify;
 mod recorder;
+mod reload;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +45,8 @@ use crate::tag::Tags;
 use crate::uplink::{self, Status, Timekeeper};
 use crate::{clock, http};
 
+use fleet::{Fleet, Inlets};
+use notify::Notifier;
 use recorder::{Book, Recorder};
 
 type Task = JoinHandle<()>;
@@ -51,14 +59,13 @@ const REPLIES: usize = 1024;
 const DELIVERIES: usize = 256;
 /// How often spool and uplink are looked at for the local pages.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// A driver that panicked is started again after this pause.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// A reload is one order at a time.
+const ORDERS: usize = 1;
 /// An orderly stop takes no longer, with all that its parts may wait for; systemd's
 /// default patience is 90 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What asks for a stop. A terminal that is closed sends SIGHUP: that must not cost what a
-/// power cut costs.
+/// What asks for something from outside.
 struct Signals {
     interrupts: Signal,
     terminations: Signal,
@@ -74,17 +81,27 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// What asks for a stop, by name, or `None` for what asks for a reload.
+    async fn next(&mut self) -> Option<&'static str> {
         tokio::select! {
-            _ = self.interrupts.recv() => "SIGINT",
-            _ = self.terminations.recv() => "SIGTERM",
-            _ = self.hangups.recv() => "SIGHUP",
+            _ = self.interrupts.recv() => Some("SIGINT"),
+            _ = self.terminations.recv() => Some("SIGTERM"),
+            _ = self.hangups.recv() => None,
+        }
+    }
+
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Some(name) = self.next().await {
+                return name;
+            }
         }
     }
 }
 
-/// Runs the gateway until SIGTERM, SIGINT or SIGHUP. A second signal ends it at once.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+/// Runs the gateway until SIGTERM or SIGINT. A second one ends it at once. SIGHUP makes it read
+/// its configuration again from `path`.
+pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let identity = Identity::new(&config.state_dir, config.gateway.clone());
     let boot = clock::boot_id().context("cannot learn the boot id of this machine")?;
@@ -115,28 +132,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let health = Health::new(&config);
 
+    health.config_runs(fleet::hex(&config.hash()));
+
     let (polled_in, polled) = mpsc::channel(REPLIES);
     let (delivered_in, delivered) = mpsc::channel(DELIVERIES);
+    let (orders_in, orders) = mpsc::channel(ORDERS);
     let polling = CancellationToken::new();
-    let mut synced = Vec::new();
-    let mut drivers = tokio::task::JoinSet::new();
-    for (source, endpoint) in config.endpoints.iter().enumerate() {
-        let (sender, receiver) = watch::channel(0);
-        synced.push(sender);
-        let (replies, known) = match endpoint {
-            Endpoint::Modbus(_) => (&polled_in, Vec::new()),
-            Endpoint::Mqtt(mqtt) => (&delivered_in, spool.take_delivered(driver::mqtt::session(mqtt))),
-        };
-        let outlet = Outlet::new(source, replies.clone(), receiver).knowing(known).dated_by(time.offset());
-        drivers.spawn(supervise(config.clone(), outlet, health.clone(), polling.clone()));
-    }
-    drop((polled_in, delivered_in));
-    let places = config.endpoints.iter().map(Endpoint::place).collect();
+    let notifier = Notifier::from_environment();
+    let inlets = Inlets { polled: polled_in, delivered: delivered_in, orders: orders_in };
+    let source = (path, config.clone());
+    let kept = (spool.clone(), time.clone());
+    let mut fleet = Fleet::new(source, health.clone(), kept, inlets, notifier.clone(), polling.clone());
     let recorder = Recorder {
         polled,
         delivered,
+        orders,
         tags: Tags::new(&config, believed.as_ref().map_or(0, |clock| clock.offset_us)),
-        book: Book::new(writer, places, synced, health.clone()),
+        book: Book::new(writer, fleet.start(), health.clone()),
         stopping: polling.clone(),
     };
     let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));
@@ -152,7 +164,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         now: now.clone(),
         gateway: config.gateway.clone(),
         boot,
-        config_hash: config.hash(),
+        config_hash: fleet.hash(),
         time: time.clone(),
     };
     let report = {
@@ -178,22 +190,29 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         identity::keep_renewed(identity.clone(), identity::Pace::default(), now, dial, renewal_in, leaving.clone());
     let renewer = tokio::spawn(renewing);
     let mut uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
-    let reporter = tokio::spawn(report_often(report, time.clone()));
+    let reporter = tokio::spawn(report_often(report, time.clone(), notifier.clone()));
     let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
     println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
+    notifier.ready("running");
 
     let signalled = async {
-        let signal = signals.next().await;
+        let signal = loop {
+            match signals.next().await {
+                Some(signal) => break signal,
+                None => fleet.reload().await,
+            }
+        };
         tracing::info!(signal, "a signal came");
     };
     let reason = until_stop(signalled, &mut recorder, &mut uplink).await;
     if let Reason::Recorder(fault) = reason {
         return Err(fault);
     }
+    notifier.stopping();
     tracing::info!("stopping: no more polls, then the spool is synced and the uplink says goodbye");
     let orderly = async {
         polling.cancel();
-        while drivers.join_next().await.is_some() {}
+        fleet.ended().await;
         let flushed = recorder.await;
         leaving.cancel();
         if let Reason::Uplink(fault) = reason {
@@ -205,7 +224,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let stopped = tokio::select! {
         stopped = tokio::time::timeout(STOP_TIMEOUT, orderly) => stopped.context("the stop took too long")?,
-        _ = signals.next() => Err(anyhow::anyhow!("a second signal came: ended at once")),
+        _ = signals.stop() => Err(anyhow::anyhow!("a second signal came: ended at once")),
     };
     reporter.abort();
     renewer.abort();
@@ -237,36 +256,14 @@ async fn until_stop(signalled: impl Future<Output = ()>, recorder: &mut Task, up
     }
 }
 
-/// Keeps one driver running. It returns only when polling ends.
-async fn supervise(config: Arc<Config>, outlet: Outlet, health: Health, polling: CancellationToken) {
-    while !polling.is_cancelled() {
-        let (config, outlet) = (config.clone(), outlet.clone());
-        let task = tokio::spawn(drive(config, outlet.clone(), health.clone(), polling.clone()));
-        if let Err(error) = task.await {
-            tracing::error!(source = outlet.source, %error, "a driver failed and is started again");
-            health.unreachable(outlet.source, "the driver failed and is started again; see the log");
-            tokio::select! {
-                () = tokio::time::sleep(RESTART_PAUSE) => {}
-                () = polling.cancelled() => {}
-            }
-        }
-    }
-}
-
-async fn drive(config: Arc<Config>, outlet: Outlet, health: Health, polling: CancellationToken) {
-    match &config.endpoints[outlet.source] {
-        Endpoint::Modbus(endpoint) => driver::modbus::run(endpoint.clone(), outlet, health, polling).await,
-        Endpoint::Mqtt(endpoint) => driver::mqtt::run(endpoint.clone(), outlet, health, polling).await,
-    }
-}
-
-async fn report_often(report: impl Fn(), time: Timekeeper) {
+async fn report_often(report: impl Fn(), time: Timekeeper, notifier: Notifier) {
     let mut tick = tokio::time::interval(REPORT_INTERVAL);
     loop {
         tick.tick().await;
         // Now and then it writes a small file.
         tokio::task::block_in_place(|| time.tick());
         report();
+        notifier.alive();
     }
 }
 

@@ -12,6 +12,7 @@
 //! every change of quality passes, that times of one signal go up as its replies do,
 //! and that a value of a series always has the series' type. It knows no protocol.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandan_proto::reading::{Quality, Value};
@@ -31,7 +32,14 @@ use gate::{Gate, Seen};
 
 /// The tag stage of one gateway: one tag a signal, each with the last reading that passed.
 #[derive(Debug)]
-pub struct Tags(Vec<Tag>);
+pub struct Tags {
+    /// In the order of the configuration's signals.
+    tags: Vec<Tag>,
+    wall_offset_us: i64,
+    /// By driver: where the signals of the configuration that it began under are now. None for
+    /// one that began under the current one.
+    places: BTreeMap<usize, Vec<Option<u32>>>,
+}
 
 /// Takes a reading: series, monotonic microseconds, value and quality.
 pub type Emit<'a> = &'a mut dyn FnMut(u32, i64, Value, Quality);
@@ -51,14 +59,18 @@ impl Tags {
     /// `wall_offset_us` is the wall clock less the boot clock as it is believed now, 0 when
     /// nobody knows: buckets begin at full minutes, or whatever they span, of it.
     pub fn new(config: &Config, wall_offset_us: i64) -> Self {
-        Self(config.signals.iter().map(|signal| Tag::new(signal, wall_offset_us)).collect())
+        let tags = config.signals.iter().map(|signal| Tag::new(signal, wall_offset_us)).collect();
+        Self { tags, wall_offset_us, places: BTreeMap::new() }
     }
 
     /// Emits the readings of a reply that are worth a record. A signal that the configuration
     /// does not have is passed over.
     pub fn apply(&mut self, reply: &Reply, emit: Emit<'_>) {
+        let places = self.places.get(&reply.source);
         for reading in &reply.readings {
-            let Some(tag) = self.0.get_mut(reading.signal as usize) else { continue };
+            let place =
+                places.map_or(Some(reading.signal), |places| places.get(reading.signal as usize).copied().flatten());
+            let Some(tag) = place.and_then(|place| self.tags.get_mut(place as usize)) else { continue };
             tag.take(reading.at_us.unwrap_or(reply.at_us), reading, emit);
         }
     }
@@ -66,14 +78,50 @@ impl Tags {
     /// Emits what became due without a reply: buckets that are over, changes that had come too
     /// early. Now, in monotonic microseconds.
     pub fn tick(&mut self, now_us: i64, emit: Emit<'_>) {
-        self.0.iter_mut().for_each(|tag| tag.tick(now_us, emit));
+        self.tags.iter_mut().for_each(|tag| tag.tick(now_us, emit));
     }
 
     /// Emits what would become due, when there is no later any more. Buckets that are not over
     /// are given up.
     pub fn close(&mut self, emit: Emit<'_>) {
-        self.0.iter_mut().for_each(|tag| tag.close(emit));
+        self.tags.iter_mut().for_each(|tag| tag.close(emit));
     }
+
+    /// Goes over to another configuration. `places` says where the signals of the one before
+    /// are in it, and `kept` which drivers go on under that one's numbers. A signal that means
+    /// the same as before goes on with what was seen of it; of the others that which waits is
+    /// emitted, under the series of the configuration before.
+    pub fn go_over(&mut self, from: &Config, to: &Config, places: &[Option<u32>], kept: &[usize], emit: Emit<'_>) {
+        let fresh = to.signals.iter().map(|signal| Tag::new(signal, self.wall_offset_us)).collect();
+        let before = std::mem::replace(&mut self.tags, fresh);
+        for (mut tag, place) in before.into_iter().zip(places) {
+            let place = place.map(|place| place as usize);
+            match place.and_then(|place| Some((to.signals.get(place)?, self.tags.get_mut(place)?))) {
+                Some((signal, now)) if is_same(from, &tag.signal, to, signal) => {
+                    tag.signal = signal.clone();
+                    *now = tag;
+                }
+                _ => tag.close(emit),
+            }
+        }
+        let old = std::mem::take(&mut self.places);
+        let moved = |source: &usize| {
+            let moved = match old.get(source) {
+                None => places.to_vec(),
+                Some(old) => {
+                    old.iter().map(|at| at.and_then(|at| places.get(at as usize).copied().flatten())).collect()
+                }
+            };
+            (*source, moved)
+        };
+        self.places = kept.iter().map(moved).collect();
+    }
+}
+
+/// Whether two signals are one, whatever their numbers are.
+fn is_same(from: &Config, before: &Signal, to: &Config, now: &Signal) -> bool {
+    let unnumbered = |signal: &Signal| Signal { device: 0, asset: 0, series: None, ..signal.clone() };
+    from.assets[before.asset].id == to.assets[now.asset].id && unnumbered(before) == unnumbered(now)
 }
 
 impl Tag {

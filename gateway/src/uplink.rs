@@ -55,7 +55,7 @@ pub struct Settings {
     /// This boot of the machine.
     pub boot: BootId,
     /// SHA-256 of the configuration in force.
-    pub config_hash: [u8; 32],
+    pub config_hash: watch::Receiver<[u8; 32]>,
     /// The wall times of the boots in the spool.
     pub time: Timekeeper,
 }

@@ -118,6 +118,16 @@ fn sentences(status: &Status) -> String {
     }
     out.push_str(&clock_sentence(&status.clock));
     out.push('\n');
+    if let Some(refused) = &status.config.refused {
+        let _ = writeln!(
+            out,
+            "configuration: a changed one was refused {} ago, and the one before runs:",
+            span(refused.age_ms)
+        );
+        for line in &refused.why {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
     if let Some(expires_us) = uplink.certificate_expires_us {
         let left = expires_us - clock::wall_us();
         let span = span(left.unsigned_abs() / 1_000);

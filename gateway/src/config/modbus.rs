@@ -35,7 +35,7 @@ const MAX_RETRIES: u16 = 5;
 const MAX_GROUPS: usize = 16;
 
 /// One line, shared by its units.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modbus {
     /// Where it is and how it is spoken on.
     pub line: Line,
@@ -57,7 +57,7 @@ pub struct Modbus {
 }
 
 /// One unit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModbusDevice {
     /// Index into [`Config::devices`](super::Config::devices).
     pub device: usize,

@@ -27,7 +27,7 @@ const SESSION_EXPIRY: Duration = Duration::from_hours(14 * 24);
 const SESSION_EXPIRIES: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 
 /// One connection to a broker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mqtt {
     /// Where it is.
     pub address: Address,

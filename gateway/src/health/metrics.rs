@@ -33,6 +33,11 @@ impl Collector for Scrape {
         out.counter("readings_acked", "Readings that the ingest acknowledged", uplink.acked_total)?;
         out.counter("readings_dead_lettered", "Readings that the ingest could not store", uplink.dead_lettered_total)?;
         out.gauge("uptime", "Since the process started", Some(&Unit::Seconds), seconds(status.uptime_ms))?;
+        let config = &status.config;
+        out.counter("config_reloads", "Changed configurations that were taken", config.reloads_total)?;
+        out.counter("config_refusals", "Changed configurations that were refused", config.refusals_total)?;
+        let help = "1 while the configuration that is there was refused, and the one before runs";
+        out.gauge("config_refused", help, None, flag(config.refused.is_some()))?;
         out.gauge("uplink_connected", "1 while a session with the ingest is open", None, flag(uplink.connected))?;
         if let Some(expires_us) = uplink.certificate_expires_us {
             let (name, help) = ("certificate_expiry_timestamp", "When the certificate expires, since 1970");

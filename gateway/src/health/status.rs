@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandan_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{BacklogState, CertificateState, MessagesStatus, UplinkState, millis};
+use super::{BacklogState, CertificateState, ConfigState, MessagesStatus, UplinkState, millis};
 use crate::clock::ClockState;
 
 /// The whole gateway at one moment.
@@ -32,6 +32,33 @@ pub struct Status {
     /// What brokers brought that could not be used, one entry a broker.
     #[serde(default)]
     pub messages: Vec<MessagesStatus>,
+    /// What it was told to do.
+    #[serde(default)]
+    pub config: ConfigStatus,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// SHA-256 of what runs, hexadecimal.
+    pub hash: String,
+    /// For how long it has run.
+    pub since_ms: u64,
+    /// Changed ones that were taken since the process started.
+    pub reloads_total: u64,
+    /// Changed ones that were refused since then.
+    pub refusals_total: u64,
+    /// The changed one that is there and was refused; `None` while what is there runs.
+    pub refused: Option<RefusedConfig>,
+}
+
+/// Why a changed configuration does not run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedConfig {
+    /// Since it was refused.
+    pub age_ms: u64,
+    /// All that is wrong with it, line by line.
+    pub why: Vec<String>,
 }
 
 /// One device.
@@ -171,6 +198,7 @@ impl Status {
             },
             clock: ClockStatus::default(),
             messages: Vec::new(),
+            config: ConfigStatus::default(),
         }
     }
 }
@@ -186,6 +214,20 @@ impl SpoolStatus {
         self.backlog_readings = backlog.readings;
         self.backlog_oldest_ms = whole_millis(backlog.oldest);
         self.backlog_drains_in_ms = backlog.drains_in.map(whole_millis);
+    }
+}
+
+impl ConfigStatus {
+    pub(super) fn new(config: &ConfigState, now_us: i64) -> Self {
+        let refused =
+            |(at_us, why): &(i64, Vec<String>)| RefusedConfig { age_ms: millis(now_us - at_us), why: why.clone() };
+        Self {
+            hash: config.hash.clone(),
+            since_ms: millis(now_us - config.since_us),
+            reloads_total: config.reloads,
+            refusals_total: config.refusals,
+            refused: config.refused.as_ref().map(refused),
+        }
     }
 }
 

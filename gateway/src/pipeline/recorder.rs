@@ -10,14 +10,17 @@
 //! delivered is not taken then: its sender keeps it as long as it is not acknowledged.
 //! So no ticket of a delivered reply ever moves past a lost one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandan_proto::batch::{self, BatchBuilder};
+use sandan_proto::births::Births;
 use sandan_proto::reading::{Quality, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::fleet::{Order, Source};
 use crate::clock;
 use crate::driver::Reply;
 use crate::health::Health;
@@ -55,6 +58,8 @@ pub(super) trait Records {
     fn append_dead(&mut self, letter: &DeadLetter) -> bool;
     /// Bytes that wait for a sync.
     fn unsynced_bytes(&self) -> usize;
+    /// What batches from now on name as their births.
+    fn set_births(&mut self, births: &Births);
     /// Writes and syncs what was appended; after an error all of it is still there.
     fn sync(&mut self) -> Result<(), SpoolError>;
 }
@@ -69,6 +74,9 @@ impl Records for Writer {
     fn unsynced_bytes(&self) -> usize {
         Self::unsynced_bytes(self)
     }
+    fn set_births(&mut self, births: &Births) {
+        Self::set_births(self, births);
+    }
     fn sync(&mut self) -> Result<(), SpoolError> {
         Self::sync(self)
     }
@@ -79,6 +87,8 @@ pub(super) struct Recorder<R> {
     pub(super) polled: mpsc::Receiver<Reply>,
     /// From endpoints that deliver again what is not acknowledged.
     pub(super) delivered: mpsc::Receiver<Reply>,
+    /// What reloads ask for.
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) tags: Tags,
     pub(super) book: Book<R>,
     /// Drivers take nothing more, and wait for what they sent to be synced.
@@ -114,6 +124,7 @@ impl<R: Records> Recorder<R> {
                     self.emit(now_us, |tags, emit| tags.tick(now_us, emit));
                     self.book.sync();
                 }
+                Some(order) = self.orders.recv() => self.go_over(order),
                 () = self.stopping.cancelled(), if !stopping => stopping = true,
             }
             if stopping && self.polled.is_empty() && self.delivered.is_empty() {
@@ -127,6 +138,28 @@ impl<R: Records> Recorder<R> {
         }
         self.emit(clock::monotonic_us(), |tags, emit| tags.close(emit));
         self.book.sync();
+    }
+
+    /// Goes over to another configuration: what is on its way is recorded under the one before,
+    /// as far as it is taken at all, and what comes after under this one.
+    fn go_over(&mut self, order: Order) {
+        for _ in 0..self.polled.len() {
+            let Ok(reply) = self.polled.try_recv() else { break };
+            self.take(&reply);
+        }
+        for _ in 0..if self.book.failing { 0 } else { self.delivered.len() } {
+            let Ok(reply) = self.delivered.try_recv() else { break };
+            self.take(&reply);
+            self.book.owe(reply.source);
+        }
+        let Order { from, to, births, signals, kept, new, done } = order;
+        self.emit(clock::monotonic_us(), |tags, emit| tags.go_over(&from, &to, &signals, &kept, emit));
+        self.book.seal();
+        self.book.spool.set_births(&births);
+        self.book.sources.retain(|source, _| kept.contains(source));
+        self.book.sources.extend(new.into_iter().map(|(number, source)| (number, Owing::new(source))));
+        // Who asked may have given up.
+        let _ = done.send(());
     }
 
     /// Puts what the tag stage emits at a moment into the book.
@@ -143,6 +176,11 @@ impl<R: Records> Recorder<R> {
     }
 
     fn take(&mut self, reply: &Reply) {
+        // Of a driver that a reload has ended nothing is taken any more: what may be delivered
+        // again is with its sender.
+        if !self.book.sources.contains_key(&reply.source) {
+            return;
+        }
         let taken = self.book.taken;
         self.emit(reply.at_us, |tags, emit| tags.apply(reply, emit));
         let book = &mut self.book;
@@ -157,14 +195,14 @@ impl<R: Records> Recorder<R> {
             });
         }
         if let Some(dead) = &reply.dead {
-            let place = book.places.get(reply.source).map_or("", String::as_str);
+            let place = book.sources.get(&reply.source).map_or("", |owing| &owing.source.place);
             let letter = DeadLetter::new(place, &dead.topic, &dead.reason, &dead.payload, reply.at_us);
             let is_kept = book.spool.append_dead(&letter);
             book.health.dead_letter_written(reply.source, is_kept);
         }
         book.seal_if_beyond(SEAL_BYTES);
-        if let Some(ticket) = book.tickets.get_mut(reply.source) {
-            *ticket = reply.ticket;
+        if let Some(source) = book.sources.get_mut(&reply.source) {
+            source.ticket = reply.ticket;
         }
     }
 }
@@ -182,24 +220,34 @@ pub(super) struct Book<R> {
     now_us: i64,
     /// When the first and the last of what is in the builder did.
     arrived: Option<(i64, i64)>,
-    /// By source: protocol and place.
-    places: Vec<String>,
-    /// By source: where its synced tickets go.
-    synced: Vec<watch::Sender<u64>>,
-    /// By source: the ticket of its last reply that was taken whole.
-    tickets: Vec<u64>,
-    /// By source: its delivered replies since the last sync.
-    owed: Vec<usize>,
+    /// The drivers.
+    sources: BTreeMap<usize, Owing>,
     synced_at: Instant,
     refused: u64,
     /// The last sync failed; said once, until one succeeds.
     failing: bool,
 }
 
+/// What a driver is owed.
+#[derive(Debug)]
+struct Owing {
+    source: Source,
+    /// The ticket of its last reply that was taken whole.
+    ticket: u64,
+    /// Its delivered replies since the last sync.
+    owed: usize,
+}
+
+impl Owing {
+    fn new(source: Source) -> Self {
+        Self { source, ticket: 0, owed: 0 }
+    }
+}
+
 impl<R: Records> Book<R> {
-    pub(super) fn new(spool: R, places: Vec<String>, synced: Vec<watch::Sender<u64>>, health: Health) -> Self {
+    /// The drivers come by their numbers from 0 on.
+    pub(super) fn new(spool: R, sources: Vec<Source>, health: Health) -> Self {
         Self {
-            places,
             spool,
             health,
             builder: BatchBuilder::default(),
@@ -207,9 +255,7 @@ impl<R: Records> Book<R> {
             taken: 0,
             now_us: 0,
             arrived: None,
-            tickets: vec![0; synced.len()],
-            owed: vec![0; synced.len()],
-            synced,
+            sources: sources.into_iter().map(Owing::new).enumerate().collect(),
             synced_at: Instant::now(),
             refused: 0,
             failing: false,
@@ -241,14 +287,14 @@ impl<R: Records> Book<R> {
 
     /// One more delivered reply of a source waits for its acknowledgement.
     fn owe(&mut self, source: usize) {
-        if let Some(owed) = self.owed.get_mut(source) {
-            *owed += 1;
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.owed += 1;
         }
     }
 
     /// When to sync because a sender may be waiting for its window.
     fn early_sync(&self) -> Option<Instant> {
-        let waits = !self.failing && self.owed.iter().any(|owed| *owed >= EARLY_REPLIES);
+        let waits = !self.failing && self.sources.values().any(|source| source.owed >= EARLY_REPLIES);
         waits.then(|| self.synced_at + EARLY_SPACING)
     }
 
@@ -276,9 +322,9 @@ impl<R: Records> Book<R> {
                     tracing::info!("the spool takes records again");
                 }
                 crash_point!("recorder.synced-before-acknowledged");
-                self.owed.fill(0);
-                for (sender, ticket) in self.synced.iter().zip(&self.tickets) {
-                    sender.send_if_modified(|synced| std::mem::replace(synced, *ticket) != *ticket);
+                for Owing { source, ticket, owed } in self.sources.values_mut() {
+                    *owed = 0;
+                    source.synced.send_if_modified(|synced| std::mem::replace(synced, *ticket) != *ticket);
                 }
             }
             Err(error) => {

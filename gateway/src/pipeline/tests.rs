@@ -29,7 +29,7 @@ async fn a_start_that_fails_on_a_taken_port_leaves_nothing_behind() {
     let mut config = example(str::to_owned);
     config.state_dir = folder.path().join("state");
     config.http.listen = taken.local_addr().unwrap();
-    let error = run(config.clone()).await.unwrap_err();
+    let error = run(config.clone(), folder.path().join("gateway.toml")).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error:#}");
     assert!(!config.state_dir.exists());
 }

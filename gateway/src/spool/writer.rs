@@ -83,6 +83,8 @@ pub struct Writer {
     lane: LaneId,
     boot: BootId,
     births: Births,
+    /// Births before these of which `buffer` holds batches.
+    births_before: Vec<Births>,
     /// The offset of this boot as the open segment has it.
     clock: Option<v1::ClockOffset>,
     open: Option<Open>,
@@ -131,6 +133,7 @@ impl Writer {
             lane,
             boot,
             births: births.clone(),
+            births_before: Vec::new(),
             clock: None,
             open: None,
             next_number,
@@ -159,6 +162,19 @@ impl Writer {
     /// The lane of this process.
     pub fn lane(&self) -> LaneId {
         self.lane
+    }
+
+    /// What batches from now on name as their births; written before the first of them.
+    pub fn set_births(&mut self, births: &Births) {
+        if births.hash() == self.births.hash() {
+            return;
+        }
+        self.spool.index().add_births(births.hash().as_bytes(), births.content().clone());
+        let before = std::mem::replace(&mut self.births, births.clone());
+        if !self.entries.is_empty() {
+            self.births_before.push(before);
+        }
+        format::encode_record(Kind::Births, self.births.content(), &mut self.buffer);
     }
 
     /// Appends a batch in memory. Returns how many readings were lost because nothing
@@ -356,6 +372,7 @@ impl Writer {
         index.grew(open.synced_bytes);
         drop(index);
         self.buffer.clear();
+        self.births_before.clear();
         self.spool.notify();
     }
 
@@ -374,7 +391,9 @@ impl Writer {
         self.next_number += 1;
         let path = segment_path(&dir, number);
         let mut head = format::encode_header(&Header { lane: self.lane, boot: self.boot, number }).to_vec();
-        format::encode_record(Kind::Births, self.births.content(), &mut head);
+        for births in self.births_before.iter().chain([&self.births]) {
+            format::encode_record(Kind::Births, births.content(), &mut head);
+        }
         self.clock = self.spool.index().clock(&self.boot.to_vec());
         if let Some(clock) = &self.clock {
             format::encode_record(Kind::Clock, &clock.encode_to_vec(), &mut head);

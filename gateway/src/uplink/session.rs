@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
             boot_id: self.settings.boot.to_vec(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol_version: sandan_proto::PROTOCOL_VERSION,
-            config_hash: self.settings.config_hash.to_vec(),
+            config_hash: self.settings.config_hash.borrow().to_vec(),
             lanes,
             last_epoch: state.epoch,
             store_timeline: state.timeline_bytes(),

@@ -167,7 +167,8 @@ fn start_in(dir: &Path, ingest: &str, spool: &Spool, boot: BootId) -> Running {
 fn start_at(dir: &Path, ingest: &str, spool: &Spool, boot: BootId, time: Timekeeper) -> Running {
     let gateway = GatewayId::new("hanbit/gw-1").unwrap();
     let identity = AUTHORITY.enrolled(dir, &gateway, ingest);
-    let settings = Settings { ingest: None, proxy: None, now: now(), gateway, boot, config_hash: [3; 32], time };
+    let config_hash = watch::channel([3; 32]).1;
+    let settings = Settings { ingest: None, proxy: None, now: now(), gateway, boot, config_hash, time };
     let (sender, status) = watch::channel(Status::default());
     let stop = CancellationToken::new();
     let health: HealthReport = Arc::new(v1::Health::default);

@@ -89,6 +89,7 @@ impl Records for Disk {
     fn unsynced_bytes(&self) -> usize {
         self.0.appended.lock().unwrap().iter().map(|batch| batch.payload.len()).sum()
     }
+    fn set_births(&mut self, _: &Births) {}
     fn sync(&mut self) -> Result<(), SpoolError> {
         self.0.tries.fetch_add(1, Ordering::SeqCst);
         if self.0.fails.load(Ordering::SeqCst) {
@@ -99,6 +100,10 @@ impl Records for Disk {
         self.0.synced.lock().unwrap().append(&mut appended);
         Ok(())
     }
+}
+
+fn sources(places: &str, synced: Vec<watch::Sender<u64>>) -> Vec<Source> {
+    places.split(' ').zip(synced).map(|(place, synced)| Source { place: place.into(), synced }).collect()
 }
 
 /// The recorder at work between drivers and a disk that the test plays.
@@ -132,8 +137,9 @@ fn rig(interval: Duration, texts: usize) -> Rig {
     let recorder = Recorder {
         polled: polled_out,
         delivered: delivered_out,
+        orders: mpsc::channel(1).1,
         tags: Tags::new(&config, 0),
-        book: Book::new(disk.clone(), vec!["plc".into(), "broker".into()], senders, Health::new(&config)),
+        book: Book::new(disk.clone(), sources("plc broker", senders), Health::new(&config)),
         stopping: stopping.clone(),
     };
     let task = tokio::spawn(recorder.run(interval));
@@ -215,7 +221,7 @@ async fn a_brokers_window_is_synced_before_the_interval() {
 #[test]
 fn early_syncs_keep_their_distance() {
     let (sender, _receiver) = watch::channel(0);
-    let mut book = Book::new(Disk::default(), Vec::new(), vec![sender], Health::new(&example(str::to_owned)));
+    let mut book = Book::new(Disk::default(), sources("plc", vec![sender]), Health::new(&example(str::to_owned)));
     (1..EARLY_REPLIES).for_each(|_| book.owe(0));
     assert_eq!(book.early_sync(), None);
     book.owe(0);
