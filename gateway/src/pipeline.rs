@@ -36,8 +36,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::TrustedClock;
-use crate::config::{self, Config, Endpoint, Secret};
-use crate::driver::{self, Outlet};
+use crate::config::{self, Config, Secret};
 use crate::health::{CertificateState, Drain, Health, UplinkState, Waiting};
 use crate::identity::{self, Identity, Renewal, WallClock};
 use crate::spool::{LaneDepth, Options, Spool, WhenFull};

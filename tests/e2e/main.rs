@@ -21,6 +21,7 @@ mod plc_faults;
 mod probe;
 mod quickstart;
 mod refusals;
+mod reload;
 mod rtu;
 mod security;
 mod servers;

@@ -113,3 +113,34 @@ fn a_backlog_is_told_from_live_data_and_says_when_it_will_have_drained() {
     assert_eq!(stuck.drains_in, None);
     assert_eq!(drain.look(&[lane(true, 0, 0)], 300 * SECOND), BacklogState::default());
 }
+
+#[test]
+fn over_a_reload_a_driver_goes_on_telling_of_its_devices() {
+    let old = example(str::to_owned);
+    // The broker's device alone, under another number.
+    let new = example(|text| {
+        let (before, rest) = text.split_once("\n[[modbus]]\n").unwrap();
+        format!("{before}\n[[mqtt]]\n{}", rest.split_once("\n[[mqtt]]\n").unwrap().1)
+    });
+    let of_driver = Health::new(&old);
+    of_driver.answered(1, 0, None);
+    let health = of_driver.reloaded(&new, &[1], &[Some(1)]);
+    of_driver.answered(1, 0, None);
+    of_driver.answered(0, 0, None);
+    for handle in [&health, &of_driver] {
+        let links = handle.status(0).links;
+        assert_eq!(links.len(), 1);
+        assert_eq!((links[0].device.as_str(), links[0].polls_total), (new.devices[0].name.as_str(), 2));
+    }
+    of_driver.unreachable(1, "it is unplugged");
+    assert_eq!(health.status(0).links[0].fault, "it is unplugged");
+
+    health.config_runs("aa".into());
+    health.config_refused(vec!["gateway.toml:1:1: wrong".into()]);
+    let config = of_driver.status(0).config;
+    assert_eq!((config.hash.as_str(), config.reloads_total, config.refusals_total), ("aa", 0, 1));
+    assert_eq!(config.refused.unwrap().why, ["gateway.toml:1:1: wrong"]);
+    health.config_runs("bb".into());
+    let config = of_driver.status(0).config;
+    assert_eq!((config.hash.as_str(), config.reloads_total, config.refused), ("bb", 1, None));
+}

@@ -9,6 +9,7 @@ use sandan_proto::record::{Gap, GapCause, Sealed};
 
 use super::*;
 
+mod births;
 mod cover;
 mod dead;
 mod delivered;

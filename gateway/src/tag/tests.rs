@@ -10,6 +10,7 @@ use crate::driver::{Raw, Reading};
 mod buckets;
 mod counters;
 mod gates;
+mod reloads;
 
 fn number(format: Format, order: ByteOrder, words: [u16; 4]) -> Result<Value, Quality> {
     decode(&Decode::Register(Box::new(Register::new(format, order, None))), &Raw::Words(words))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
 use super::http::{Asker, Series};
@@ -253,6 +254,12 @@ impl Gateway {
     /// Asks it to end and waits.
     pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.process.take().context("the gateway is not running")?.terminate()
+    }
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        let id = self.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(id.context("the gateway is not running")?, Signal::HUP)?;
+        Ok(())
     }
     /// What all its starts said.
     pub fn log(&self) -> &Log {
