@@ -16,7 +16,7 @@ use std::time::Duration;
 use sandan_proto::batch::{self, BatchBuilder};
 use sandan_proto::births::Births;
 use sandan_proto::reading::{Quality, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use sandan_proto::batch::Group;
 use sandan_proto::limits::{MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 

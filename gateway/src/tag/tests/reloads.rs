@@ -16,7 +16,14 @@ fn row(name: &str, more: &str) -> String {
 
 /// What a value of a signal makes the tags emit, by the number that its driver knows.
 fn emitted(tags: &mut Tags, source: usize, signal: u32, at_us: i64, value: i16) -> Vec<(u32, Value)> {
-    let reply = Reply { source, ticket: 1, at_us, readings: vec![Reading::new(signal, word(value))], delivery: None };
+    let reply = Reply {
+        source,
+        ticket: 1,
+        at_us,
+        readings: vec![Reading::new(signal, word(value))],
+        delivery: None,
+        dead: None,
+    };
     let mut emitted = Vec::new();
     tags.apply(&reply, &mut |series, _, value, _| emitted.push((series, value)));
     emitted
