@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sandan_proto::id::BootId;
+use sandan_proto::invitation::to_hex;
 use sandan_proto::record::Moment;
 use sandan_proto::v1;
 use tokio::net::TcpListener;
@@ -131,7 +132,7 @@ pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let health = Health::new(&config);
 
-    health.config_runs(fleet::hex(&config.hash()));
+    health.config_runs(to_hex(&config.hash()));
 
     let (polled_in, polled) = mpsc::channel(REPLIES);
     let (delivered_in, delivered) = mpsc::channel(DELIVERIES);

@@ -34,7 +34,7 @@ use gate::{Gate, Seen};
 #[derive(Debug)]
 pub struct Tags {
     /// In the order of the configuration's signals.
-    tags: Vec<Tag>,
+    all: Vec<Tag>,
     wall_offset_us: i64,
     /// By driver: where the signals of the configuration that it began under are now. None for
     /// one that began under the current one.
@@ -59,8 +59,8 @@ impl Tags {
     /// `wall_offset_us` is the wall clock less the boot clock as it is believed now, 0 when
     /// nobody knows: buckets begin at full minutes, or whatever they span, of it.
     pub fn new(config: &Config, wall_offset_us: i64) -> Self {
-        let tags = config.signals.iter().map(|signal| Tag::new(signal, wall_offset_us)).collect();
-        Self { tags, wall_offset_us, places: BTreeMap::new() }
+        let all = config.signals.iter().map(|signal| Tag::new(signal, wall_offset_us)).collect();
+        Self { all, wall_offset_us, places: BTreeMap::new() }
     }
 
     /// Emits the readings of a reply that are worth a record. A signal that the configuration
@@ -70,7 +70,7 @@ impl Tags {
         for reading in &reply.readings {
             let place =
                 places.map_or(Some(reading.signal), |places| places.get(reading.signal as usize).copied().flatten());
-            let Some(tag) = place.and_then(|place| self.tags.get_mut(place as usize)) else { continue };
+            let Some(tag) = place.and_then(|place| self.all.get_mut(place as usize)) else { continue };
             tag.take(reading.at_us.unwrap_or(reply.at_us), reading, emit);
         }
     }
@@ -78,13 +78,17 @@ impl Tags {
     /// Emits what became due without a reply: buckets that are over, changes that had come too
     /// early. Now, in monotonic microseconds.
     pub fn tick(&mut self, now_us: i64, emit: Emit<'_>) {
-        self.tags.iter_mut().for_each(|tag| tag.tick(now_us, emit));
+        for tag in &mut self.all {
+            tag.tick(now_us, emit);
+        }
     }
 
     /// Emits what would become due, when there is no later any more. Buckets that are not over
     /// are given up.
     pub fn close(&mut self, emit: Emit<'_>) {
-        self.tags.iter_mut().for_each(|tag| tag.close(emit));
+        for tag in &mut self.all {
+            tag.close(emit);
+        }
     }
 
     /// Goes over to another configuration. `places` says where the signals of the one before
@@ -93,10 +97,10 @@ impl Tags {
     /// emitted, under the series of the configuration before.
     pub fn go_over(&mut self, from: &Config, to: &Config, places: &[Option<u32>], kept: &[usize], emit: Emit<'_>) {
         let fresh = to.signals.iter().map(|signal| Tag::new(signal, self.wall_offset_us)).collect();
-        let before = std::mem::replace(&mut self.tags, fresh);
+        let before = std::mem::replace(&mut self.all, fresh);
         for (mut tag, place) in before.into_iter().zip(places) {
             let place = place.map(|place| place as usize);
-            match place.and_then(|place| Some((to.signals.get(place)?, self.tags.get_mut(place)?))) {
+            match place.and_then(|place| Some((to.signals.get(place)?, self.all.get_mut(place)?))) {
                 Some((signal, now)) if is_same(from, &tag.signal, to, signal) => {
                     tag.signal = signal.clone();
                     *now = tag;

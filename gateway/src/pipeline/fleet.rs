@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandan_proto::births::Births;
+use sandan_proto::invitation::to_hex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -151,8 +152,8 @@ impl Fleet {
         };
         match gone_over {
             Ok(told) => {
-                tracing::info!(hash = hex(&self.config.hash()), "{told}");
-                self.health.config_runs(hex(&self.config.hash()));
+                tracing::info!(hash = to_hex(&self.config.hash()), "{told}");
+                self.health.config_runs(to_hex(&self.config.hash()));
                 self.notifier.ready(&told);
             }
             Err(why) => {
@@ -185,8 +186,8 @@ impl Fleet {
         let begun = senders.len();
         let sources: Vec<usize> = {
             let mut fresh = self.next_source..;
-            let mut source = |kept: &Option<Running>| kept.as_ref().map(|kept| kept.source).or_else(|| fresh.next());
-            kept.iter().filter_map(|kept| source(kept)).collect()
+            let source = |kept: &Option<Running>| kept.as_ref().map(|kept| kept.source).or_else(|| fresh.next());
+            kept.iter().filter_map(source).collect()
         };
         let order = self.order(&config, &plan, &kept, senders);
         self.health = self.health.reloaded(&config, &sources, &plan.devices);
@@ -241,7 +242,9 @@ impl Fleet {
 
 /// Stops drivers in order: what they took is recorded, and acknowledged where it has to be.
 async fn end(drivers: Vec<Running>) {
-    drivers.iter().for_each(|driver| driver.stop.cancel());
+    for driver in &drivers {
+        driver.stop.cancel();
+    }
     let all = async {
         for driver in drivers {
             let _ = driver.task.await;
@@ -276,8 +279,4 @@ async fn drive(endpoint: Endpoint, outlet: Outlet, health: Health, stop: Cancell
 
 fn sentences(faults: &Faults) -> Vec<String> {
     faults.to_string().lines().map(str::to_owned).collect()
-}
-
-pub(super) fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
