@@ -15,6 +15,7 @@ mod identity_time;
 mod interop_modbus;
 mod interop_mosquitto;
 mod loadgen;
+mod mosquitto;
 mod ordeal;
 mod outage;
 mod plc_faults;

@@ -3,18 +3,19 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use sandan_proto::reading::Value;
 use sandan_tests::harness::account::EVER;
 use sandan_tests::harness::http::{Asker, Read, Series};
-use sandan_tests::harness::{Gateway, PATIENCE, lasting_address, wait_for};
+use sandan_tests::harness::{Gateway, PATIENCE, wait_for};
 use sandan_tests::sparkplug::{EdgeNode, Metric, now_ms};
 use serde_json::Value as Json;
 
 use crate::interop_modbus::python;
+use crate::mosquitto::Mosquitto;
 use crate::world::{FIRM, World, programs};
 
 const GROUP: &str = "plant-1";
@@ -24,73 +25,6 @@ const DEVICE: &str = "furnace";
 /// its own, so that a value tells which metric it is of.
 const OWN: &str = "Cabinet/Volts";
 const ZONES: [&str; 3] = ["Zone 1/Temp", "Zone 2/Temp", "Zone 3/Temp"];
-
-/// mosquitto in a directory of its own, with a log of every packet.
-struct Mosquitto {
-    child: Child,
-    address: SocketAddr,
-    dir: tempfile::TempDir,
-}
-
-impl Mosquitto {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let address = lasting_address().unwrap();
-        let config = dir.path().join("mosquitto.conf");
-        let text = format!(
-            "listener {} {}\nallow_anonymous true\npersistence false\nuser root\nlog_type all\nlog_dest file {}\n",
-            address.port(),
-            address.ip(),
-            dir.path().join("log").display()
-        );
-        std::fs::write(&config, text).unwrap();
-        // Debian keeps it where an ordinary user's PATH does not look.
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        let child = Command::new("/usr/bin/env")
-            .args(["mosquitto", "-c"])
-            .arg(&config)
-            .env("PATH", path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mosquitto cannot be started: tests/run.sh installs it");
-        let mut broker = Self { child, address, dir };
-        wait_for("mosquitto to listen", PATIENCE, || {
-            assert!(matches!(broker.child.try_wait(), Ok(None)), "mosquitto ended: tests/run.sh installs it");
-            TcpStream::connect(address).ok()
-        })
-        .unwrap();
-        broker
-    }
-
-    fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap_or_default()).into_owned()
-    }
-
-    /// The topics that a client has published under, as the broker saw it.
-    fn published_by(&self, client: &str) -> Vec<String> {
-        let from = format!("Received PUBLISH from {client} (");
-        let log = self.log();
-        let lines = log.lines().filter(|line| line.contains(&from));
-        lines.map(|line| line.split('\'').nth(1).unwrap_or(line).to_owned()).collect()
-    }
-
-    /// Waits until a client's subscriptions stand, so many times.
-    fn wait_for_subscription(&self, client: &str, times: usize) {
-        let answer = format!("Sending SUBACK to {client}");
-        wait_for("the gateway to be subscribed", PATIENCE, || {
-            (self.log().matches(&answer).count() >= times).then_some(())
-        })
-        .unwrap();
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A signal of the configuration: name, metric of the node, type.
 type Row<'r> = (&'r str, &'r str, &'r str);
@@ -217,7 +151,7 @@ fn tell(node: &mut EdgeNode, zone: usize, alias: u64, count: usize) {
 
 #[test]
 fn what_an_edge_node_says_is_stored_under_its_names_and_its_death_is_seen() {
-    let (world, broker) = (World::new(), Mosquitto::start());
+    let (world, broker) = (World::new(), Mosquitto::that_tells_all());
     let reader = Reader::start(&world, &broker, "furnace-hall", "");
     let mut node = EdgeNode::connect(broker.address, GROUP, NODE, 1).unwrap();
     birth(&mut node, [1, 2, 3], 0);
@@ -283,7 +217,7 @@ fn what_an_edge_node_says_is_stored_under_its_names_and_its_death_is_seen() {
 
 #[test]
 fn the_one_publish_is_a_rebirth_request_where_it_is_switched_on() {
-    let (world, broker) = (World::new(), Mosquitto::start());
+    let (world, broker) = (World::new(), Mosquitto::that_tells_all());
     let asking = Reader::start(&world, &broker, "asking", "request_rebirth = true\n");
     let silent = Reader::start(&world, &broker, "silent", "");
     let mut node = EdgeNode::connect(broker.address, GROUP, NODE, 1).unwrap();
@@ -325,7 +259,7 @@ fn the_one_publish_is_a_rebirth_request_where_it_is_switched_on() {
 /// What is born while the gateway is away is not heard; without its birth no alias is trusted.
 #[test]
 fn a_gateway_that_was_away_asks_and_never_mislabels() {
-    let (world, broker) = (World::new(), Mosquitto::start());
+    let (world, broker) = (World::new(), Mosquitto::that_tells_all());
     let mut reader = Reader::start(&world, &broker, "away", "request_rebirth = true\n");
     let mut node = EdgeNode::connect(broker.address, GROUP, NODE, 1).unwrap();
     birth(&mut node, [1, 2, 3], 0);
@@ -384,7 +318,7 @@ impl Drop for Peer {
 
 #[test]
 fn an_edge_node_of_a_peer_is_read_to_the_last_digit() {
-    let (world, broker) = (World::new(), Mosquitto::start());
+    let (world, broker) = (World::new(), Mosquitto::that_tells_all());
     let rows: [Row<'_>; 12] = [
         ("i8", "i8", "i64"),
         ("i16", "i16", "i64"),

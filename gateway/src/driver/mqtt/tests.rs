@@ -18,6 +18,8 @@ use crate::config::{Config, Endpoint};
 use crate::driver::{Raw, Reply};
 use crate::health::LinkStatus;
 
+mod reasons;
+
 /// The longest that a test waits for a state it is sure to reach.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOST: Raw = Raw::Failed(Quality::BAD_NO_ANSWER);
