@@ -10,7 +10,7 @@ use sandan_proto::births::Births;
 use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, SeriesKey, TimelineId};
 use sandan_proto::reading::{Quality, Value, ValueType};
 
-use crate::consent::Permit;
+use crate::consent::{Form, Permit};
 
 pub mod aggregate;
 pub mod backup;
@@ -237,6 +237,21 @@ impl ReadCursor {
     /// A place between readings or buckets.
     pub fn new(series: usize, from_us: i64, skip: u32) -> Self {
         Self { series, from_us, skip, as_of: None, part: None }
+    }
+
+    /// Whether it is one that this read may have given. Buckets are gone on from at their
+    /// edges, or with what was read of them.
+    fn belongs(&self, permit: &Permit) -> bool {
+        let Self { series, from_us, skip, part, .. } = self;
+        let inside = *series <= permit.series().len() && (permit.from_us()..=permit.to_us()).contains(from_us);
+        let fits = match permit.form() {
+            Form::Raw => part.is_none(),
+            Form::Bucketed { grid } => {
+                let edge = *from_us == permit.from_us() || grid.is_edge(*from_us);
+                edge && *skip == 0 && part.as_ref().is_none_or(|part| part.at_us >= *from_us)
+            }
+        };
+        inside && fits
     }
 
     /// The same place in what was stored up to a commit.

@@ -131,6 +131,9 @@ pub enum BackupError {
         #[source]
         source: std::io::Error,
     },
+    /// The engine is a server that has its own ways.
+    #[error("the database is backed up by its own tools\n  hint: use pg_dump, or base backups with archived logs")]
+    Elsewhere,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

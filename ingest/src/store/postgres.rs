@@ -7,7 +7,9 @@ pub mod control;
 pub mod database;
 pub mod lease;
 pub mod migrate;
+pub mod readings;
 
 pub use control::PostgresControl;
 pub use database::{Database, DatabaseError, Facts, Settings, Timescale};
 pub use lease::Lease;
+pub use readings::PostgresReadings;

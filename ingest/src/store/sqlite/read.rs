@@ -58,7 +58,7 @@ pub(super) fn chunk(
     bounds: &Bounds,
 ) -> Result<Chunk, StoreError> {
     let cursor = cursor.unwrap_or_else(|| ReadCursor::new(0, permit.from_us(), 0));
-    if !belongs(&cursor, permit) {
+    if !cursor.belongs(permit) {
         return Err(StoreError::Cursor);
     }
     let Some(firm) = catalogue::firm_number(inbox, permit.firm())? else {
@@ -102,21 +102,6 @@ fn gap_marks(
     marks.sort_unstable();
     marks.dedup();
     Ok(marks)
-}
-
-/// Whether a cursor is one that this read may have given. Buckets are gone on from at
-/// their edges, or with what was read of them.
-fn belongs(cursor: &ReadCursor, permit: &Permit) -> bool {
-    let ReadCursor { series, from_us, skip, part, .. } = cursor;
-    let inside = *series <= permit.series().len() && (permit.from_us()..=permit.to_us()).contains(from_us);
-    let fits = match permit.form() {
-        Form::Raw => part.is_none(),
-        Form::Bucketed { grid } => {
-            let edge = *from_us == permit.from_us() || grid.is_edge(*from_us);
-            edge && *skip == 0 && part.as_ref().is_none_or(|part| part.at_us >= *from_us)
-        }
-    };
-    inside && fits
 }
 
 type Read = (Rows, Option<ReadCursor>);

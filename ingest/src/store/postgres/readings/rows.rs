@@ -1,0 +1,103 @@
+//! Admitted batches as rows to be copied.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sandan_proto::batch;
+use sandan_proto::reading::{Quality, ValueType};
+
+use super::copy::{Column, Rows};
+use super::tables::day_of;
+use crate::store::delivery::Content;
+use crate::store::{Clock, StoreError};
+
+/// Numbers of versions, by the index of the series in the births; 0 and the greatest are none.
+pub(super) type Places = std::sync::Arc<[u32]>;
+
+/// The rows of one group, by table.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    pub tables: [Rows; 3],
+    pub days: BTreeSet<i64>,
+    ties: HashMap<u32, Tie>,
+    scratch: Vec<Quality>,
+}
+
+/// Until when a series has readings in the group, and the greatest `nth` of them.
+#[derive(Debug, Clone, Copy)]
+struct Tie {
+    last_us: i64,
+    nth: i16,
+}
+
+/// The table of a type.
+pub(super) fn table_of(value_type: ValueType) -> usize {
+    match value_type {
+        ValueType::F64 | ValueType::Unspecified => 0,
+        ValueType::I64 | ValueType::Bool => 1,
+        ValueType::Text => 2,
+    }
+}
+
+impl Copies {
+    /// Appends what of a batch is stored. Nothing is appended where a place is missing.
+    pub(super) fn push(&mut self, content: &Content, places: &Places, commit: i64) -> Result<(), RowsError> {
+        let Content::Batch { sealed, clock, dead_columns, .. } = content else { return Ok(()) };
+        let groups = batch::decode(&sealed.payload)
+            .map_err(|error| StoreError::Damaged(format!("an admitted batch: {error}")))
+            .map_err(RowsError::Store)?;
+        let columns = || {
+            let all = groups.iter().flat_map(|group| group.columns.iter().map(move |column| (group, column)));
+            all.zip(0u32..).filter(|(_, ordinal)| dead_columns.binary_search(ordinal).is_err()).map(|(it, _)| it)
+        };
+        let place =
+            |series: u32| places.get(series as usize).copied().filter(|number| *number != 0 && *number != u32::MAX);
+        if columns().any(|(group, column)| !group.times_us.is_empty() && place(column.series).is_none()) {
+            return Err(RowsError::Unplaced);
+        }
+        for (group, column) in columns() {
+            let (Some(first), Some(last)) = (group.times_us.first(), group.times_us.last()) else { continue };
+            let Some(series) = place(column.series) else { continue };
+            self.note_days(group.times_us.as_slice(), *clock);
+            let (first_us, last_us) = (first.saturating_add(clock.offset_us), last.saturating_add(clock.offset_us));
+            // What overlaps an earlier column of the series comes behind it where times are equal.
+            let nth = match self.ties.get(&series) {
+                Some(tie) if first_us <= tie.last_us => tie.nth.saturating_add(1),
+                _ => 0,
+            };
+            self.scratch.clear();
+            self.scratch.extend(column.qualities().map(|quality| {
+                if clock.estimated && quality == Quality::GOOD { Quality::UNCERTAIN_CLOCK } else { quality }
+            }));
+            let to = &mut self.tables[table_of(column.values.value_type())];
+            let of = Column {
+                series: series.cast_signed(),
+                commit,
+                times_us: &group.times_us,
+                offset_us: clock.offset_us,
+                nth,
+            };
+            let most = to.push(of, &column.values, self.scratch.iter().copied());
+            let tie = self.ties.entry(series).or_insert(Tie { last_us, nth: most });
+            *tie = Tie { last_us: tie.last_us.max(last_us), nth: tie.nth.max(most) };
+        }
+        Ok(())
+    }
+
+    fn note_days(&mut self, times_us: &[i64], clock: Clock) {
+        let day = |time_us: &i64| day_of(time_us.saturating_add(clock.offset_us));
+        let ends = [times_us.first(), times_us.last()].map(|end| end.map_or(0, day));
+        if ends[0] == ends[1] {
+            self.days.insert(ends[0]);
+        } else {
+            self.days.extend(times_us.iter().map(day));
+        }
+    }
+}
+
+/// Why a batch gives no rows.
+#[derive(Debug)]
+pub(super) enum RowsError {
+    /// A column has no place in the births as they are known here.
+    Unplaced,
+    Store(StoreError),
+}

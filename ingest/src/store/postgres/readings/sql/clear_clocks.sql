@@ -1,0 +1,6 @@
+DELETE FROM readings.clock
+WHERE (gateway, boot) IN (
+    SELECT gateway, boot FROM readings.clock
+    WHERE seen_us < $1
+      AND gateway IN (SELECT gateway FROM readings.lane WHERE stored_us >= $1 OR named_us >= $1)
+    LIMIT $2)
