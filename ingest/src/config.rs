@@ -6,6 +6,7 @@
 //! here opens a port or the store.
 
 mod fault;
+mod store;
 mod table;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use toml::de::DeTable;
 
 use self::fault::Log;
 pub use self::fault::{Fault, Faults};
+pub use self::store::{Engine, Postgres};
 use self::table::{Table, Text};
 use crate::time::{DAY_US, parse_duration, show_duration};
 
@@ -38,12 +40,14 @@ const HTTP_PORT: u16 = 7080;
 pub struct Config {
     /// Name of this installation, in every exported id.
     pub complex: String,
-    /// Everything durable lives here.
+    /// Everything durable lives here, but for what a database keeps.
     pub data_dir: PathBuf,
     /// Where gateways connect.
     pub uplink: Uplink,
     /// API, console, `/metrics`, `/healthz`.
     pub http: Http,
+    /// What keeps everything durable but the files of the certificate authority.
+    pub engine: Engine,
     /// Readings older than now less this are dead-lettered, µs.
     pub retention_us: i64,
     /// A file outside of `data_dir` that tells an older store from the newest.
@@ -218,11 +222,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
             http
         },
     );
-    let retention_us = root.table("store").map_or(Some(90 * DAY_US), |table| {
-        let retention = retention(&table);
-        table.finish();
-        retention
-    });
+    let stored = store::store(root.table("store"), home);
     let witness = root.table("witness").map_or(Some(None), |table| {
         let file = witness(&table, home, data_dir.as_deref());
         table.finish();
@@ -230,12 +230,14 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     });
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     root.finish();
+    let (engine, retention_us) = stored?;
     Some(Config {
         complex: complex?,
         data_dir: data_dir?,
         uplink: uplink?,
         http: http?,
-        retention_us: retention_us?,
+        engine,
+        retention_us,
         witness: witness?,
         quota,
         firm_quotas,

@@ -151,6 +151,11 @@ impl<'t> Table<'t> {
         None
     }
 
+    /// Takes keys as known that were not looked at.
+    pub(super) fn skip(&self, keys: &[&'static str]) {
+        self.asked.borrow_mut().extend(keys);
+    }
+
     /// Notes the keys that were not asked for.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
