@@ -3,14 +3,15 @@
 //! It promises that a read across firms is in the owner's audit log, durably, before
 //! its first byte leaves, and that a revocation ends reads also in their middle: rows
 //! are read and handed on under the process's consent lock with the grantor's epoch
-//! checked each time, and a revocation takes that lock for writing.
+//! checked each time, and a revocation takes that lock for writing. One by another process
+//! on the same database is seen by the next such check, before further rows are handed on.
 //! It must not know HTTP or how a consent is decided.
 
 mod catalogue;
 mod dead_letters;
 mod read;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -118,6 +119,17 @@ pub enum AccessError {
     Control(#[from] ControlError),
 }
 
+impl AccessError {
+    /// Whether the database is away, and may be back in a moment.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_away(),
+            Self::Control(error) => error.is_away(),
+            _ => false,
+        }
+    }
+}
+
 /// The door.
 pub struct Access {
     control: Arc<dyn Control>,
@@ -130,9 +142,6 @@ pub struct Access {
     newest_us: AtomicI64,
     open_reads: Mutex<HashMap<FirmId, OpenReads>>,
     turns: Arc<Semaphore>,
-    /// Members that were revoked while this process runs, for reads that they began
-    /// before. The data directory belongs to this process, so no other revokes any.
-    revoked: Mutex<HashSet<MemberId>>,
     /// When the store was last asked how it is, µs since 1970, and what it said.
     health: tokio::sync::Mutex<Option<(i64, Health)>>,
     /// Closing audit entries of reads that ended.
@@ -159,7 +168,6 @@ impl Access {
             newest_us,
             open_reads: Mutex::default(),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
-            revoked: Mutex::default(),
             health: tokio::sync::Mutex::default(),
             closing: TaskTracker::new(),
             metrics,
@@ -176,17 +184,13 @@ impl Access {
     /// lock, so that when this returns no read goes on under what was revoked.
     pub async fn apply(&self, change: Change, actor: &str) -> Result<(), ControlError> {
         let stamp = Stamp { actor: actor.to_owned(), now_us: self.now_us() };
-        if matches!(change, Change::Grant { .. } | Change::Confirm { .. } | Change::Revoke { .. }) {
-            let _alone = self.consents.write().await;
-            self.control.apply(change, stamp).await
-        } else if let Change::RevokeMember { id, .. } = change {
-            let _alone = self.consents.write().await;
-            self.control.apply(change, stamp).await?;
-            self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-            Ok(())
-        } else {
-            self.control.apply(change, stamp).await
-        }
+        let _alone = match change {
+            Change::Grant { .. } | Change::Confirm { .. } | Change::Revoke { .. } | Change::RevokeMember { .. } => {
+                Some(self.consents.write().await)
+            }
+            _ => None,
+        };
+        self.control.apply(change, stamp).await
     }
 
     /// Decides, writes the owner's audit log, and gives a reader that has not read yet.
@@ -217,10 +221,10 @@ impl Access {
         Ok(Reader::new(slot, asker, series, plan))
     }
 
-    /// Fails for a member whose token was revoked since it was looked up.
-    fn still_a_member(&self, member: MemberId) -> Result<(), AccessError> {
-        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        if revoked.contains(&member) { Err(AccessError::Revoked) } else { Ok(()) }
+    /// Fails for a member whose token was revoked since it was looked up, here or by another
+    /// process.
+    async fn still_a_member(&self, member: MemberId) -> Result<(), AccessError> {
+        if self.control.is_member(member).await? { Ok(()) } else { Err(AccessError::Revoked) }
     }
 
     async fn decided(&self, asker: &Member, request: &Request) -> Result<Decision, AccessError> {

@@ -85,4 +85,9 @@ impl Auth {
             _ => None,
         })
     }
+
+    /// Whether an operator's token was not revoked since they signed in, by whichever process.
+    pub async fn is_operator(&self, operator: OperatorId) -> Result<bool, LookupError> {
+        self.control.is_operator(operator).await
+    }
 }

@@ -107,10 +107,21 @@ async fn operator(
     request: Request,
     next: Next,
 ) -> Response {
-    let signed_in =
-        cookie(request.headers()).is_some_and(|cookie| console.sessions.is_signed_in(cookie, console.access.now_us()));
-    if signed_in {
-        return next.run(request).await;
+    let now_us = console.access.now_us();
+    let cookie = cookie(request.headers()).filter(|cookie| console.sessions.is_signed_in(cookie, now_us));
+    // Revoked by another process, of whose sessions this one keeps its own.
+    let may = match cookie.and_then(|cookie| console.sessions.operator(cookie, now_us)) {
+        Some(operator) => console.auth.is_operator(operator).await,
+        None => Ok(cookie.is_some()),
+    };
+    match may {
+        Ok(true) => return next.run(request).await,
+        Ok(false) => {}
+        Err(error) => {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::error!(error, "whether an operator may stay could not be looked up");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
     }
     let lang = Lang::of(asked.lang.as_deref(), request.headers());
     (StatusCode::UNAUTHORIZED, page::sign_in(&console.complex, lang, None)).into_response()

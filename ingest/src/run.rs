@@ -11,7 +11,7 @@ mod uplink;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -36,8 +36,9 @@ use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
 use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
-use crate::store::control::{Control, ControlError};
-use crate::store::{BackupError, Readings, StoreError};
+use crate::store::control::ControlError;
+use crate::store::postgres::DatabaseError;
+use crate::store::{BackupError, StoreError};
 use crate::time::system_clock;
 use crate::witness::WitnessError;
 
@@ -50,6 +51,12 @@ const LOG_DEADLINE: Duration = Duration::from_secs(5);
 const WITNESS_DEADLINE: Duration = Duration::from_secs(2);
 /// Sessions may say goodbye and open pulls go on for this long after the signal.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long a start waits for a database that is away: a server that recovers from a crash
+/// takes some tens of seconds.
+const START_PATIENCE: Duration = Duration::from_mins(1);
+/// Between two looks at it.
+const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// The certificate authority's files, in the data directory.
 const CA_DIR: &str = "ca";
@@ -125,6 +132,21 @@ pub enum RunError {
     /// Whether the store is the newest state is not known.
     #[error(transparent)]
     Witness(#[from] WitnessError),
+    /// The database is not to be had.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The store has to be made safe to go on from, and others go on with it.
+    #[error(
+        "the store is an older state: {0}; and other processes serve it\n  hint: end all of them first; where this \
+         is a further process of the same store, copy the witness of one of them to its place"
+    )]
+    Shared(String),
+    /// A backup of files cannot be put into a database.
+    #[error(
+        "`restore` is for the SQLite engine\n  hint: restore the database with pg_restore, then start the service: its \
+         witness finds that it is an older state"
+    )]
+    NotOurBackup,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -152,7 +174,7 @@ impl Parts {
         let in_force = gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id);
         let fleet = Arc::new(Board::new(clock.clone(), in_force));
         let access =
-            Access::new(stores.control.clone(), stores.readings.clone(), fleet.clone(), clock, metrics.clone()).await?;
+            Access::new(stores.control.clone(), stores.source.clone(), fleet.clone(), clock, metrics.clone()).await?;
         Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca) })
     }
 
@@ -257,11 +279,12 @@ async fn serve_until(
     // Whoever brought another provider in was first, and has its reasons.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
-    let taken = || {
-        let dir = config.data_dir.clone();
-        if check::in_use(&dir) { RunError::Running(dir) } else { RunError::InUse(dir) }
+    tokio::pin!(ending);
+    let stores = tokio::select! {
+        stores = open_patiently(config) => stores?,
+        // Nothing was served.
+        _ = &mut ending => return Ok(()),
     };
-    let stores = data_dir::open(config).await?.ok_or_else(taken)?;
     if let Some(notice) = &stores.notice {
         tracing::warn!("{notice}");
     }
@@ -339,7 +362,7 @@ async fn serve_until(
 
     let mut pages = pages;
     let ended = tokio::select! {
-        why = ending => Ok(why),
+        why = &mut ending => Ok(why),
         _ = &mut uplink.task => Err(RunError::Ended("the uplink")),
         _ = &mut pages.task => Err(RunError::Ended("the HTTP side")),
     };
@@ -362,6 +385,28 @@ async fn serve_until(
     let _ = std::fs::remove_file(&socket_path);
     ended?;
     in_time.map_err(|_| RunError::Deadline)
+}
+
+/// Opens the stores, and waits for a database that is still starting, as after a power cut.
+async fn open_patiently(config: &Config) -> Result<Stores, RunError> {
+    let taken = || {
+        let dir = config.data_dir.clone();
+        if check::in_use(&dir) { RunError::Running(dir) } else { RunError::InUse(dir) }
+    };
+    let deadline = Instant::now() + START_PATIENCE;
+    let mut was_told = false;
+    loop {
+        match data_dir::open(config).await {
+            Err(RunError::Database(error)) if error.is_away() && Instant::now() < deadline => {
+                if !std::mem::replace(&mut was_told, true) {
+                    let error: &(dyn std::error::Error + 'static) = &error;
+                    tracing::warn!(error, "waiting for the database");
+                }
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            opened => return opened?.ok_or_else(taken),
+        }
+    }
 }
 
 fn quotas(config: &Config) -> session::Quotas {

@@ -34,6 +34,7 @@ pub use delivery::{
 };
 pub use facts::{DeadLetterCount, GapFact, GapMark, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
+pub use sqlite::restore::Stand;
 pub use sqlite::{Options, SqliteReadings};
 
 /// The part of a store that holds readings: delivery from gateways, the catalogue,
@@ -187,6 +188,13 @@ pub enum StoreError {
     /// The store is closing.
     #[error("the store is closing")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether the database is away, and may be back in a moment.
+    pub fn is_away(&self) -> bool {
+        postgres::database::is_away(self)
+    }
 }
 
 /// What the catalogue knows of a series.

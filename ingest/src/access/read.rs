@@ -217,7 +217,7 @@ impl Reader {
     pub async fn check(&mut self) -> Result<(), AccessError> {
         let access = self.access.clone();
         let unchanged = access.consents.read().await;
-        self.member()?;
+        self.member().await?;
         if !self.plan.crosses_firms() {
             return Ok(());
         }
@@ -263,7 +263,7 @@ impl Reader {
     /// Whether the permit that is being read was decided on the epoch of now and has not
     /// ended. Fails when its reader is no member any more.
     async fn holds(&mut self) -> Result<bool, AccessError> {
-        self.member()?;
+        self.member().await?;
         let Some(permit) = self.plan.permits.front() else { return Ok(true) };
         if permit.until_us().is_some_and(|until_us| self.access.now_us() >= until_us) {
             return Ok(false);
@@ -298,10 +298,12 @@ impl Reader {
         Ok(())
     }
 
-    fn member(&mut self) -> Result<(), AccessError> {
-        self.access.still_a_member(self.asker.id).inspect_err(|_| {
+    async fn member(&mut self) -> Result<(), AccessError> {
+        self.access.still_a_member(self.asker.id).await.inspect_err(|error| {
             self.queue.take(usize::MAX);
-            self.outcome = Outcome::Withdrawn;
+            if matches!(error, AccessError::Revoked) {
+                self.outcome = Outcome::Withdrawn;
+            }
         })
     }
 

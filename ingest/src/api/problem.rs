@@ -57,6 +57,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_query", "The query cannot be read", detail)
     }
 
+    fn away(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::warn!(error, "a request was not answered: the database is away");
+        let detail = "the database does not answer; try again in a moment";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", "The store is away", detail)
+    }
+
     fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed");
         let detail = "the service could not answer; its log says why";
@@ -108,7 +114,7 @@ impl From<TimeError> for Problem {
 
 impl From<LookupError> for Problem {
     fn from(error: LookupError) -> Self {
-        Self::internal(&error)
+        if error.is_away() { Self::away(&error) } else { Self::internal(&error) }
     }
 }
 
@@ -127,6 +133,7 @@ impl From<AccessError> for Problem {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_reads", "Too many reads at once", &error)
             }
             AccessError::Cursor => Self::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor does not fit", &error),
+            AccessError::Store(_) | AccessError::Control(_) if error.is_away() => Self::away(&error),
             AccessError::Store(_) | AccessError::Control(_) => Self::internal(&error),
         }
     }

@@ -91,6 +91,12 @@ impl Sessions {
         self.with(now_us, |kept| kept.get(&hash).is_some_and(|entry| entry.kind == TokenKind::Session))
     }
 
+    /// Whose a session is; none for one that was opened with a link.
+    pub fn operator(&self, cookie: &str, now_us: i64) -> Option<OperatorId> {
+        let hash = TokenHash::of(cookie);
+        self.with(now_us, |kept| kept.get(&hash).and_then(|entry| entry.operator))
+    }
+
     /// Ends one session.
     pub fn sign_out(&self, cookie: &str, now_us: i64) {
         let hash = TokenHash::of(cookie);

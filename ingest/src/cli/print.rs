@@ -117,6 +117,17 @@ pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::R
     if let Some(witness) = &report.witness {
         writeln!(out, "witness    {witness}")?;
     }
+    if let Some(it) = &report.database {
+        let how = if it.tls { "TLS" } else { "plain text" };
+        let shared = if it.shared { ", other processes are on it" } else { "" };
+        writeln!(out, "database   {} ({how}, layout {}{shared})", it.server, it.layout)?;
+        writeln!(out, "           PostgreSQL {}, synced before a commit is acknowledged", it.version)?;
+        let extension = it.timescale.as_ref().map_or("without the extension: daily partitions", String::as_str);
+        writeln!(out, "           TimescaleDB {extension}")?;
+        for note in &it.notes {
+            writeln!(out, "           note: {note}")?;
+        }
+    }
     for file in &report.files {
         writeln!(out, "           {:<24} {:>12} bytes  layout {}", file.name, file.bytes, file.version)?;
     }

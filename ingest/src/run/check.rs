@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::data_dir::Place;
 use super::{RunError, data_dir};
 use crate::admin::socket;
-use crate::config::{Config, Listen, Uplink};
+use crate::config::{Config, Engine, Listen, Postgres, Uplink};
 use crate::store::control::Control;
+use crate::store::postgres::{self, Database, PostgresControl};
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::sqlite::{SqliteReadings, look};
 use crate::time::show_duration;
@@ -31,6 +33,8 @@ pub struct Report {
     pub in_use: bool,
     /// Databases that are there.
     pub files: Vec<FileReport>,
+    /// The database that keeps everything durable; none with the `SQLite` engine.
+    pub database: Option<DatabaseReport>,
     /// The witness, and how the store stands to it; none where none is configured.
     pub witness: Option<String>,
     /// How many of what there are.
@@ -46,6 +50,25 @@ pub struct FileReport {
     pub bytes: u64,
     /// Its layout.
     pub version: i64,
+}
+
+/// What a database server said of itself.
+#[derive(Debug, Serialize)]
+pub struct DatabaseReport {
+    /// `user@host:5432/dbname`.
+    pub server: String,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+    /// `15.18 (Debian …)`.
+    pub version: String,
+    /// `2.28.3, timescale`; none without the extension.
+    pub timescale: Option<String>,
+    /// Its layout; 0 for one that was never used.
+    pub layout: i32,
+    /// Whether another process serves it or is at work on it.
+    pub shared: bool,
+    /// What an operator should know of the server's settings.
+    pub notes: Vec<String>,
 }
 
 /// Looks at the configuration and at what is there.
@@ -66,38 +89,90 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
         data_dir: dir.display().to_string(),
         in_use: in_use(dir),
         files: files(dir),
+        database: None,
         witness: None,
         counts: Vec::new(),
     };
     let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
+    match &config.engine {
+        Engine::Sqlite => look_at_files(config, &mut report, known.as_ref()).await?,
+        Engine::Postgres(it) => look_at_database(config, it, &mut report, known.as_ref()).await?,
+    }
+    Ok(report)
+}
+
+async fn look_at_files(config: &Config, report: &mut Report, known: Option<&Record>) -> Result<(), RunError> {
+    let dir = &config.data_dir;
     // Before the first start there is nothing to count, and looking must not make it.
     if dir.join(data_dir::CONTROL).exists() {
         let control = SqliteControl::look(&dir.join(data_dir::CONTROL))?;
-        let gateways = control.gateways().await?;
-        let members = control.members().await?;
-        report.counts = vec![
-            ("firms", control.firms().await?.len()),
-            ("gateways", gateways.iter().filter(|it| it.revoked_us.is_none()).count()),
-            ("members", members.iter().filter(|it| it.revoked_us.is_none()).count()),
-            ("consents", control.consents().await?.len()),
-            ("suspended consents", usize::try_from(control.suspended().await?).unwrap_or(usize::MAX)),
-        ];
-        if let Some(path) = &config.witness {
-            // The files of a running service are its own; it says by `/healthz` how they are.
-            let stands = match data_dir::behind(config, &control, known.as_ref()).await {
-                _ if report.in_use => "in use".to_owned(),
-                Ok(None) if known.is_none() => "not written yet".to_owned(),
-                Ok(None) => "up to the store".to_owned(),
-                Ok(Some(why)) => format!("{why}: the next start suspends every consent"),
-                Err(error) => return Err(error),
-            };
-            report.witness = Some(format!("{} ({stands})", path.display()));
-        }
+        look_at_control(config, report, &control, &Place::Files(dir), known).await?;
     }
     if dir.join(data_dir::INBOX).exists() {
         report.counts.extend(SqliteReadings::look(&dir.join(data_dir::INBOX))?);
     }
-    Ok(report)
+    Ok(())
+}
+
+async fn look_at_database(
+    config: &Config,
+    it: &Postgres,
+    report: &mut Report,
+    known: Option<&Record>,
+) -> Result<(), RunError> {
+    let database = Database::connect(data_dir::settings(it)).await?;
+    database.refuse_newer().await?;
+    let (facts, layout) = (database.facts(), database.layout().await?);
+    let mut notes = Vec::new();
+    if !facts.full_page_writes {
+        let note = "full_page_writes is off: only right on a file system that never writes half a page, such as ZFS";
+        notes.push(note.to_owned());
+    }
+    report.database = Some(DatabaseReport {
+        server: database.settings().shown(),
+        tls: it.ca_file.is_some(),
+        version: facts.version.clone(),
+        timescale: facts.timescale.as_ref().map(|it| format!("{}, {}", it.version, it.license)),
+        layout,
+        shared: database.is_shared().await?,
+        notes,
+    });
+    // What an older layout holds cannot be asked for, and looking must not change it.
+    if layout == postgres::migrate::newest() {
+        let control = PostgresControl::new(database.clone());
+        look_at_control(config, report, &control, &Place::Database(&database), known).await?;
+    }
+    Ok(())
+}
+
+async fn look_at_control(
+    config: &Config,
+    report: &mut Report,
+    control: &dyn Control,
+    place: &Place<'_>,
+    known: Option<&Record>,
+) -> Result<(), RunError> {
+    let gateways = control.gateways().await?;
+    let members = control.members().await?;
+    report.counts = vec![
+        ("firms", control.firms().await?.len()),
+        ("gateways", gateways.iter().filter(|it| it.revoked_us.is_none()).count()),
+        ("members", members.iter().filter(|it| it.revoked_us.is_none()).count()),
+        ("consents", control.consents().await?.len()),
+        ("suspended consents", usize::try_from(control.suspended().await?).unwrap_or(usize::MAX)),
+    ];
+    if let Some(path) = &config.witness {
+        // The files of a running service are its own; it says by `/healthz` how they are.
+        let stands = match data_dir::behind(config, control, place, known).await {
+            _ if report.in_use => "in use".to_owned(),
+            Ok(None) if known.is_none() => "not written yet".to_owned(),
+            Ok(None) => "up to the store".to_owned(),
+            Ok(Some(why)) => format!("{why}: the next start suspends every consent"),
+            Err(error) => return Err(error),
+        };
+        report.witness = Some(format!("{} ({stands})", path.display()));
+    }
+    Ok(())
 }
 
 /// Whether a service answers there. The lock is left alone: whoever tries it, if only for

@@ -1,5 +1,5 @@
-//! The data directory: one process at a time, and the stores in it. Whether they are the
-//! newest state there was is settled before anybody sees them.
+//! The data directory, which one process has at a time, and the stores, in it or in a
+//! database. Whether they are the newest state there was is settled before anybody sees them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -8,15 +8,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
+use sandan_proto::id::TimelineId;
 
 use super::RunError;
-use crate::config::Config;
+use crate::access::Source;
+use crate::config::{Config, Engine, Postgres};
 use crate::metrics::Metrics;
 use crate::session::admission::readmit;
 use crate::store::control::{Control, Restored, Stamp, Undone};
+use crate::store::postgres::readings::{self, PostgresReadings};
+use crate::store::postgres::{self, Database, PostgresControl};
 use crate::store::sqlite::control::{self, SqliteControl};
-use crate::store::sqlite::restore::{begin_timeline, stand};
-use crate::store::{Options, SqliteReadings};
+use crate::store::sqlite::restore as files;
+use crate::store::{Options, Readings, SqliteReadings, Stand, StoreError};
 use crate::time::system_clock;
 use crate::witness::{Record, Witness};
 
@@ -34,10 +38,12 @@ const ACTOR: &str = "restore";
 /// Watermarks, births, dead letters and what waits to be packed.
 pub(super) const INBOX: &str = "inbox.db";
 
-/// The stores, and the lock on their directory.
+/// The stores, and the lock on the data directory.
 pub(super) struct Stores {
-    pub(super) control: Arc<SqliteControl>,
-    pub(super) readings: Arc<SqliteReadings>,
+    pub(super) control: Arc<dyn Control>,
+    pub(super) readings: Arc<dyn Readings>,
+    /// The same readings, as the door to them takes them.
+    pub(super) source: Arc<dyn Source>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) witness: Option<Arc<Witness>>,
     pub(super) complex: String,
@@ -49,7 +55,41 @@ pub(super) struct Stores {
 
 impl Stores {
     pub(super) fn timeline(&self) -> String {
-        crate::store::Readings::timeline(self.readings.as_ref()).to_string()
+        self.readings.timeline().to_string()
+    }
+}
+
+/// Where the readings are, before they are opened.
+pub(super) enum Place<'a> {
+    /// In the data directory.
+    Files(&'a Path),
+    /// In a database.
+    Database(&'a Database),
+}
+
+impl Place<'_> {
+    async fn stand(&self) -> Result<Option<Stand>, StoreError> {
+        match self {
+            Self::Files(dir) => files::stand(dir),
+            Self::Database(database) => postgres::stand(database).await,
+        }
+    }
+
+    async fn begin_timeline(&self) -> Result<TimelineId, StoreError> {
+        match self {
+            Self::Files(dir) => files::begin_timeline(dir),
+            Self::Database(database) => postgres::begin_timeline(database).await,
+        }
+    }
+}
+
+/// How the database of a configuration is reached.
+pub(super) fn settings(it: &Postgres) -> postgres::Settings {
+    postgres::Settings {
+        server: it.server.clone(),
+        ca_file: it.ca_file.clone(),
+        pool_size: it.connections,
+        statement_timeout: it.statement_timeout,
     }
 }
 
@@ -58,18 +98,45 @@ impl Stores {
 pub(super) async fn open(config: &Config) -> Result<Option<Stores>, RunError> {
     let dir = &config.data_dir;
     let Some(lock) = claim(dir)? else { return Ok(None) };
+    let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
+    let stores = match &config.engine {
+        Engine::Sqlite => in_files(config, known).await?,
+        Engine::Postgres(it) => in_database(config, settings(it), known).await?,
+    };
+    Ok(Some(Stores { _lock: Some(lock), ..stores }))
+}
+
+async fn in_files(config: &Config, known: Option<Record>) -> Result<Stores, RunError> {
+    let dir = &config.data_dir;
     if dir.join(RESTORING).exists() {
         return Err(RunError::HalfRestored(dir.clone()));
     }
-    let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
     let control = SqliteControl::open(&dir.join(CONTROL))?;
-    let why = behind(config, &control, known.as_ref()).await?;
-    let notice = match why {
+    let place = Place::Files(dir);
+    let notice = match behind(config, &control, &place, known.as_ref()).await? {
         None => None,
-        Some(why) => Some(told(&why, go_on(config, &control, known.as_ref(), &why).await?)),
+        Some(why) => Some(told(&why, go_on(&control, &place, known.as_ref(), &why).await?)),
     };
-    let stores = open_settled(config, control, known).await?;
-    Ok(Some(Stores { notice, _lock: Some(lock), ..stores }))
+    Ok(Stores { notice, ..open_settled(config, control, known).await? })
+}
+
+async fn in_database(config: &Config, settings: postgres::Settings, known: Option<Record>) -> Result<Stores, RunError> {
+    let database = Database::connect(settings).await?;
+    database.migrate().await?;
+    let control = PostgresControl::new(database.clone());
+    let place = Place::Database(&database);
+    let notice = match behind(config, &control, &place, known.as_ref()).await? {
+        None => None,
+        // Another process would go on with what is suspended here.
+        Some(why) if database.is_shared().await? => return Err(RunError::Shared(why)),
+        Some(why) => Some(told(&why, go_on(&control, &place, known.as_ref(), &why).await?)),
+    };
+    let retention_us = config.retention_us;
+    let options =
+        readings::Options { readmit: Some(readmit(retention_us)), retention_us, ..readings::Options::default() };
+    let readings = Arc::new(PostgresReadings::open(database, options).await?);
+    let stores = testified(config, Arc::new(control), readings.clone(), readings, known).await?;
+    Ok(Stores { notice, ..stores })
 }
 
 /// Makes the directory, shuts it to others and takes its lock; none when another process
@@ -87,10 +154,20 @@ pub(super) async fn open_settled(
     control: SqliteControl,
     known: Option<Record>,
 ) -> Result<Stores, RunError> {
-    let control = Arc::new(control);
     let retention_us = config.retention_us;
     let options = Options { readmit: Some(readmit(retention_us)), retention_us, ..Options::default() };
     let readings = Arc::new(SqliteReadings::open(&config.data_dir, options)?);
+    testified(config, Arc::new(control), readings.clone(), readings, known).await
+}
+
+/// The stores with their witness, which is brought up to them.
+async fn testified(
+    config: &Config,
+    control: Arc<dyn Control>,
+    readings: Arc<dyn Readings>,
+    source: Arc<dyn Source>,
+    known: Option<Record>,
+) -> Result<Stores, RunError> {
     let metrics = Arc::new(Metrics::default());
     let mut witness = None;
     if let Some(path) = &config.witness {
@@ -105,13 +182,14 @@ pub(super) async fn open_settled(
         witness = Some(Arc::new(it));
     }
     let complex = config.complex.clone();
-    Ok(Stores { control, readings, metrics, witness, complex, notice: None, _lock: None })
+    Ok(Stores { control, readings, source, metrics, witness, complex, notice: None, _lock: None })
 }
 
 /// In what the stores are older than their witness; none when they are not.
 pub(super) async fn behind(
     config: &Config,
-    control: &SqliteControl,
+    control: &dyn Control,
+    place: &Place<'_>,
     known: Option<&Record>,
 ) -> Result<Option<String>, RunError> {
     let Some(path) = &config.witness else { return Ok(None) };
@@ -119,7 +197,7 @@ pub(super) async fn behind(
         let gone = control.is_witnessed().await?;
         return Ok(gone.then(|| format!("its witness {} is gone", path.display())));
     };
-    let stand = stand(&config.data_dir)?;
+    let stand = place.stand().await?;
     let timeline = stand.map(|it| it.timeline.to_string());
     Ok(record.behind(control, timeline, stand.map_or(0, |it| it.commits)).await?)
 }
@@ -128,12 +206,12 @@ pub(super) async fn behind(
 /// withdrawn stays so, and gateways send again what they still have. A crash in between
 /// leaves it older than its witness, and the next start does it all again.
 pub(super) async fn go_on(
-    config: &Config,
-    control: &SqliteControl,
+    control: &dyn Control,
+    place: &Place<'_>,
     known: Option<&Record>,
     why: &str,
 ) -> Result<Undone, RunError> {
-    let timeline = begin_timeline(&config.data_dir)?.to_string();
+    let timeline = place.begin_timeline().await?.to_string();
     let revocations = known.map(|it| it.revocations().clone()).unwrap_or_default();
     let restored = Restored { why: why.to_owned(), timeline, revocations };
     let stamp = Stamp { actor: ACTOR.to_owned(), now_us: system_clock()() };

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{RunError, check, data_dir};
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::store::backup::{BackupError, KEYS};
 use crate::store::control::Undone;
 use crate::store::sqlite::control::SqliteControl;
@@ -35,6 +35,9 @@ pub struct RestoreReport {
 
 /// Restores the backup in `from` into the data directory, which has to be empty.
 pub async fn restore(config: &Config, from: &Path) -> Result<RestoreReport, RunError> {
+    if config.engine != Engine::Sqlite {
+        return Err(RunError::NotOurBackup);
+    }
     let dir = &config.data_dir;
     let manifest = files::manifest(from, &config.complex)?;
     let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
@@ -98,7 +101,7 @@ async fn put_back(
     let copied = tokio::task::spawn_blocking(move || files::copy(&source, &target, &manifest)).await;
     copied.map_err(|error| BackupError::Io { path: dir.clone(), source: io::Error::other(error) })??;
     let control = SqliteControl::open(&dir.join(data_dir::CONTROL))?;
-    let undone = data_dir::go_on(config, &control, known.as_ref(), &why).await?;
+    let undone = data_dir::go_on(&control, &data_dir::Place::Files(&dir), known.as_ref(), &why).await?;
     let stores = data_dir::open_settled(config, control, known).await?;
     Ok((undone, stores.timeline()))
 }

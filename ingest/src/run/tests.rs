@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+mod database;
+
 use super::*;
 use crate::admin::{Answer, Command, Grant};
 use crate::audit::{Chain, Verifier};
@@ -242,13 +244,18 @@ impl Wire {
     }
 }
 
-/// Gateway → session → store → access → API and console, and an orderly end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_from_its_start_over_a_pull_to_its_end() {
+    a_whole_life("").await;
+}
+
+/// Gateway → session → store → access → API and console, and an orderly end.
+async fn a_whole_life(store: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let text =
-        "complex = \"c\"\ndata_dir = \"data\"\n[uplink]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
-    let config = Arc::new(Config::parse(&dir.path().join("ingest.toml"), text).unwrap());
+    let text = format!(
+        "complex = \"c\"\ndata_dir = \"data\"\n[uplink]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n{store}"
+    );
+    let config = Arc::new(Config::parse(&dir.path().join("ingest.toml"), &text).unwrap());
     let (end, ended) = oneshot::channel();
     let (say, ready) = oneshot::channel();
     let serving = {

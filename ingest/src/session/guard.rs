@@ -47,6 +47,7 @@ impl Guard {
     pub async fn run(self: Arc<Self>, auth: Arc<dyn GatewayAuth>, sessions: Arc<Sessions>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_told = false;
         loop {
             ticks.tick().await;
             let watched = self.watched();
@@ -55,14 +56,19 @@ impl Guard {
             }
             match auth.in_force().await {
                 Ok(keys) => {
+                    was_told = false;
                     for (gateway, _) in watched.iter().filter(|(gateway, key)| keys.get(gateway) != Some(key)) {
                         if sessions.end(gateway, Reason::Revoked) {
                             tracing::warn!(%gateway, "a session ends: its certificate is not in force any more");
                         }
                     }
                 }
-                // The next look is soon.
-                Err(error) => tracing::error!(%error, "whether certificates are in force cannot be looked up"),
+                // The next look is soon, and there may be many while a database is away.
+                Err(error) => {
+                    if !std::mem::replace(&mut was_told, true) {
+                        tracing::error!(%error, "whether certificates are in force cannot be looked up");
+                    }
+                }
             }
         }
     }

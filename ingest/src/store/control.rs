@@ -241,6 +241,13 @@ pub enum ControlError {
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl ControlError {
+    /// Whether the database is away, and may be back in a moment.
+    pub fn is_away(&self) -> bool {
+        super::postgres::database::is_away(self)
+    }
+}
+
 impl Certified {
     fn described(&self, draft: Draft) -> Draft {
         let draft = draft.with("gateway", self.id.as_str()).with("serial", self.serial.as_str());
@@ -349,6 +356,10 @@ pub trait Control: Send + Sync {
     async fn members(&self) -> Result<Vec<MemberEntry>, ControlError>;
     /// All operators, by name, also revoked ones.
     async fn operators(&self) -> Result<Vec<OperatorEntry>, ControlError>;
+    /// Whether a member is there and not revoked.
+    async fn is_member(&self, member: MemberId) -> Result<bool, ControlError>;
+    /// Whether an operator is there and not revoked.
+    async fn is_operator(&self, operator: OperatorId) -> Result<bool, ControlError>;
     /// Whom a token belongs to, with the stored hash; none when unknown or revoked.
     async fn principal(&self, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError>;
 

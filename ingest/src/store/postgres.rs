@@ -8,8 +8,10 @@ pub mod database;
 pub mod lease;
 pub mod migrate;
 pub mod readings;
+mod restored;
 
 pub use control::PostgresControl;
 pub use database::{Database, DatabaseError, Facts, Settings, Timescale};
 pub use lease::Lease;
 pub use readings::PostgresReadings;
+pub use restored::{begin_timeline, stand};

@@ -21,6 +21,7 @@ use super::migrate::LOCKS;
 use crate::audit::{Chain, Draft, Entry, Hash, Head};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot};
+use crate::id::{MemberId, OperatorId};
 use crate::store::control::{
     Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Restored,
     Stamp, Testimony, Undone,
@@ -73,6 +74,10 @@ impl PostgresControl {
         of: impl Fn(&Row) -> Result<T, ControlError>,
     ) -> Result<Vec<T>, ControlError> {
         self.rows(sql, args).await?.iter().map(of).collect()
+    }
+
+    async fn is_there(&self, sql: &str, id: &(impl ToString + Sync)) -> Result<bool, ControlError> {
+        Ok(self.first(sql, &[&id.to_string()], |row| Ok(row.get::<_, i64>(0))).await?.is_some_and(|count| count > 0))
     }
 
     async fn first<T>(
@@ -334,6 +339,14 @@ impl Control for PostgresControl {
             Ok(OperatorEntry { id, name: row.get(1), added_us: row.get(2), revoked_us: row.get(3) })
         };
         self.list(sql!("operators"), &[], operator).await
+    }
+
+    async fn is_member(&self, member: MemberId) -> Result<bool, ControlError> {
+        self.is_there(sql!("is_member"), &member).await
+    }
+
+    async fn is_operator(&self, operator: OperatorId) -> Result<bool, ControlError> {
+        self.is_there(sql!("is_operator"), &operator).await
     }
 
     async fn principal(&self, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {

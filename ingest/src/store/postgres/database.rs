@@ -4,6 +4,7 @@
 //! It promises that no connection is handed out on which a commit could be acknowledged
 //! before it is synced, and that no password is in a message or a `Debug`.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// As the server's list of connections shows ours.
-const APPLICATION: &str = "sandan-ingest";
+/// As the server's list of connections shows ours, with the process behind it: by it
+/// processes see each other.
+const APPLICATION: &str = "sandan-ingest/";
 /// The oldest server that the tests run on.
 const OLDEST: u32 = 150_000;
 /// Until a server that does not answer is given up.
@@ -171,9 +174,52 @@ pub struct Database {
     facts: Arc<Facts>,
 }
 
+/// How an error of this database, or of what stands on it, is to be taken.
+pub(in crate::store) fn is_away(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(it) = cause {
+        if let Some(error) = it.downcast_ref::<DatabaseError>() {
+            return error.is_away();
+        }
+        if let Some(error) = it.downcast_ref::<tokio_postgres::Error>() {
+            return broke(error);
+        }
+        cause = it.source();
+    }
+    false
+}
+
+/// Whether there was no answer, or one of a server that is starting or ending.
+fn broke(error: &tokio_postgres::Error) -> bool {
+    let of_the_server = |code: &SqlState| {
+        let code = code.code();
+        // Connection exceptions, too few resources, ended by an operator, and our statement timeout.
+        ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+    };
+    match error.code() {
+        Some(code) => of_the_server(code),
+        None => error.is_closed() || error.source().is_some_and(<dyn Error>::is::<std::io::Error>),
+    }
+}
+
+impl DatabaseError {
+    /// Whether it may be well in a moment without anybody doing anything.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Pool(PoolError::Backend(error)) => broke(error),
+            Self::Pool(_) => true,
+            Self::Unreachable { source, .. } | Self::Migration { source, .. } | Self::Statement { source, .. } => {
+                broke(source)
+            }
+            Self::Authorities { .. } | Self::Unfit { .. } | Self::Newer { .. } => false,
+        }
+    }
+}
+
 impl Database {
     /// Connects, and looks whether what is acknowledged there stays. Changes nothing.
-    pub async fn connect(settings: Settings) -> Result<Self, DatabaseError> {
+    pub async fn connect(mut settings: Settings) -> Result<Self, DatabaseError> {
+        settings.server.application_name(format!("{APPLICATION}{}", uuid::Uuid::new_v4()));
         let tls = connector(&settings)?;
         let server = prepared(&settings);
         // One connection by hand first: a pool would not tell what was wrong.
@@ -220,6 +266,15 @@ impl Database {
         Ok(client)
     }
 
+    /// Whether another process has connections to it now.
+    pub async fn is_shared(&self) -> Result<bool, DatabaseError> {
+        let client = self.client().await?;
+        let own = self.settings.server.get_application_name().unwrap_or_default();
+        let found = client.query_one(include_str!("sql/others.sql"), &[&own, &format!("{APPLICATION}%")]).await;
+        let found = found.map_err(|source| DatabaseError::Statement { what: "looking for other processes", source })?;
+        Ok(found.get::<_, i64>(0) > 0)
+    }
+
     /// What the server said of itself when it was first reached.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -243,9 +298,6 @@ fn session_settings(settings: &Settings) -> String {
 
 fn prepared(settings: &Settings) -> tokio_postgres::Config {
     let mut server = settings.server.clone();
-    if server.get_application_name().is_none() {
-        server.application_name(APPLICATION);
-    }
     if server.get_connect_timeout().is_none() {
         server.connect_timeout(CONNECT_TIMEOUT);
     }

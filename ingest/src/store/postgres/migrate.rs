@@ -52,7 +52,7 @@ impl Database {
 
     /// Fails for a database that a newer build has laid out.
     pub async fn refuse_newer(&self) -> Result<(), DatabaseError> {
-        let (found, known) = (self.layout().await?, newest(MIGRATIONS));
+        let (found, known) = (self.layout().await?, newest());
         if found > known {
             return Err(DatabaseError::Newer { server: self.settings().shown(), found, known });
         }
@@ -73,8 +73,8 @@ impl Database {
             tx.batch_execute(&alone).await.map_err(failed)?;
             let found: i32 =
                 tx.query_one("SELECT coalesce(max(number), 0) FROM layout", &[]).await.map_err(failed)?.get(0);
-            if found > newest(steps) {
-                let (server, known) = (self.settings().shown(), newest(steps));
+            if found > last(steps) {
+                let (server, known) = (self.settings().shown(), last(steps));
                 return Err(DatabaseError::Newer { server, found, known });
             }
             let Some(step) = steps.iter().find(|step| step.number == found + 1) else {
@@ -91,7 +91,12 @@ impl Database {
     }
 }
 
-fn newest(steps: &[Migration]) -> i32 {
+/// The layout of this build.
+pub fn newest() -> i32 {
+    last(MIGRATIONS)
+}
+
+fn last(steps: &[Migration]) -> i32 {
     steps.last().map_or(0, |step| step.number)
 }
 

@@ -15,6 +15,7 @@ use sandan_proto::invitation::to_hex;
 use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
 use crate::auth::{KeyHash, Member, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot, Status, StoredTerms};
+use crate::id::{MemberId, OperatorId};
 use crate::store::control::{
     Certified, Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
     Restored, Stamp, Testimony, Undone,
@@ -204,6 +205,10 @@ fn firm_exists(tx: &Transaction<'_>, firm: &FirmId) -> Result<(), ControlError> 
     } else {
         Err(ControlError::Missing { kind: "firm", id: firm.to_string() })
     }
+}
+
+fn is_there(tx: &Transaction<'_>, sql: &str, id: &impl ToString) -> Result<bool, ControlError> {
+    Ok(tx.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get::<_, i64>(0))? > 0)
 }
 
 /// Inserts; a row that is there already, and in force, is said so.
@@ -500,6 +505,14 @@ impl Control for SqliteControl {
             })
         })
         .await
+    }
+
+    async fn is_member(&self, member: MemberId) -> Result<bool, ControlError> {
+        self.read(move |tx| is_there(tx, sql!("is_member"), &member)).await
+    }
+
+    async fn is_operator(&self, operator: OperatorId) -> Result<bool, ControlError> {
+        self.read(move |tx| is_there(tx, sql!("is_operator"), &operator)).await
     }
 
     async fn principal(&self, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {

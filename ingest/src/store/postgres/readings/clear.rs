@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::error::failed;
 use super::{Shared, tables};
 use crate::store::StoreError;
+use crate::store::postgres::lease::{Duty, Lease};
 use crate::time::DAY_US;
 
 /// How long checksums are kept: a gateway keeps what was acknowledged for 72 hours, and a day
@@ -22,12 +23,16 @@ const MARGIN_US: i64 = 2 * DAY_US;
 /// Rows of each kind that go at once, so that no commit waits long for it.
 const AT_ONCE: i64 = 5_000;
 
-/// Does it again and again until the store closes.
+/// Does it again and again until the store closes, as long as no other process does.
 pub(super) async fn keep_up(shared: Arc<Shared>, every: Duration) {
+    let lease = Lease::ask(shared.database.clone(), Duty::Upkeep, shared.closing.clone());
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = shared.closing.cancelled() => return,
+        }
+        if !lease.is_held() {
+            continue;
         }
         if let Err(error) = upkeep(&shared).await {
             tracing::warn!(

@@ -66,6 +66,10 @@ SELECT id, name, added_us, revoked_us FROM operator ORDER BY name, id;
 SELECT token_hash, id, firm, name FROM member WHERE token_hash = ?1 AND revoked_us IS NULL;
 -- name: principal_operator
 SELECT token_hash, id FROM operator WHERE token_hash = ?1 AND revoked_us IS NULL;
+-- name: is_member
+SELECT count(*) FROM member WHERE id = ?1 AND revoked_us IS NULL;
+-- name: is_operator
+SELECT count(*) FROM operator WHERE id = ?1 AND revoked_us IS NULL;
 -- name: consents
 SELECT id, grantor, grantee, terms, revoked_us, suspended_us FROM consent ORDER BY number;
 -- name: consents_of
