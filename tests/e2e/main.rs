@@ -20,6 +20,7 @@ mod ordeal;
 mod outage;
 mod plc_faults;
 mod probe;
+mod processes;
 mod quickstart;
 mod refusals;
 mod reload;

@@ -5,6 +5,7 @@
 //! connection. What it made up is what the oracle compares with what is stored. It has no
 //! spool: a batch lives in memory until it is acknowledged.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -62,6 +63,15 @@ pub struct Load {
     /// The line is down: AFTER:LASTS in seconds; may be repeated
     #[arg(long, value_name = "AFTER:LASTS")]
     pub outage: Vec<Interruption>,
+    /// The ingest keeps everything in this PostgreSQL database, an empty one: `host=… user=… dbname=…`
+    #[arg(long, value_name = "DSN")]
+    pub postgres: Option<String>,
+    /// Processes of the ingest on that database, behind a balancer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub processes: u8,
+    /// The first process is killed: AFTER:LASTS in seconds; may be repeated
+    #[arg(long, value_name = "AFTER:LASTS")]
+    pub kill: Vec<Interruption>,
     /// Batches in a hundred that are sent again although they were acknowledged
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(..=100))]
     pub resend: u8,
@@ -131,9 +141,10 @@ pub fn main() -> ExitCode {
 /// Plays it against an ingest of its own.
 pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figures> {
     let dir = tempfile::Builder::new().prefix("sandan-load-").tempdir()?;
-    let mut ingest = Ingest::start_new(programs, dir.path())?;
+    let mut ingests = start_ingests(programs, dir.path(), load)?;
+    let ingest = &ingests[0];
     ingest.add_firm(FIRM, "부하", "Load")?;
-    let proxy = Proxy::start(ingest.uplink(), seed)?;
+    let proxy = Proxy::balance(ingests.iter().map(Ingest::uplink).collect(), seed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut generators = Vec::new();
     for number in 0..load.gateways {
@@ -143,7 +154,8 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
         let entry = runtime.block_on(gateway::Entry::enroll(&state, &invitation))?;
         generators.push(Generator::new(&id, entry, load, seed.wrapping_add(number as u64))?);
     }
-    let owner = ingest.asker(&ingest.add_member(FIRM, "김하늘")?);
+    // Of one that is never killed.
+    let owner = ingests[ingests.len() - 1].asker(&ingest.add_member(FIRM, "김하늘")?);
 
     let began = Instant::now();
     let made: Vec<Made> = runtime.block_on(async {
@@ -160,8 +172,19 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
             }
             std::future::pending::<()>().await;
         };
+        let kills = async {
+            let mut kills = load.kill.clone();
+            kills.sort_by_key(|kill| kill.after);
+            for kill in kills {
+                tokio::time::sleep_until((began + kill.after).into()).await;
+                ingests[0].kill();
+                tokio::time::sleep(kill.lasts).await;
+                ingests[0].start()?;
+            }
+            std::future::pending::<anyhow::Result<()>>().await
+        };
         let limit = Duration::from_secs(load.seconds)
-            + load.outage.iter().map(|outage| outage.lasts).sum::<Duration>()
+            + load.outage.iter().chain(&load.kill).map(|it| it.lasts).sum::<Duration>()
             + PATIENCE;
         let all = async {
             let mut made = Vec::new();
@@ -173,6 +196,7 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
         tokio::select! {
             made = tokio::time::timeout(limit, all) => made.context("not everything was acknowledged in time")?,
             () = line => unreachable!("the line never ends"),
+            failed = kills => failed.and_then(|()| anyhow::bail!("the kills never end")),
         }
     })?;
     let took = began.elapsed();
@@ -193,8 +217,29 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
     if !load.no_sum {
         figures.sum = Some(readers(made).case(&owner, FIRM)?.sum());
     }
-    anyhow::ensure!(ingest.terminate()?.success(), "the ingest did not end in order");
+    for ingest in &mut ingests {
+        anyhow::ensure!(ingest.terminate()?.success(), "the ingest did not end in order");
+    }
     Ok(figures)
+}
+
+/// The processes of the ingest, which share a database where there are several.
+fn start_ingests(programs: &Programs, dir: &Path, load: &Load) -> anyhow::Result<Vec<Ingest>> {
+    let store = match &load.postgres {
+        Some(dsn) => format!("[store]\nengine = \"postgres\"\nurl = \"{dsn}\"\n"),
+        None if load.processes > 1 => anyhow::bail!("several processes need --postgres"),
+        None => String::new(),
+    };
+    let mut ingests = Vec::<Ingest>::new();
+    for number in 0..load.processes {
+        let mut ingest = Ingest::with(programs, &dir.join(format!("ingest-{number}")), &store)?;
+        if let Some(first) = ingests.first() {
+            first.share_authority(&ingest)?;
+        }
+        ingest.start()?;
+        ingests.push(ingest);
+    }
+    Ok(ingests)
 }
 
 /// What all of them made up, as the oracle takes it.

@@ -62,6 +62,11 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on a free port of loopback for connections to `target`.
     pub fn start(target: SocketAddr, seed: u64) -> std::io::Result<Self> {
+        Self::balance(vec![target], seed)
+    }
+    /// The same in front of several: each connection goes to the next one that answers, as a
+    /// balancer does.
+    pub fn balance(targets: Vec<SocketAddr>, seed: u64) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
@@ -70,12 +75,14 @@ impl Proxy {
         let chance = Arc::new(Mutex::new(Chance::new(seed)));
         let (shared, cut) = (line.clone(), cuts.clone());
         runtime.spawn(async move {
+            let mut targets = targets;
             while let Ok((near, _)) = listener.accept().await {
                 if shared.is_down.load(Ordering::Relaxed) {
                     reset(&near);
                     continue;
                 }
-                tokio::spawn(connection(near, target, shared.clone(), chance.clone(), cut.subscribe()));
+                tokio::spawn(connection(near, targets.clone(), shared.clone(), chance.clone(), cut.subscribe()));
+                targets.rotate_left(1);
             }
         });
         Ok(Self { address, line, cuts, runtime: Some(runtime) })
@@ -144,14 +151,14 @@ fn reset(socket: &TcpStream) {
 
 async fn connection(
     near: TcpStream,
-    target: SocketAddr,
+    targets: Vec<SocketAddr>,
     line: Arc<Line>,
     chance: Arc<Mutex<Chance>>,
     mut cuts: watch::Receiver<u64>,
 ) {
     cuts.mark_unchanged();
     // Nobody behind it: the connection goes.
-    let Ok(far) = TcpStream::connect(target).await else {
+    let Ok(far) = TcpStream::connect(targets.as_slice()).await else {
         reset(&near);
         return;
     };

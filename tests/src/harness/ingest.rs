@@ -1,6 +1,7 @@
 //! An ingest in a directory of its own: started, killed, started again.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -23,12 +24,17 @@ pub struct Ingest {
 impl Ingest {
     /// Writes the config of one whose data lies in `dir/data`; it is not started.
     pub fn new(programs: &Programs, dir: &Path) -> anyhow::Result<Self> {
+        Self::with(programs, dir, "")
+    }
+
+    /// The same with further lines of configuration, such as a `[store]` table.
+    pub fn with(programs: &Programs, dir: &Path, further: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (uplink, http) = (lasting_address()?, lasting_address()?);
         let config = dir.join("ingest.toml");
         let data = dir.join("data");
         let text = format!(
-            "complex = \"saesol\"\ndata_dir = \"{}\"\n\n[uplink]\nlisten = \"{uplink}\"\n\n[http]\nlisten = \"{http}\"\n",
+            "complex = \"saesol\"\ndata_dir = \"{}\"\n\n[uplink]\nlisten = \"{uplink}\"\n\n[http]\nlisten = \"{http}\"\n\n{further}",
             data.display()
         );
         std::fs::write(&config, text)?;
@@ -63,6 +69,22 @@ impl Ingest {
     /// Whether it was started and ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| !process.is_running())
+    }
+    /// Gives another process that is not started the same certificate authority.
+    pub fn share_authority(&self, with: &Self) -> anyhow::Result<()> {
+        let (from, to) = (self.authority(), with.authority());
+        std::fs::create_dir_all(&to)?;
+        for file in std::fs::read_dir(&from)? {
+            let file = file?;
+            std::fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+        for dir in [to.as_path(), to.parent().unwrap_or(&to)] {
+            std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(())
+    }
+    fn authority(&self) -> PathBuf {
+        self.config.with_file_name("data").join("ca")
     }
     /// Where gateways connect.
     pub fn uplink(&self) -> SocketAddr {

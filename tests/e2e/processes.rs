@@ -1,0 +1,101 @@
+//! Several processes of the ingest on one PostgreSQL database.
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use sandan_gateway::clock;
+use sandan_tests::chance::{asked_seed, fresh_seed};
+use sandan_tests::harness::{Gateway, GatewayPlan, Ingest, PATIENCE, wait_for};
+use sandan_tests::loadgen::{Load, play};
+use sandan_tests::plcsim::ModbusDevice;
+use sandan_tests::plcsim::machine::Make;
+use sandan_tests::servers::{self, Database};
+
+use crate::world::{FIRM, OTHER, plant, programs, used};
+
+/// How long a revocation may take to hold everywhere.
+const HOLDS: Duration = Duration::from_secs(1);
+
+/// One of two is killed under load and comes back: every reading is stored once.
+#[test]
+fn one_of_two_processes_is_killed_under_load_and_the_sum_is_exact() {
+    let database = servers::plain();
+    let args = "loadgen --gateways 6 --signals 10 --rate 5 --seconds 6 --processes 2 --kill 2:2 --resend 30";
+    let mut load = Load::parse_from(args.split(' '));
+    load.postgres = Some(database.dsn().to_owned());
+    let seed = asked_seed().unwrap_or_else(fresh_seed);
+    eprintln!("SANDAN_SEED={seed}");
+    let figures = play(&programs(), &load, seed).unwrap();
+    eprintln!("{figures}");
+    let sum = figures.sum.unwrap();
+    assert!(sum.is_exact() && sum.stored == figures.acknowledged, "{sum}");
+    assert!(figures.duplicates > 0, "nothing was sent twice");
+    // Those that were on the first one.
+    assert!(figures.reconnects >= 3, "no session was cut: {} reconnects", figures.reconnects);
+}
+
+/// Two processes that are up, on one database.
+struct Two {
+    first: Ingest,
+    second: Ingest,
+    dir: tempfile::TempDir,
+    _database: Database,
+}
+
+impl Two {
+    fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("sandan-e2e-").tempdir().unwrap();
+        let database = servers::plain();
+        let store = format!("[store]\nengine = \"postgres\"\nurl = \"{}\"\n", database.dsn());
+        let make = |name: &str| Ingest::with(&programs(), &dir.path().join(name), &store).unwrap();
+        let (mut first, mut second) = (make("first"), make("second"));
+        first.start().unwrap();
+        first.share_authority(&second).unwrap();
+        second.start().unwrap();
+        for (id, name) in [(FIRM, "한빛금형"), (OTHER, "다온열처리")] {
+            first.add_firm(id, name, id).unwrap();
+        }
+        Self { first, second, dir, _database: database }
+    }
+}
+
+/// What is withdrawn at one holds at the other.
+#[test]
+fn what_one_process_withdraws_holds_at_the_other_within_a_second() {
+    let Two { mut first, mut second, dir, _database } = Two::start();
+    let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let press = used(&plant, "press", "press-1");
+    let id = format!("{FIRM}/press-hall");
+    let plan = GatewayPlan::new(&id, &second.url(), vec![press.clone()]);
+    // Invited at the one, enrolled and served at the other.
+    let invitation = first.add_gateway(&id).unwrap().replace(&first.uplink().to_string(), &second.uplink().to_string());
+    let mut gateway = Gateway::new(&programs(), &dir.path().join("gateway"), &plan, &invitation).unwrap();
+    gateway.start().unwrap();
+    let owner = second.asker(&first.add_member(FIRM, "김하늘").unwrap());
+    let partner = second.asker(&first.add_member(OTHER, "박바다").unwrap());
+    let series = press.series(FIRM, &plant.device("press").points[0]);
+    let day = || (clock::wall_us() - 3_600_000_000, clock::wall_us() + 60_000_000);
+    let stored = |asker: &sandan_tests::harness::http::Asker| {
+        let (from, to) = day();
+        asker.readings(&series, from, to)
+    };
+    wait_for("readings at the second", PATIENCE, || stored(&owner).ok().filter(|it| !it.is_empty()).map(drop)).unwrap();
+
+    assert!(stored(&partner).is_err(), "nothing is shared yet");
+    let consent = first.grant(FIRM, OTHER, "press-1", &series.metric, &["--form", "raw"]).unwrap();
+    wait_for("the consent at the second", HOLDS, || stored(&partner).ok().map(drop)).unwrap();
+    first.revoke(&consent).unwrap();
+    wait_for("its end at the second", HOLDS, || stored(&partner).err().map(drop)).unwrap();
+
+    // A session of the second ends because the first withdrew its gateway.
+    assert_eq!(gateway.status().unwrap()["uplink"]["connected"], true);
+    first.command(&["gateway", "revoke", &id]).unwrap();
+    let revoked = Instant::now();
+    wait_for("the session to end", PATIENCE, || (gateway.status().ok()?["uplink"]["connected"] == false).then_some(()))
+        .unwrap();
+    assert!(revoked.elapsed() < 3 * HOLDS, "the session went on for {:?}", revoked.elapsed());
+    gateway.terminate().unwrap();
+    for ingest in [&mut first, &mut second] {
+        assert!(ingest.terminate().unwrap().success());
+    }
+}
