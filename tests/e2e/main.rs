@@ -30,3 +30,4 @@ mod servers;
 mod sparkplug;
 mod storm;
 mod tidy;
+mod upload;
