@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use sandan_gateway::config::sheet::Sheet;
 use sandan_gateway::driver::modbus::dry;
+use sandan_gateway::driver::mqtt::map;
 use sandan_gateway::driver::sparkplug;
 use sandan_gateway::spool::inspect_bytes;
 use sandan_ingest::session::dry::run_frames;
@@ -181,6 +182,41 @@ fn messages_of_edge_nodes_of_the_corpus_are_taken_or_refused() {
     let found = corpus("sparkplug_messages", hurt(messages()));
     let samples: Vec<usize> = found.iter().map(|(_, bytes)| sparkplug::dry::run(bytes)).collect();
     assert!(samples.iter().any(|samples| *samples > 20), "no input brings values: {samples:?}");
+}
+
+/// Messages as machines publish them, each behind the number of the way in which it is read.
+fn published() -> Vec<(&'static str, Vec<u8>)> {
+    let all = [
+        ("plain-number", 0, "21.5\r\n"),
+        ("plain-comma", 0, "1,234"),
+        ("plain-word", 0, "on"),
+        ("undated", 1, r#"{"v": 1.5, "n": 18446744073709551615, "on": true, "text": "P-7", "current": {"rms": null}}"#),
+        ("nested", 1, r#"{"zones": [{"t": 801}, {"t": 802.5}], "v": {}}"#),
+        ("cut", 1, r#"{"v": 1.5, "n": 1"#),
+        ("iso", 2, r#"{"v": 1, "ts": "2026-07-11T10:02:03.456+09:00"}"#),
+        ("iso-local", 3, r#"{"v": 1, "ts": "2026-07-11 10:02:03"}"#),
+        ("iso-twice", 3, r#"{"v": 1, "ts": "1988-10-09T02:30:00"}"#),
+        ("seconds", 4, r#"{"n": 7, "ts": 1783731723.25}"#),
+        ("milliseconds-as-text", 5, r#"{"n": 7, "ts": "1783731723250"}"#),
+        ("microseconds", 6, r#"{"on": false, "ts": 1783731723250000}"#),
+        ("nanoseconds", 7, r#"{"text": "", "ts": 1783731723250000000}"#),
+        ("too-early", 7, r#"{"v": 1, "ts": -9223372036854775808}"#),
+        ("list", 11, r#"{"data": [{"ts": 1783731723000, "v": 1.2}, {"v": 1.3}, 4], "ts": 1783731723500}"#),
+        ("no-list", 8, r#"{"data": {"v": 1}}"#),
+    ];
+    all.map(|(name, way, payload)| (name, [&[way], payload.as_bytes()].concat())).to_vec()
+}
+
+#[test]
+fn messages_of_machines_of_the_corpus_are_mapped_or_refused() {
+    let found = corpus("mqtt_payload", published());
+    let (mut mapped, mut dated) = (0, 0);
+    for (_, bytes) in found {
+        let brought = map::dry::run(&bytes);
+        mapped += usize::from(brought.samples > 0);
+        dated += usize::from(brought.dated > 0);
+    }
+    assert!(mapped >= 11 && dated >= 7, "{mapped} inputs bring values, and {dated} of them with a time");
 }
 
 #[test]

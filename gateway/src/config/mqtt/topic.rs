@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-/// A topic filter, with what its named levels say for one device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A topic filter, with what its named levels say for one device. By default it has no level.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topic(Vec<Level>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::config::{JsonForm, MqttDevice, OwnTime, Payload, Pick, Step};
 use crate::driver::Raw;
 use crate::driver::message::{Outcome, Sample};
 
+pub mod dry;
 mod plain;
 mod time;
 
