@@ -63,6 +63,7 @@ fn both_languages_have_the_same_sections_and_commands() {
     for (english, korean, least) in [
         ("README.md", "README.ko.md", 5),
         ("docs/operations.md", "docs/operations.ko.md", 2),
+        ("docs/modbus.md", "docs/modbus.ko.md", 1),
         ("docs/sparkplug.md", "docs/sparkplug.ko.md", 0),
     ] {
         let name = english;
@@ -79,18 +80,36 @@ fn both_languages_have_the_same_sections_and_commands() {
     }
 }
 
+/// What stands in the first column of each table, where it is code: the keys.
+fn keys(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    rows.filter(|cell| cell.starts_with('`')).collect()
+}
+
 #[test]
-fn the_examples_of_the_configuration_page_are_taken() {
-    let (english, korean) = (read("docs/configuration.md"), read("docs/configuration.ko.md"));
-    assert_eq!(headings(&english), headings(&korean));
-    let (ours, theirs) = (blocks(&english, "", "toml"), blocks(&korean, "", "toml"));
-    assert_eq!((ours.len(), theirs.len()), (2, 2));
+fn both_languages_list_the_same_keys_of_modbus() {
+    let (english, korean) = (read("docs/modbus.md"), read("docs/modbus.ko.md"));
+    let codes = keys(&english);
+    assert!(codes.len() > 25, "the tables were not found");
+    assert_eq!(codes, keys(&korean));
+}
+
+#[test]
+fn the_examples_of_the_pages_are_taken() {
     let head = "gateway = \"hanbit/one\"\nstate_dir = \"state\"\n[[asset]]\nid = \"press-1\"\n";
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert_eq!(commands(ours), commands(theirs));
-        let text = format!("{head}{ours}");
-        let config = sandan_gateway::config::Config::parse(Path::new("gateway.toml"), &text);
-        config.unwrap_or_else(|faults| panic!("{faults}"));
+    for (page, count) in [("configuration", 2), ("modbus", 1)] {
+        let [english, korean] = ["md", "ko.md"].map(|ending| read(&format!("docs/{page}.{ending}")));
+        assert_eq!(headings(&english), headings(&korean), "{page}");
+        let (ours, theirs) = (blocks(&english, "", "toml"), blocks(&korean, "", "toml"));
+        assert_eq!((ours.len(), theirs.len()), (count, count), "{page}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(commands(ours), commands(theirs), "{page}");
+            for example in [ours, theirs] {
+                let text = format!("{head}{example}");
+                let config = sandan_gateway::config::Config::parse(Path::new("gateway.toml"), &text);
+                config.unwrap_or_else(|faults| panic!("{page}: {faults}"));
+            }
+        }
     }
 }
 
@@ -103,6 +122,8 @@ fn the_files_that_the_readme_names_are_there() {
         "docs/known-gaps.md",
         "docs/operations.md",
         "docs/operations.ko.md",
+        "docs/modbus.md",
+        "docs/modbus.ko.md",
     ] {
         let text = read(name);
         let beside = root().join(name);
