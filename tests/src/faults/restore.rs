@@ -49,7 +49,7 @@ impl Stage {
         self.ingest.start()?;
         self.flows("readings to be stored in the restored store")?;
         if late {
-            let from = asked - ms(SYNC_MS) - ms(1_200);
+            let from = self.unacknowledged_since(asked) - ms(SYNC_MS) - ms(1_200);
             self.explain(Cause::ReplayWindow, (from, from), true);
             self.lost_to_the_cap(asked);
             // Full size again from here on.

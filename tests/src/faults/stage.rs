@@ -295,7 +295,7 @@ impl Stage {
     }
 
     /// An earlier fault of the run may have left a backlog that waits for its next connection.
-    fn unacknowledged_since(&self, us: i64) -> i64 {
+    pub(super) fn unacknowledged_since(&self, us: i64) -> i64 {
         self.first_fault_us.map_or(us, |first_us| first_us.min(us))
     }
 
