@@ -326,8 +326,8 @@ impl Case {
             });
             if let Some(gap) = unsized_gap {
                 in_unsized += readings;
-                let is_inside =
-                    gap.from_us.is_none_or(|from| from < row.at_us) && gap.to_us.is_none_or(|to| row.at_us < to);
+                let is_inside = gap.from_us.is_none_or(|from| from + slack < row.at_us)
+                    && gap.to_us.is_none_or(|to| row.at_us < to - slack);
                 if !is_inside {
                     at_an_edge += readings;
                 }
