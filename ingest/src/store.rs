@@ -19,6 +19,7 @@ mod conformance;
 pub mod control;
 pub mod dead_letters;
 pub mod delivery;
+mod epochs;
 pub mod facts;
 pub mod metrics;
 pub mod postgres;

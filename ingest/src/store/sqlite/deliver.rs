@@ -7,10 +7,10 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::clocks;
-use super::fence::Used;
 use super::heads::Head;
 use super::inbox::{Group, is_about_data, savepoint};
 use crate::store::delivery::{Content, Delivery, Letter, Place, Stored, place};
+use crate::store::epochs::Used;
 use sandan_proto::id::BootId;
 use sandan_proto::v1::DeadLetterReason;
 

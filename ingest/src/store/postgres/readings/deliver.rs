@@ -13,10 +13,11 @@ use super::bury::{At, bury, forked};
 use super::error::{is_about_data, may_pass, sentence};
 use super::plan::{Checksums, Gateway, Lane, Plan, Verdict};
 use super::rows::{Copies, Places, RowsError};
-use super::sessions::{SEEN_US, Used};
+use super::sessions::SEEN_US;
 use super::{Shared, tables};
 use crate::store::StoreError;
 use crate::store::delivery::{Content, Delivery, Stored};
+use crate::store::epochs::Used;
 
 /// Births and clocks that a writer knows to be noted; beyond it, it asks anew.
 const KNOWN: usize = 65_536;

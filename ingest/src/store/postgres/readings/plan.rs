@@ -7,8 +7,8 @@ use prost::Message;
 use sandan_proto::id::{BootId, GatewayId, LaneId};
 use sandan_proto::v1::DeadLetterReason;
 
-use super::sessions::Used;
 use crate::store::delivery::{Content, Delivery, Letter, Place, place};
+use crate::store::epochs::Used;
 
 /// Readings that one record can be said to stand for, so that no claim of a gateway makes a
 /// sum overflow: a thousand years of a reading a millisecond.

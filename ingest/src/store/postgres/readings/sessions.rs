@@ -6,37 +6,15 @@ use sandan_proto::id::{BootId, GatewayId, LaneId};
 use super::Shared;
 use super::catalogue;
 use super::error::failed;
+use crate::store::epochs::{EPOCHS_AHEAD, Used};
 use crate::store::{Clock, Opening, Released, StoreError};
 
-/// How far a spool's epoch may be ahead of what this store has granted, as after a restore:
-/// more sessions than any gateway opens in its life, and few enough that what one claims never
-/// uses the numbers up.
-const EPOCHS_AHEAD: u64 = 1 << 32;
 /// Boots of which a gateway may have a clock that nothing was stored under. A gateway that
 /// tells more forgets its oldest.
 const MAX_UNUSED: i64 = 256;
 /// How exactly it is noted when births or a clock were last told or used: seldom enough to cost
 /// nothing.
 pub(super) const SEEN_US: i64 = crate::time::DAY_US;
-
-/// The newest epoch under which a record of a gateway came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Used {
-    pub(super) epoch: u64,
-    /// The next Hello that is behind it is let in.
-    pub(super) released: bool,
-}
-
-impl Used {
-    /// In the column a released one is negative.
-    pub(super) fn from_column(used: i64) -> Self {
-        Self { epoch: used.unsigned_abs(), released: used < 0 }
-    }
-    pub(super) fn to_column(self) -> i64 {
-        let epoch = self.epoch.cast_signed();
-        if self.released { -epoch } else { epoch }
-    }
-}
 
 /// Refuses a spool that is behind the epochs its gateway has used, or grants the next one.
 pub(super) async fn open(

@@ -110,10 +110,10 @@ async fn an_epoch_far_beyond_what_a_restored_store_granted_is_not_believed() {
     let gateway = GatewayId::new("hanbit/press-hall").unwrap();
     let ahead = |epochs| store.open_session(&gateway, epochs, &[]);
     assert!(
-        matches!(ahead(fence::EPOCHS_AHEAD).await.unwrap(), Opening::Granted { epoch, .. } if epoch == fence::EPOCHS_AHEAD + 1)
+        matches!(ahead(crate::store::epochs::EPOCHS_AHEAD).await.unwrap(), Opening::Granted { epoch, .. } if epoch == crate::store::epochs::EPOCHS_AHEAD + 1)
     );
-    let beyond = 2 * fence::EPOCHS_AHEAD + 2;
-    assert_eq!(ahead(beyond).await.unwrap(), Opening::NeverGranted { granted: fence::EPOCHS_AHEAD + 1 });
+    let beyond = 2 * crate::store::epochs::EPOCHS_AHEAD + 2;
+    assert_eq!(ahead(beyond).await.unwrap(), Opening::NeverGranted { granted: crate::store::epochs::EPOCHS_AHEAD + 1 });
 }
 
 #[tokio::test]
