@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandan_tests::harness::account::accounts;
 use sandan_tests::harness::{Gateway, GatewayPlan, PATIENCE, Use, wait_for};
-use sandan_tests::oracle::ask::gaps;
+use sandan_tests::oracle::ask::{Readers, gaps};
 use sandan_tests::plcsim::fault::Fault;
 use sandan_tests::plcsim::machine::Make;
 use sandan_tests::plcsim::{ModbusDevice, Plant};
@@ -85,13 +85,19 @@ fn a_reload_at_ten_thousand_readings_a_second_leaves_unchanged_devices_without_a
     assert!(faster.iter().any(|spacing| *spacing < Duration::from_millis(INTERVAL_MS - SLACK_MS / 2)), "{faster:?}");
 
     let owner = world.member(FIRM);
-    wait_for("the spool to be sent", PATIENCE, || (status(&gateway, "/spool/unacked_readings") == 0).then_some(()))
-        .unwrap();
     // All of an answer is stored or nothing: of a few devices every series, of one or two behind
     // each address the serial number, which every answer has.
     let whole = [name(0, 1), name(1, UNITS), name(ADDRESSES, 1)];
-    let is_asked = |used: &&Use| used.device.name.ends_with("-1") || whole.contains(&used.device.name);
-    for used in after.iter().filter(is_asked) {
+    after.retain(|used| used.device.name.ends_with("-1") || whole.contains(&used.device.name));
+    // Only then is every answer written down that a machine gave, and on its way no more.
+    let readers = || Readers::of(&plant, &after, FIRM);
+    wait_for("the loss of every machine to be stored", PATIENCE, || {
+        readers().polls_have_ended(&owner).ok()?.then_some(())
+    })
+    .unwrap();
+    wait_for("the last answers to be stored", PATIENCE, || readers().ends_are_stored(&owner).ok()?.then_some(()))
+        .unwrap();
+    for used in &after {
         let mut used = used.clone();
         if !whole.contains(&used.device.name) {
             used.device.points.truncate(1);
