@@ -6,6 +6,7 @@
 //! here opens a port or the store.
 
 mod fault;
+mod retention;
 mod store;
 mod table;
 
@@ -20,14 +21,11 @@ use toml::de::DeTable;
 
 use self::fault::Log;
 pub use self::fault::{Fault, Faults};
+pub(crate) use self::retention::shown as shown_retention;
 pub use self::store::{Engine, Postgres};
 use self::table::{Table, Text};
-use crate::time::{DAY_US, parse_duration, show_duration};
+use crate::store::retention::Classes;
 
-/// The shortest retention: a gateway that was offline over a long weekend still gets its backlog in.
-const MIN_RETENTION_US: i64 = 4 * DAY_US;
-/// The longest: 20 years.
-const MAX_RETENTION_US: i64 = 7_305 * DAY_US;
 /// What a private key must not allow to users who are neither its owner nor of its group.
 const OTHERS: u32 = 0o007;
 /// Where gateways connect unless it is said otherwise.
@@ -48,8 +46,8 @@ pub struct Config {
     pub http: Http,
     /// What keeps everything durable but the files of the certificate authority.
     pub engine: Engine,
-    /// Readings older than now less this are dead-lettered, µs.
-    pub retention_us: i64,
+    /// How long readings, minutes and hours are kept.
+    pub retention: Classes,
     /// A file outside of `data_dir` that tells an older store from the newest.
     pub witness: Option<PathBuf>,
     /// How fast a firm may send that has no rate of its own.
@@ -166,6 +164,12 @@ pub struct Tls {
 }
 
 impl Config {
+    /// Readings older than now less this are of no use to anybody and are dead-lettered, µs:
+    /// as long as any is kept, and 20 years at most.
+    pub fn retention_us(&self) -> i64 {
+        self.retention.longest_us().min(retention::MAX_US)
+    }
+
     /// Reads and checks `file`.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         let text = std::fs::read_to_string(file).map_err(|error| Faults::unreadable(file, &error))?;
@@ -222,7 +226,8 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
             http
         },
     );
-    let stored = store::store(root.table("store"), home);
+    let engine = store::store(root.table("store"), home);
+    let retention = retention::classes(root.table("retention").as_ref());
     let witness = root.table("witness").map_or(Some(None), |table| {
         let file = witness(&table, home, data_dir.as_deref());
         table.finish();
@@ -230,14 +235,13 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     });
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     root.finish();
-    let (engine, retention_us) = stored?;
     Some(Config {
         complex: complex?,
         data_dir: data_dir?,
         uplink: uplink?,
         http: http?,
-        engine,
-        retention_us,
+        engine: engine?,
+        retention,
         witness: witness?,
         quota,
         firm_quotas,
@@ -412,20 +416,6 @@ fn listen(table: &Table<'_>, port: u16, home: &Path, behind_proxy: bool) -> Opti
         return None;
     }
     Some(Listen { address, tls: tls.ok()? })
-}
-
-fn retention(table: &Table<'_>) -> Option<i64> {
-    let Some(it) = table.text("retention") else {
-        return (!table.has("retention")).then_some(90 * DAY_US);
-    };
-    let bounds = format!("from {} to {}", show_duration(MIN_RETENTION_US), show_duration(MAX_RETENTION_US));
-    match parse_duration(it.value) {
-        Ok(us) if (MIN_RETENTION_US..=MAX_RETENTION_US).contains(&us) => Some(us),
-        Ok(_) => it.refuse(table, &bounds, "write it like \"90d\""),
-        Err(_) => {
-            it.refuse(table, &format!("a duration {bounds}"), "write a whole number and s, m, h or d, like \"90d\"")
-        }
-    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Collector for StoreCollector {
             ("compactions", "Compactions done", &store.compactions),
             ("compaction_failures", "Compactions that failed", &store.compaction_failures),
             ("compacted_readings", "Readings moved into firm files", &store.compacted_readings),
+            ("retention_readings", "Readings that are gone, being past their retention", &store.retained_readings),
             ("chunks_read", "Chunks read for pulls", &store.reads),
         ];
         for (name, help, counter) in counters {

@@ -321,7 +321,7 @@ async fn serve_until(
     let stop = CancellationToken::new();
     let connections = session::Ending { stop: stop.clone(), ..Default::default() };
     let settings = session::Settings {
-        retention_us: config.retention_us,
+        retention_us: config.retention_us(),
         quotas: Arc::new(quotas(config)),
         now: system_clock(),
         heartbeat: HEARTBEAT,

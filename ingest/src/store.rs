@@ -21,6 +21,7 @@ pub mod dead_letters;
 pub mod delivery;
 mod epochs;
 pub mod facts;
+pub mod holdings;
 pub mod metrics;
 pub mod postgres;
 pub mod retention;
@@ -33,6 +34,8 @@ pub use dead_letters::{Choice, DeadContent, DeadLetters, DeadReading, DeadRecord
 pub use delivery::{
     Clock, Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored,
 };
+pub use holdings::{Flaw, Holdings, Verified};
+pub use retention::{Classes, Pass, Retained};
 pub use facts::{DeadLetterCount, GapFact, GapMark, LaneFacts, RefusedSeries};
 pub use metrics::Metrics;
 pub use sqlite::restore::Stand;
@@ -107,9 +110,20 @@ pub trait Readings: DeadLetters + 'static {
     /// Packs what a firm has in the shared inbox into its own file now.
     async fn compact(&self, firm: &FirmId) -> Result<(), StoreError>;
 
-    /// Applies what is to be kept for how long to a firm now; the store does so every day.
-    async fn retain(&self, _firm: &FirmId) -> Result<retention::Retained, StoreError> {
+    /// Applies what is to be kept for how long to a firm now, or looks at what would go; the
+    /// store applies it every day by itself.
+    async fn retain(&self, _firm: &FirmId, _pass: Pass) -> Result<Retained, StoreError> {
         Err(StoreError::Unsupported("retention on demand"))
+    }
+
+    /// How much there is of a firm; nothing of one that never delivered.
+    async fn holdings(&self, _firm: &FirmId) -> Result<Holdings, StoreError> {
+        Err(StoreError::Unsupported("counting what a firm has"))
+    }
+
+    /// Reads everything that there is of a firm, and compares it with what is noted of it.
+    async fn verify(&self, _firm: &FirmId) -> Result<Verified, StoreError> {
+        Err(StoreError::Unsupported("a deep check"))
     }
 
     /// Deletes everything of a firm; false where there was nothing of it. Its gateways have to

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::table::{Table, Text};
-use super::{OTHERS, retention};
-use crate::time::{DAY_US, MINUTE_US, SECOND_US, parse_duration, show_duration};
+use super::OTHERS;
+use crate::time::{MINUTE_US, SECOND_US, parse_duration, show_duration};
 
 /// Connections of a process that serves: four reads at once, the commits of readings and of
 /// the control data, and the rest for what is asked beside them.
@@ -46,10 +46,9 @@ pub struct Postgres {
     pub statement_timeout: Duration,
 }
 
-/// The engine, and how old a reading may be when it arrives, µs.
-pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<(Engine, i64)> {
-    let Some(table) = table else { return Some((Engine::Sqlite, 90 * DAY_US)) };
-    let retention_us = retention(&table);
+/// The engine.
+pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<Engine> {
+    let Some(table) = table else { return Some(Engine::Sqlite) };
     let engine = match table.text("engine") {
         None if table.has("engine") => None,
         None => Some(Engine::Sqlite),
@@ -64,8 +63,15 @@ pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<(Engine, i6
             }
         },
     };
+    // Not asked for where it is not: it is no key to choose.
+    if table.has("retention")
+        && let Some(it) = table.text("retention")
+    {
+        let hint = "write readings = \"90d\" under [retention]";
+        table.fault(it.at, "`retention` is not said in [store] any more".to_owned(), hint);
+    }
     table.finish();
-    Some((engine?, retention_us?))
+    engine
 }
 
 fn postgres(table: &Table<'_>, home: &Path) -> Option<Postgres> {

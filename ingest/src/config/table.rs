@@ -144,7 +144,11 @@ impl<'t> Table<'t> {
     pub(super) fn table(&self, key: &'static str) -> Option<Table<'t>> {
         let value = self.get(key)?;
         if let DeValue::Table(table) = value.get_ref() {
-            let name = format!("[{key}]");
+            // The root alone has a name without brackets.
+            let name = match self.name.strip_prefix('[') {
+                Some(of) => format!("[{}.{key}]", of.trim_end_matches(']')),
+                None => format!("[{key}]"),
+            };
             return Some(Table { name, at: value.span().start, tree: table, asked: RefCell::default(), log: self.log });
         }
         self.wrong(key, value, &format!("a table [{key}]"));

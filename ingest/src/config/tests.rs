@@ -1,4 +1,6 @@
 use super::*;
+use crate::store::retention::Retention;
+use crate::time::DAY_US;
 
 /// `tests/cases/config/ingest` of the workspace: each `name.toml` gives exactly the
 /// message in `name.expected`.
@@ -28,8 +30,33 @@ fn each_bad_config_gives_exactly_the_message_beside_it() {
 fn the_example_is_good() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/ingest.toml");
     let config = Config::load(&file).unwrap();
-    assert_eq!((config.complex.as_str(), config.retention_us), ("saesol", 90 * DAY_US));
+    assert_eq!((config.complex.as_str(), config.retention_us()), ("saesol", 90 * DAY_US));
     assert_eq!((config.uplink.address.port(), config.http.listen.address.port()), (UPLINK_PORT, HTTP_PORT));
+}
+
+#[test]
+fn retention_has_classes_and_what_is_left_out_is_as_around_it() {
+    let parse = |rest: &str| {
+        let config = Config::parse(Path::new("c"), &format!("complex = \"c\"\ndata_dir = \"d\"\n{rest}")).unwrap();
+        (config.retention_us(), config.retention)
+    };
+    let (oldest_us, classes) = parse("");
+    assert_eq!((oldest_us, classes), (90 * DAY_US, Classes::default()));
+    let (oldest_us, classes) = parse(
+        "[retention]\nreadings = \"30d\"\nminutes = \"400d\"\n[retention.metric.press_force]\nreadings = \"60d\"\n\
+         [retention.firm.hanbit]\nreadings = \"10d\"\n[retention.firm.hanbit.metric.press_force]\nhours = \"1000d\"\n\
+         [retention.firm.daeil]\nreadings = \"forever\"\n",
+    );
+    let (hanbit, daeil) = (FirmId::new("hanbit").unwrap(), FirmId::new("daeil").unwrap());
+    let of = |firm: &FirmId, metric: &str| classes.of(firm, &metric.parse().unwrap());
+    let kept = |raw: i64, minutes: i64, hours_us| Retention { raw_us: raw * DAY_US, minutes_us: minutes * DAY_US, hours_us };
+    let other = FirmId::new("saebit").unwrap();
+    assert_eq!(of(&other, "stroke_count"), kept(30, 400, i64::MAX));
+    assert_eq!(of(&other, "press_force"), kept(60, 400, i64::MAX));
+    assert_eq!(of(&hanbit, "stroke_count"), kept(10, 400, i64::MAX));
+    assert_eq!(of(&hanbit, "press_force"), kept(10, 400, 1_000 * DAY_US));
+    assert_eq!(of(&daeil, "press_force").minutes_us, i64::MAX, "coarser than what stays for ever");
+    assert_eq!(oldest_us, 7_305 * DAY_US, "a clock that is wrong by more is wrong");
 }
 
 #[test]

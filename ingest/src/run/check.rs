@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::data_dir::Place;
 use super::{RunError, data_dir};
 use crate::admin::socket;
-use crate::config::{Config, Engine, Listen, Postgres, Uplink};
+use crate::config::{Config, Engine, Listen, Postgres, Uplink, shown_retention};
 use crate::store::control::Control;
 use crate::store::postgres::{self, Database, PostgresControl};
+use crate::store::retention::Retention;
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::sqlite::{SqliteReadings, look};
-use crate::time::show_duration;
 use crate::witness::Record;
 
 /// What `check` prints.
@@ -25,7 +25,7 @@ pub struct Report {
     pub uplink: String,
     /// Where API and console are, and how they are protected.
     pub http: String,
-    /// How old a reading may be when it arrives.
+    /// For how long what is kept.
     pub retention: String,
     /// Where everything durable lives.
     pub data_dir: String,
@@ -85,7 +85,7 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
         complex: config.complex.clone(),
         uplink: format!("{} (TLS, {})", config.uplink.address, certificate(&config.uplink)),
         http: shown(&config.http.listen, config.http.behind_proxy),
-        retention: show_duration(config.retention_us),
+        retention: retention(config),
         data_dir: dir.display().to_string(),
         in_use: in_use(dir),
         files: files(dir),
@@ -179,6 +179,16 @@ async fn look_at_control(
 /// a moment, makes a service that is just starting give up.
 pub(super) fn in_use(dir: &Path) -> bool {
     UnixStream::connect(dir.join(socket::NAME)).is_ok()
+}
+
+fn retention(config: &Config) -> String {
+    let Retention { raw_us, minutes_us, hours_us } = config.retention.all;
+    let [readings, minutes, hours] = [raw_us, minutes_us, hours_us].map(shown_retention);
+    let except = match config.retention.except.len() {
+        0 => String::new(),
+        count => format!("; {count} exceptions"),
+    };
+    format!("readings {readings}, minutes {minutes}, hours {hours}{except}")
 }
 
 fn certificate(uplink: &Uplink) -> &'static str {

@@ -131,7 +131,7 @@ async fn in_database(config: &Config, settings: postgres::Settings, known: Optio
         Some(why) if database.is_shared().await? => return Err(RunError::Shared(why)),
         Some(why) => Some(told(&why, go_on(&control, &place, known.as_ref(), &why).await?)),
     };
-    let retention_us = config.retention_us;
+    let retention_us = config.retention_us();
     let options =
         readings::Options { readmit: Some(readmit(retention_us)), retention_us, ..readings::Options::default() };
     let readings = Arc::new(PostgresReadings::open(database, options).await?);
@@ -154,8 +154,9 @@ pub(super) async fn open_settled(
     control: SqliteControl,
     known: Option<Record>,
 ) -> Result<Stores, RunError> {
-    let retention_us = config.retention_us;
-    let options = Options { readmit: Some(readmit(retention_us)), retention_us, ..Options::default() };
+    let retention_us = config.retention_us();
+    let classes = config.retention.clone();
+    let options = Options { readmit: Some(readmit(retention_us)), retention_us, classes, ..Options::default() };
     let readings = Arc::new(SqliteReadings::open(&config.data_dir, options)?);
     testified(config, Arc::new(control), readings.clone(), readings, known).await
 }

@@ -100,6 +100,8 @@ pub struct Metrics {
     pub compaction_failures: Counter,
     /// Readings moved into firm files.
     pub compacted_readings: Counter,
+    /// Readings that are gone, being past their retention.
+    pub retained_readings: Counter,
     /// Chunks read.
     pub reads: Counter,
     dead: Mutex<BTreeMap<i32, (u64, u64)>>,

@@ -2,6 +2,7 @@
 //! longer, the hours longest.
 
 use sandan_proto::id::{FirmId, MetricId};
+use serde::{Deserialize, Serialize};
 
 use crate::time::DAY_US;
 
@@ -46,13 +47,50 @@ impl Classes {
     }
 }
 
-/// What a pass of retention did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+impl Classes {
+    /// The longest that any reading is kept: nothing older need be taken.
+    pub fn longest_us(&self) -> i64 {
+        let exceptions = self.except.iter().map(|(_, _, retention)| retention.raw_us);
+        exceptions.fold(self.all.raw_us, i64::max)
+    }
+}
+
+/// Whether a pass does what it finds to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// It only says what would go.
+    Look,
+    /// It is done.
+    Apply,
+}
+
+/// What a pass of retention did, or found to be done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retained {
     /// Readings that are gone and counted in minutes and hours.
     pub readings: u64,
+    /// Bytes that they took, as far as the engine knows: packed, without what a file has around them.
+    pub bytes: u64,
+    /// The earliest of them, µs since 1970.
+    pub from_us: Option<i64>,
     /// Days of minutes or hours that are gone, one for each series.
     pub days: u64,
+}
+
+impl Retained {
+    /// Whether nothing goes.
+    pub fn is_nothing(&self) -> bool {
+        self.readings == 0 && self.days == 0
+    }
+
+    /// Adds what another part came to.
+    pub fn add(&mut self, other: Self) {
+        self.readings += other.readings;
+        self.bytes += other.bytes;
+        self.from_us = self.from_us.into_iter().chain(other.from_us).min();
+        self.days += other.days;
+    }
 }
 
 #[cfg(test)]
@@ -76,5 +114,6 @@ mod tests {
         assert_eq!(classes.of(&firm, &count), days(2));
         assert_eq!(classes.of(&other, &force), days(1));
         assert_eq!(classes.of(&other, &count), days(90));
+        assert_eq!(classes.longest_us(), 90 * DAY_US);
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::delivery::Content;
-use super::retention::{Classes, Retained};
+use super::retention::{Classes, Pass, Retained};
 use super::{
     BackupError, BackupOrder, Choice, Chunk, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
     GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
@@ -374,13 +374,13 @@ impl Readings for SqliteReadings {
         self.compactor.compact(firm).await
     }
 
-    async fn retain(&self, firm: &FirmId) -> Result<Retained, StoreError> {
+    async fn retain(&self, firm: &FirmId, pass: Pass) -> Result<Retained, StoreError> {
         let firm = firm.clone();
         self.alone(move |shared, inbox| {
             let reader = shared.reader()?;
             let number = catalogue::firm_number(&reader, &firm);
             shared.give_back(reader);
-            number?.map_or(Ok(Retained::default()), |number| retain::retain(shared, inbox, number))
+            number?.map_or(Ok(Retained::default()), |number| retain::retain(shared, inbox, number, pass))
         })
         .await
     }

@@ -17,7 +17,7 @@ use super::inbox::Inbox;
 use super::run::Run;
 use super::{Shared, catalogue, compact, pack};
 use crate::store::aggregate::{Stats, hold_us};
-use crate::store::retention::{Retained, Retention};
+use crate::store::retention::{Pass, Retained, Retention};
 use crate::store::{SeriesNo, StoreError};
 use crate::time::{DAY_US, HOUR_US, MINUTE_US};
 
@@ -52,8 +52,10 @@ pub(super) fn retain_due(shared: &Shared, inbox: &Inbox, last: &mut Last) -> Res
     let mut first_error = None;
     for firm in firms? {
         // One firm's damaged file must not keep the others' readings for ever.
-        if let Err(error) = retain(shared, inbox, firm) {
-            first_error.get_or_insert(error);
+        match retain(shared, inbox, firm, Pass::Apply) {
+            Ok(gone) if gone.is_nothing() => {}
+            Ok(gone) => tracing::info!(firm, readings = gone.readings, days = gone.days, "past their retention: gone"),
+            Err(error) => drop(first_error.get_or_insert(error)),
         }
     }
     last.0 = Some(now_us);
@@ -61,33 +63,74 @@ pub(super) fn retain_due(shared: &Shared, inbox: &Inbox, last: &mut Last) -> Res
 }
 
 /// One pass over a firm.
-pub(super) fn retain(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<Retained, StoreError> {
+pub(super) fn retain(shared: &Shared, inbox: &Inbox, firm: i64, pass: Pass) -> Result<Retained, StoreError> {
     let now_us = (shared.options.now)();
     let reader = shared.reader()?;
     let id = catalogue::firm_id(&reader, firm)?;
     let series = list(&reader, shared, firm, &id);
     shared.give_back(reader);
+    let series = series?;
+    let before = |kept_us: i64| now_us.saturating_sub(kept_us).saturating_sub(MARGIN_US);
+    let mut done = Retained::default();
+    if pass == Pass::Look {
+        let Some(file) = firm_file::open_to_read(&shared.dir, firm)? else { return Ok(done) };
+        for series in &series {
+            let all = firm_file::packed(&file, series.number, i64::MIN, before(series.retention.raw_us))?;
+            let old = whole_and_old(all, before(series.retention.raw_us)).concat();
+            done.add(weigh(&file, &old).map_err(failed("reading a firm file"))?);
+            done.days += days(&file, series, before, pass)?;
+        }
+        return Ok(done);
+    }
     if !firm_file::path(&shared.dir, firm).exists() {
-        return Ok(Retained::default());
+        return Ok(done);
     }
     // What waits would be counted behind its time.
     compact::compact_firm(shared, inbox, firm)?;
     let mut file = firm_file::open(&shared.dir, firm, &id, shared.uuid)?;
-    let mut done = Retained::default();
-    for series in series? {
-        let before = |kept_us: i64| now_us.saturating_sub(kept_us).saturating_sub(MARGIN_US);
-        done.readings += count_old(shared, &mut file, &series, before(series.retention.raw_us))?;
-        for (width_us, kept_us) in [(MINUTE_US, series.retention.minutes_us), (HOUR_US, series.retention.hours_us)] {
-            done.days += file
-                .prepare_cached("DELETE FROM rollup WHERE series = ?1 AND width_us = ?2 AND day_us < ?3")
-                .and_then(|mut delete| {
-                    delete.execute(params![series.number.0, width_us, before(kept_us).saturating_sub(DAY_US)])
-                })
-                .map_err(failed("writing a firm file"))? as u64;
-        }
+    for series in &series {
+        done.add(count_old(shared, &mut file, series, before(series.retention.raw_us))?);
+        done.days += days(&file, series, before, pass)?;
     }
     firm_file::shorten_log(&file);
+    shared.metrics.retained_readings.add(done.readings);
     Ok(done)
+}
+
+/// Counts or deletes the days of minutes and hours that are old enough.
+fn days(file: &Connection, series: &Series, before: impl Fn(i64) -> i64, pass: Pass) -> Result<u64, StoreError> {
+    let failed = failed("using a firm file");
+    let mut all = 0;
+    for (width_us, kept_us) in [(MINUTE_US, series.retention.minutes_us), (HOUR_US, series.retention.hours_us)] {
+        let args = params![series.number.0, width_us, before(kept_us).saturating_sub(DAY_US)];
+        let found = match pass {
+            Pass::Look => file
+                .prepare_cached("SELECT count(*) FROM rollup WHERE series = ?1 AND width_us = ?2 AND day_us < ?3")
+                .and_then(|mut count| count.query_row(args, |row| row.get::<_, i64>(0)))
+                .map(i64::unsigned_abs),
+            Pass::Apply => file
+                .prepare_cached("DELETE FROM rollup WHERE series = ?1 AND width_us = ?2 AND day_us < ?3")
+                .and_then(|mut delete| delete.execute(args))
+                .map(|gone| gone as u64),
+        };
+        all += found.map_err(&failed)?;
+    }
+    Ok(all)
+}
+
+/// What packed columns hold, without unpacking them.
+fn weigh(file: &Connection, columns: &[Packed]) -> rusqlite::Result<Retained> {
+    let mut sum = Retained { from_us: columns.iter().map(|packed| packed.first_us).min(), ..Retained::default() };
+    let mut find = file.prepare_cached(
+        "SELECT rows, length(data) + length(quality)
+         FROM packed JOIN block ON block.id = packed.block WHERE packed.id = ?1",
+    )?;
+    for packed in columns {
+        let (rows, bytes): (i64, i64) = find.query_row([packed.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        sum.readings += rows.unsigned_abs();
+        sum.bytes += bytes.unsigned_abs();
+    }
+    Ok(sum)
 }
 
 fn list(conn: &Connection, shared: &Shared, firm: i64, id: &FirmId) -> Result<Vec<Series>, StoreError> {
@@ -111,18 +154,18 @@ fn list(conn: &Connection, shared: &Shared, firm: i64, id: &FirmId) -> Result<Ve
 }
 
 /// Counts what lies wholly before a time in minutes and hours, and deletes it.
-fn count_old(shared: &Shared, file: &mut Connection, series: &Series, before_us: i64) -> Result<u64, StoreError> {
+fn count_old(shared: &Shared, file: &mut Connection, series: &Series, before_us: i64) -> Result<Retained, StoreError> {
     let all = firm_file::packed(file, series.number, i64::MIN, before_us)?;
-    let mut readings = 0;
+    let mut done = Retained::default();
     for columns in whole_and_old(all, before_us).chunks(AT_ONCE).map(<[Vec<Packed>]>::concat) {
         let tx =
             file.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed("writing a firm file"))?;
+        done.add(weigh(&tx, &columns).map_err(failed("reading a firm file"))?);
         for together in apart(columns) {
             let mut runs = Vec::new();
             for packed in &together {
                 runs.push(firm_file::unpack(&tx, *packed)?);
             }
-            readings += runs.iter().map(|run| run.len() as u64).sum::<u64>();
             if !runs.iter().all(|run| matches!(run.values, Values::Text(_))) {
                 add(&tx, series, &in_order(&runs))?;
             }
@@ -132,7 +175,7 @@ fn count_old(shared: &Shared, file: &mut Connection, series: &Series, before_us:
         tx.commit().map_err(failed("writing a firm file"))?;
         shared.crash_point("retained")?;
     }
-    Ok(readings)
+    Ok(done)
 }
 
 /// Columns in the groups in which they overlap.

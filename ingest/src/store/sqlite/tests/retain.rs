@@ -4,7 +4,7 @@ use super::slices::{HOUR, MINUTE, asked, buckets, work};
 use super::*;
 use crate::consent::{Form, Grid};
 use crate::store::conformance::TestClock;
-use crate::store::retention::{Classes, Retention};
+use crate::store::retention::{Classes, Pass, Retained, Retention};
 
 const DAY: i64 = 24 * HOUR;
 
@@ -45,13 +45,16 @@ async fn minutes_and_hours_outlive_their_readings_and_say_the_same() {
     filled(&store, &mut plant).await;
     let before = coarse(&store, &plant).await;
     let readings = raw(&store, &plant).await;
-    assert_eq!(store.retain(&plant.firm()).await.unwrap().readings, 0, "nothing is old");
+    assert_eq!(store.retain(&plant.firm(), Pass::Apply).await.unwrap().readings, 0, "nothing is old");
     clock.advance(93 * DAY);
-    let retained = store.retain(&plant.firm()).await.unwrap();
-    assert_eq!(retained.readings, readings as u64);
+    let looked = store.retain(&plant.firm(), Pass::Look).await.unwrap();
+    assert_eq!(raw(&store, &plant).await, readings, "looking changes nothing");
+    let retained = store.retain(&plant.firm(), Pass::Apply).await.unwrap();
+    assert_eq!((retained.readings, looked), (readings as u64, retained));
+    assert!(retained.bytes > 0 && retained.from_us == Some(crate::fixture::BOOTED_US), "{retained:?}");
     assert_eq!(raw(&store, &plant).await, 0);
     assert_eq!(coarse(&store, &plant).await, before);
-    assert_eq!(store.retain(&plant.firm()).await.unwrap(), crate::store::retention::Retained::default());
+    assert_eq!(store.retain(&plant.firm(), Pass::Apply).await.unwrap(), Retained::default());
     let blocks: i64 = Connection::open(firm_file::path(dir.path(), 1))
         .unwrap()
         .query_row(
@@ -63,7 +66,9 @@ async fn minutes_and_hours_outlive_their_readings_and_say_the_same() {
     assert_eq!(blocks, 0);
     // Two years on minutes go as well.
     clock.advance(740 * DAY);
-    assert!(store.retain(&plant.firm()).await.unwrap().days > 0);
+    let looked = store.retain(&plant.firm(), Pass::Look).await.unwrap();
+    assert!(looked.days > 0);
+    assert_eq!(store.retain(&plant.firm(), Pass::Apply).await.unwrap(), looked);
     let minutes = asked(&plant, Grid::Fixed { width_us: MINUTE }, 0, HOUR);
     assert_eq!(buckets(&store, &minutes, 1_000).await.len(), 0);
     let hours = asked(&plant, Grid::Fixed { width_us: HOUR }, 0, 12 * HOUR);
@@ -86,7 +91,7 @@ async fn what_is_young_stays_beside_what_is_old() {
     let all = raw(&store, &plant).await;
     // What began to be packed at 5 o'clock reaches beyond the day that is to go.
     clock.advance(3 * DAY + 6 * HOUR);
-    let retained = store.retain(&plant.firm()).await.unwrap();
+    let retained = store.retain(&plant.firm(), Pass::Apply).await.unwrap();
     assert!(retained.readings > 0);
     let left = raw(&store, &plant).await;
     assert_eq!(left as u64 + retained.readings, all as u64, "only the pressure's, and only the old ones");
@@ -107,7 +112,7 @@ async fn a_kill_amid_retention_loses_and_doubles_nothing() {
         let mut kills = 0;
         loop {
             *store.shared.crash_at.lock().unwrap() = Some(step);
-            let ended = store.retain(&plant.firm()).await;
+            let ended = store.retain(&plant.firm(), Pass::Apply).await;
             assert_eq!(coarse(&store, &plant).await, before, "{step}");
             if ended.is_ok() || kills > 5 {
                 break;
@@ -118,7 +123,7 @@ async fn a_kill_amid_retention_loses_and_doubles_nothing() {
         }
         assert!(kills > 0, "{step} was never reached");
         store.shared.crash_at.lock().unwrap().take();
-        store.retain(&plant.firm()).await.unwrap();
+        store.retain(&plant.firm(), Pass::Apply).await.unwrap();
         assert_eq!((raw(&store, &plant).await, coarse(&store, &plant).await), (0, before), "{step}");
     }
 }
@@ -178,7 +183,7 @@ async fn of_a_firm_that_nobody_knows_nothing_is_kept_or_erased() {
     let store = open(&dir);
     let nobody = FirmId::new("nobody").unwrap();
     assert!(!store.erase(&nobody).await.unwrap());
-    assert_eq!(store.retain(&nobody).await.unwrap().readings, 0);
+    assert_eq!(store.retain(&nobody, Pass::Apply).await.unwrap().readings, 0);
     let form = Form::buckets(HOUR);
     let key = Plant::new("nobody/gw", "press-1").key(0);
     let chunk = store.read(&Permit::for_test(vec![key], form, 0, HOUR), None, 1).await.unwrap();
