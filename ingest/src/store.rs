@@ -34,10 +34,10 @@ pub use dead_letters::{Choice, DeadContent, DeadLetters, DeadReading, DeadRecord
 pub use delivery::{
     Clock, Content, Delivery, Letter, Opening, Placement, Receipt, Registered, Released, SeriesNo, Stored,
 };
-pub use holdings::{Flaw, Holdings, Verified};
-pub use retention::{Classes, Pass, Retained};
 pub use facts::{DeadLetterCount, GapFact, GapMark, LaneFacts, RefusedSeries};
+pub use holdings::{Flaw, Holdings, Verified};
 pub use metrics::Metrics;
+pub use retention::{Classes, Pass, Retained};
 pub use sqlite::restore::Stand;
 pub use sqlite::{Options, SqliteReadings};
 

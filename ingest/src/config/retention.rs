@@ -61,7 +61,11 @@ fn times(table: &Table<'_>, otherwise: Retention) -> Retention {
     {
         if coarse_us < fine_us {
             let what = format!("`{coarse}` are kept for {}, and {fine} for {}", shown(coarse_us), shown(fine_us));
-            table.fault(table.at(), what, &format!("keep {coarse} at least as long as {fine}, from which they are made"));
+            table.fault(
+                table.at(),
+                what,
+                &format!("keep {coarse} at least as long as {fine}, from which they are made"),
+            );
         }
     }
     Retention { raw_us, minutes_us, hours_us }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
 
-use super::table::{Table, Text};
 use super::OTHERS;
+use super::table::{Table, Text};
 use crate::time::{MINUTE_US, SECOND_US, parse_duration, show_duration};
 
 /// Connections of a process that serves: four reads at once, the commits of readings and of

@@ -49,7 +49,8 @@ fn retention_has_classes_and_what_is_left_out_is_as_around_it() {
     );
     let (hanbit, daeil) = (FirmId::new("hanbit").unwrap(), FirmId::new("daeil").unwrap());
     let of = |firm: &FirmId, metric: &str| classes.of(firm, &metric.parse().unwrap());
-    let kept = |raw: i64, minutes: i64, hours_us| Retention { raw_us: raw * DAY_US, minutes_us: minutes * DAY_US, hours_us };
+    let kept =
+        |raw: i64, minutes: i64, hours_us| Retention { raw_us: raw * DAY_US, minutes_us: minutes * DAY_US, hours_us };
     let other = FirmId::new("saebit").unwrap();
     assert_eq!(of(&other, "stroke_count"), kept(30, 400, i64::MAX));
     assert_eq!(of(&other, "press_force"), kept(60, 400, i64::MAX));
