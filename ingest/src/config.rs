@@ -24,7 +24,7 @@ pub use self::fault::{Fault, Faults};
 pub(crate) use self::retention::shown as shown_retention;
 pub use self::store::{Engine, Postgres};
 use self::table::{Table, Text};
-use crate::store::retention::Classes;
+use crate::retention::Classes;
 
 /// What a private key must not allow to users who are neither its owner nor of its group.
 const OTHERS: u32 = 0o007;

@@ -15,6 +15,7 @@ pub mod store;
 pub mod audit;
 pub mod consent;
 pub mod fleet;
+pub mod retention;
 
 pub mod access;
 pub mod api;

@@ -170,6 +170,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
                     "enrollment",
                     "fleet",
                     "metrics",
+                    "retention",
                     "session",
                     "store",
                     "time",
@@ -179,7 +180,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             // The path. Who answers questions never sees the store: `access` is the only door.
             ("session", &["auth", "ca", "fleet", "id", "metrics", "store", "time"]),
             ("enrollment", &["audit", "auth", "ca", "fleet", "session", "store", "time"]),
-            ("store", &["audit", "auth", "consent", "fleet", "id", "time"]),
+            ("store", &["audit", "auth", "consent", "fleet", "id", "retention", "time"]),
             ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "store", "time"]),
             ("api", &["access", "auth", "consent", "metrics", "time"]),
             ("console", &["access", "auth", "id", "time"]),
@@ -195,7 +196,8 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("witness", &["audit", "metrics", "store"]),
             ("ca", &["auth", "config", "time"]),
             ("auth", &["id", "store", "time"]),
-            ("config", &["time"]),
+            ("config", &["retention", "time"]),
+            ("retention", &["time"]),
             // Nothing without the feature of this name.
             ("failpoint", &[]),
             ("id", &[]),

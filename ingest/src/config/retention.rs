@@ -3,7 +3,7 @@
 use sandan_proto::id::{FirmId, MetricId};
 
 use super::table::Table;
-use crate::store::retention::{Classes, Retention};
+use crate::retention::{Classes, Retention};
 use crate::time::{DAY_US, parse_duration, show_duration};
 
 /// The shortest: a gateway that was offline over a long weekend still gets its backlog in.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::retention::Retention;
+use crate::retention::Retention;
 use crate::time::DAY_US;
 
 /// `tests/cases/config/ingest` of the workspace: each `name.toml` gives exactly the
