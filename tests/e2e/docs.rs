@@ -64,6 +64,7 @@ fn both_languages_have_the_same_sections_and_commands() {
         ("README.md", "README.ko.md", 5),
         ("docs/operations.md", "docs/operations.ko.md", 2),
         ("docs/modbus.md", "docs/modbus.ko.md", 1),
+        ("docs/mqtt.md", "docs/mqtt.ko.md", 0),
         ("docs/sparkplug.md", "docs/sparkplug.ko.md", 0),
     ] {
         let name = english;
@@ -96,8 +97,13 @@ fn both_languages_list_the_same_keys_of_modbus() {
 
 #[test]
 fn the_examples_of_the_pages_are_taken() {
-    let head = "gateway = \"hanbit/one\"\nstate_dir = \"state\"\n[[asset]]\nid = \"press-1\"\n";
-    for (page, count) in [("configuration", 2), ("modbus", 1)] {
+    let assets = ["press-1", "press-3", "welder-1"].map(|id| format!("[[asset]]\nid = \"{id}\"\n")).concat();
+    let head = format!("gateway = \"hanbit/one\"\nstate_dir = \"state\"\n{assets}");
+    // Sparkplug's page says that its nodes stand behind a broker, and shows none.
+    let broker = "[[mqtt]]\naddress = \"mqtt://127.0.0.1:1883\"\n";
+    for (page, count, more) in
+        [("configuration", 2, ""), ("modbus", 1, ""), ("mqtt", 3, ""), ("sparkplug", 1, broker)]
+    {
         let [english, korean] = ["md", "ko.md"].map(|ending| read(&format!("docs/{page}.{ending}")));
         assert_eq!(headings(&english), headings(&korean), "{page}");
         let (ours, theirs) = (blocks(&english, "", "toml"), blocks(&korean, "", "toml"));
@@ -105,7 +111,7 @@ fn the_examples_of_the_pages_are_taken() {
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert_eq!(commands(ours), commands(theirs), "{page}");
             for example in [ours, theirs] {
-                let text = format!("{head}{example}");
+                let text = format!("{head}{more}{example}");
                 let config = sandan_gateway::config::Config::parse(Path::new("gateway.toml"), &text);
                 config.unwrap_or_else(|faults| panic!("{page}: {faults}"));
             }

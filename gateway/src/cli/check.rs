@@ -1,5 +1,6 @@
-//! `check`: what a good configuration asks of which device. The faults of a bad one are
-//! [`Faults`](crate::config::Faults), which show themselves.
+//! `check`: what a good configuration asks of which device, around what the devices are
+//! remembered to refuse. The faults of a bad one are [`Faults`](crate::config::Faults), which
+//! show themselves.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::table::table;
-use crate::config::{Config, Endpoint, Line, Modbus, ModbusDevice, Mqtt, notation::show_duration};
-use crate::driver::modbus::Learned;
-use crate::driver::modbus::load::{Load, time_of};
+use crate::config::{Config, Endpoint, Line, Modbus, ModbusDevice, Mqtt, Part, notation::show_duration};
+use crate::driver::modbus::load::{Load, Silence, time_of};
 use crate::driver::modbus::plan::{self, Poll, Role};
+use crate::driver::modbus::{RETRY_AFTER, remembered};
 
 /// The summary, and with `plan`, which is what a device takes to answer, every request and
 /// what it takes.
@@ -26,15 +27,20 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
     let mut rows = Vec::new();
     for endpoint in &config.endpoints {
         match endpoint {
-            Endpoint::Modbus(modbus) => rows.extend(modbus.devices.iter().map(|device| {
-                let polls = plan::polls(device, &Learned::nothing());
-                let what = polls.iter().map(|poll| {
-                    let requests = count(poll.requests.len(), "request");
-                    format!("{requests} every {} for {}", show_duration(poll.interval), values(poll))
-                });
-                let unit = format!("unit {}", device.unit);
-                [modbus.place(), device.name.clone(), unit, what.collect::<Vec<_>>().join("; ")]
-            })),
+            Endpoint::Modbus(modbus) => rows.extend(modbus.devices.iter().zip(remembered(modbus)).map(
+                |(device, learned)| {
+                    let polls = plan::polls(device, &learned);
+                    let what = polls.iter().map(|poll| {
+                        let requests = count(poll.requests.len(), "request");
+                        format!("{requests} every {} for {}", show_duration(poll.interval), values(poll))
+                    });
+                    let ranges = learned.ranges().count();
+                    let refused = (ranges > 0).then(|| format!("{} refused", count(ranges, "range")));
+                    let unit = format!("unit {}", device.unit);
+                    let what = what.chain(refused).collect::<Vec<_>>().join("; ");
+                    [modbus.place(), device.name.clone(), unit, what]
+                },
+            )),
             Endpoint::Mqtt(mqtt) => {
                 rows.extend(sparkplug(config, mqtt));
                 rows.extend(mqtt.devices.iter().map(|device| {
@@ -52,6 +58,7 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
     out.push_str(&names_that_change(config));
     if let Some(round_trip) = plan {
         let _ = write!(out, "\n{}\n{}", requests(config, round_trip), lines(config, round_trip));
+        out.push_str(&refused(config));
     }
     out
 }
@@ -94,16 +101,23 @@ fn sparkplug<'c>(config: &'c Config, mqtt: &'c Mqtt) -> impl Iterator<Item = [St
 fn lines(config: &Config, round_trip: Duration) -> String {
     let mut rows = Vec::new();
     for modbus in lines_of(config) {
-        let load = Load::of(modbus, round_trip);
+        let load = Load::of(modbus, &remembered(modbus), round_trip);
         let longest = load.polls.iter().map(|(_, _, takes)| *takes).max().unwrap_or_default();
+        let dead = Silence::of(modbus, round_trip).map_or_else(
+            || "no neighbours".into(),
+            |Silence { each, patience, share }| {
+                format!("{patience} × {} each, then {:.0} % together", millis(each), share * 100.0)
+            },
+        );
         rows.push([
             modbus.place(),
             millis(longest),
             format!("{:.0} %", load.share * 100.0),
+            dead,
             assumed(modbus, round_trip),
         ]);
     }
-    table(["LINE", "LONGEST POLL", "BUSY", "IF"], &rows)
+    table(["LINE", "LONGEST POLL", "BUSY", "DEAD UNITS COST AT MOST", "IF"], &rows)
 }
 
 fn lines_of(config: &Config) -> impl Iterator<Item = &Modbus> {
@@ -111,6 +125,62 @@ fn lines_of(config: &Config) -> impl Iterator<Item = &Modbus> {
         Endpoint::Modbus(modbus) => Some(modbus),
         Endpoint::Mqtt(_) => None,
     })
+}
+
+/// What devices are remembered to refuse, whose signals suffer, and when it is asked for again.
+/// Empty where nothing is.
+fn refused(config: &Config) -> String {
+    let mut rows = Vec::new();
+    let mut notes = String::new();
+    for modbus in lines_of(config) {
+        let before = rows.len();
+        each_refusal(modbus, |device, part, code| {
+            let names: Vec<_> = concerned(config, device, part).collect();
+            let signals = if names.is_empty() { "none: it is asked around".to_owned() } else { names.join(" ") };
+            let exception = format!("exception {code}");
+            rows.push([device.name.clone(), plan::shown(part), part.width.to_string(), exception, signals]);
+        });
+        let Some(file) = &modbus.memory else { continue };
+        let shown = file.display();
+        if rows.len() > before {
+            let (first, last) = RETRY_AFTER;
+            let _ = writeln!(
+                notes,
+                "\n{}: what is refused is asked for again {} after the start, then ever more seldom, at least every {}; it is \
+                 remembered in {shown}",
+                modbus.place(),
+                show_duration(first),
+                show_duration(last)
+            );
+        } else if let Err(error) = std::fs::File::open(file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            let _ = writeln!(
+                notes,
+                "\nnote: {shown} cannot be read ({error}): what devices refuse is not in this plan\n  hint: check it as the user \
+                 that the gateway runs as"
+            );
+        }
+    }
+    let shown = if rows.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", table(["DEVICE", "REFUSED", "COUNT", "WITH", "SIGNALS WITHOUT A VALUE"], &rows))
+    };
+    shown + &notes
+}
+
+fn each_refusal(modbus: &Modbus, mut act: impl FnMut(&ModbusDevice, Part, u8)) {
+    for (device, learned) in modbus.devices.iter().zip(remembered(modbus)) {
+        let mut ranges: Vec<Part> = learned.ranges().collect();
+        ranges.sort_unstable();
+        ranges.into_iter().for_each(|part| act(device, part, learned.code(part).unwrap_or_default()));
+    }
+}
+
+/// The names of the signals that a refusal leaves without a value.
+fn concerned<'c>(config: &'c Config, device: &ModbusDevice, part: Part) -> impl Iterator<Item = &'c str> {
+    plan::concerned(device, part).map(|signal| config.signals[signal as usize].name.as_str())
 }
 
 /// What the prediction rests on.
@@ -130,7 +200,7 @@ fn millis(duration: Duration) -> String {
 pub fn unmet(config: &Config, round_trip: Duration) -> String {
     let mut faults = String::new();
     for modbus in lines_of(config) {
-        let load = Load::of(modbus, round_trip);
+        let load = Load::of(modbus, &remembered(modbus), round_trip);
         let place = modbus.place();
         let mut is_told = false;
         for (device, poll, takes) in load.too_long(modbus) {
@@ -185,10 +255,9 @@ fn requests(config: &Config, round_trip: Duration) -> String {
 }
 
 fn each_request(config: &Config, mut act: impl FnMut(&Modbus, &ModbusDevice, &Poll, &plan::Request)) {
-    for endpoint in &config.endpoints {
-        let Endpoint::Modbus(modbus) = endpoint else { continue };
-        for device in &modbus.devices {
-            for poll in plan::polls(device, &Learned::nothing()) {
+    for modbus in lines_of(config) {
+        for (device, learned) in modbus.devices.iter().zip(remembered(modbus)) {
+            for poll in plan::polls(device, &learned) {
                 poll.requests.iter().for_each(|request| act(modbus, device, &poll, request));
             }
         }
@@ -215,14 +284,40 @@ pub fn json(config: &Config, round_trip: Duration) -> Result<String, serde_json:
         let signals = config.signals.iter().filter(|signal| signal.device == index).count();
         json!({"device": device.name, "address": device.address, "signals": signals})
     });
-    let lines =
-        lines_of(config).map(|modbus| json!({"line": modbus.place(), "busy": Load::of(modbus, round_trip).share}));
+    let mut refusals = Vec::new();
+    for modbus in lines_of(config) {
+        each_refusal(modbus, |device, part, code| {
+            refusals.push(json!({
+                "device": device.name,
+                "unit": device.unit,
+                "area": part.area.name(),
+                "address": part.address,
+                "count": part.width,
+                "exception": code,
+                "signals": concerned(config, device, part).collect::<Vec<_>>(),
+            }));
+        });
+    }
+    let lines = lines_of(config).map(|modbus| {
+        let silence = Silence::of(modbus, round_trip).map(|silence| {
+            json!({
+                "silence_ms": silence.each.as_secs_f64() * 1_000.0,
+                "silences_until_lost": silence.patience,
+                "share": silence.share,
+            })
+        });
+        let busy = Load::of(modbus, &remembered(modbus), round_trip).share;
+        json!({"line": modbus.place(), "busy": busy, "dead_units": silence})
+    });
+    let (first, last) = RETRY_AFTER;
     let summary = json!({
         "gateway": config.gateway,
         "config_hash": hex(&config.hash()),
         "devices": devices.collect::<Vec<_>>(),
         "lines": lines.collect::<Vec<_>>(),
         "requests": requests,
+        "refused": refusals,
+        "refused_is_retried_after_s": [first.as_secs(), last.as_secs()],
     });
     Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
 }

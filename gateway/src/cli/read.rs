@@ -1,7 +1,8 @@
 //! `read`: every signal once, straight from the devices, with what is on the wire.
 //!
 //! For the twenty minutes with a register map and a cabinet door open: the raw words
-//! beside the value show a wrong address, type or byte order at a glance.
+//! beside the value show a wrong address, type or byte order at a glance, and the round trip
+//! what `check --plan --round-trip` can count on.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::table::table;
+use crate::clock::{self, KnownOffset};
 use crate::config::{Config, Decode, Endpoint, Modbus, Mqtt, Signal};
 use crate::driver::modbus::plan::shown;
 use crate::driver::modbus::sweep;
@@ -26,6 +28,10 @@ struct Row {
     wire: String,
     raw: String,
     value: Raw,
+    /// When it was so, monotonic microseconds; `None` where nothing came.
+    at_us: Option<i64>,
+    /// How long the device took to answer the request that brought it.
+    took: Option<Duration>,
 }
 
 /// What one endpoint gave.
@@ -77,6 +83,8 @@ async fn read_modbus(config: &Config, endpoint: &Modbus, wanted: impl Fn(&str) -
                 wire: wire(endpoint, reading.signal),
                 raw: raw(&config.signals[reading.signal as usize], &reading.raw),
                 value: reading.raw,
+                at_us: Some(outcome.at_us),
+                took: outcome.took,
             });
         }
         if let Err(fault) = &outcome.answer {
@@ -91,6 +99,8 @@ async fn read_modbus(config: &Config, endpoint: &Modbus, wanted: impl Fn(&str) -
                 wire: wire(endpoint, signal),
                 raw: String::new(),
                 value: Raw::Failed(quality),
+                at_us: fault.is_answer().then_some(outcome.at_us),
+                took: outcome.took,
             }));
         }
     }
@@ -156,7 +166,10 @@ async fn read_mqtt(
         .collect();
     let devices: Vec<_> =
         endpoint.devices.iter().map(|device| device.device).chain(nodes.map(|device| device.device)).collect();
-    let mut values: Vec<Option<Raw>> = vec![None; sources.len()];
+    let mut values: Vec<Option<(Raw, i64)>> = vec![None; sources.len()];
+    // Times that a source tells are shown as the source told them.
+    let offset = KnownOffset::default();
+    offset.learn(wall_offset_us());
     let collect = async {
         let deadline = Instant::now() + wait;
         while values.iter().any(Option::is_none) {
@@ -164,13 +177,13 @@ async fn read_mqtt(
             let only_lost = |reading: &driver::Reading| reading.raw == Raw::Failed(Quality::BAD_NO_ANSWER);
             for reading in reply.readings.into_iter().filter(|reading| !only_lost(reading)) {
                 if let Some(index) = sources.iter().position(|(signal, _)| *signal == reading.signal) {
-                    values[index] = Some(reading.raw);
+                    values[index] = Some((reading.raw, reading.at_us.unwrap_or(reply.at_us)));
                 }
             }
         }
     };
     tokio::select! {
-        () = driver::mqtt::read_once(endpoint, Outlet::new(source, replies, synced), health.clone()) => {}
+        () = driver::mqtt::read_once(endpoint, Outlet::new(source, replies, synced).dated_by(offset), health.clone()) => {}
         () = collect => {}
     }
     let status = health.status(crate::clock::monotonic_us());
@@ -193,14 +206,28 @@ async fn read_mqtt(
     found.rows = sources
         .into_iter()
         .zip(values)
-        .map(|((signal, wire), value)| Row {
-            signal,
-            wire,
-            raw: String::new(),
-            value: value.unwrap_or(Raw::Failed(Quality::BAD_NO_ANSWER)),
+        .map(|((signal, wire), value)| {
+            let (value, at_us) = value.unzip();
+            let value = value.unwrap_or(Raw::Failed(Quality::BAD_NO_ANSWER));
+            Row { signal, wire, raw: String::new(), value, at_us, took: None }
         })
         .collect();
     found
+}
+
+/// What brings monotonic time to wall time, by this machine's clock.
+fn wall_offset_us() -> i64 {
+    clock::wall_us() - clock::monotonic_us()
+}
+
+/// The time of a row in UTC, to a millisecond.
+fn shown_time(row: &Row) -> Option<String> {
+    let time = jiff::Timestamp::from_microsecond(row.at_us? + wall_offset_us()).ok()?;
+    Some(format!("{time:.3}"))
+}
+
+fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1_000.0
 }
 
 fn as_table(config: &Config, rows: &[Row]) -> String {
@@ -215,11 +242,16 @@ fn as_table(config: &Config, rows: &[Row]) -> String {
             value,
             signal.unit.clone(),
             quality.to_string(),
+            shown_time(row).unwrap_or_default(),
+            row.took.map_or_else(String::new, |took| format!("{:.1}", millis(took))),
             row.wire.clone(),
             row.raw.clone(),
         ]
     });
-    table(["DEVICE", "ASSET", "METRIC", "VALUE", "UNIT", "QUALITY", "WIRE", "RAW"], &cells.collect::<Vec<_>>())
+    table(
+        ["DEVICE", "ASSET", "METRIC", "VALUE", "UNIT", "QUALITY", "TIME", "MS", "WIRE", "RAW"],
+        &cells.collect::<Vec<_>>(),
+    )
 }
 
 fn as_json(config: &Config, rows: &[Row]) -> serde_json::Result<String> {
@@ -234,6 +266,8 @@ fn as_json(config: &Config, rows: &[Row]) -> serde_json::Result<String> {
             "value": value,
             "unit": signal.unit,
             "quality": quality.to_string(),
+            "time": shown_time(row),
+            "round_trip_ms": row.took.map(millis),
             "wire": row.wire,
             "raw": row.raw,
         })

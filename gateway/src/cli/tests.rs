@@ -1,6 +1,7 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::config::Endpoint;
 use crate::config::dictionary::Dictionary;
 use crate::config::tests::example;
 
@@ -53,14 +54,70 @@ press-plc  1s     FC1       coil 0           1      20.0 ms  running@0
 press-plc  1s     FC3       holding 100–110  11     20.0 ms  tonnage@100 strokes@102 alarm@110
 press-plc  10s    FC4       input 7          1      20.0 ms  oil@7
 
-LINE                         LONGEST POLL  BUSY  IF
-modbus-tcp 192.168.0.10:502  40.0 ms       4 %   a device answers after 20ms
+LINE                         LONGEST POLL  BUSY  DEAD UNITS COST AT MOST  IF
+modbus-tcp 192.168.0.10:502  40.0 ms       4 %   no neighbours            a device answers after 20ms
 "
     );
     let json: serde_json::Value =
         serde_json::from_str(&check::json(&example(str::to_owned), ROUND_TRIP).unwrap()).unwrap();
     assert_eq!(json["requests"][1]["address"], 100);
     assert_eq!(json["devices"][0]["signals"], 5);
+}
+
+#[test]
+fn check_plans_around_what_a_device_is_remembered_to_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("line.json");
+    let neighbour = "\n  [[modbus.device]]\n  name = \"second\"\n  unit = 9\n  asset = \"press-1\"\n  signals = [ { name = \
+                     \"a\", metric = \"x_a\", at = \"holding:0\", type = \"u16\" } ]\n\n[[mqtt]]\n";
+    let mut config = example(|text| text.replacen("\n[[mqtt]]\n", neighbour, 1));
+    let Endpoint::Modbus(modbus) = &mut config.endpoints[0] else { panic!("the first endpoint is Modbus") };
+    modbus.memory = Some(file.clone());
+    let shown = |config: &Config| check::text(config, Some(ROUND_TRIP));
+    let unknown = shown(&config);
+    assert!(unknown.contains("holding 100–110") && !unknown.contains("REFUSED"), "{unknown}");
+    assert!(unknown.contains("3 × 1020.0 ms each, then 4 % together"), "{unknown}");
+
+    // The alarm's own register, and one in the hole before it that nobody asks for.
+    let refused = |address: u16| serde_json::json!({"unit": 1, "area": "holding", "address": address, "count": 1, "exception": 2});
+    let memory = serde_json::json!({"version": 1, "refused": [refused(110), refused(101)]});
+    std::fs::write(&file, memory.to_string()).unwrap();
+    let text = shown(&config);
+    let (summary, plan) = text.split_once("\n\nDEVICE").unwrap();
+    assert!(
+        summary.contains("3 requests every 1s for 3 values; 1 request every 10s for 1 value; 2 ranges refused\n"),
+        "{summary}"
+    );
+    for row in ["holding 100      1      20.0 ms  tonnage@100", "holding 102–103  2      20.0 ms  strokes@102"] {
+        assert!(plan.contains(row), "no `{row}` in {plan}");
+    }
+    let (_, named) = plan.split_once("\nDEVICE     REFUSED").unwrap();
+    assert_eq!(
+        named,
+        format!(
+            "      COUNT  WITH         SIGNALS WITHOUT A VALUE
+press-plc  holding 101  1      exception 2  none: it is asked around
+press-plc  holding 110  1      exception 2  alarm
+
+modbus-tcp 192.168.0.10:502: what is refused is asked for again 1m after the start, then ever more seldom, at least \
+every 1h; it is remembered in {}
+",
+            file.display()
+        )
+    );
+    let json: serde_json::Value = serde_json::from_str(&check::json(&config, ROUND_TRIP).unwrap()).unwrap();
+    assert_eq!(json["requests"].as_array().unwrap().len(), 5, "four of the press and one of its neighbour");
+    assert_eq!((&json["refused"][1]["address"], &json["refused"][1]["signals"][0]), (&110.into(), &"alarm".into()));
+    assert_eq!(json["refused_is_retried_after_s"], serde_json::json!([60, 3_600]));
+    assert_eq!(json["lines"][0]["dead_units"]["silences_until_lost"], 3);
+
+    // Kept by someone whose files this user may not read: the plan says what it does not know.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(folder.path().join("a-file"), "").unwrap();
+    let Endpoint::Modbus(modbus) = &mut config.endpoints[0] else { panic!("the first endpoint is Modbus") };
+    modbus.memory = Some(folder.path().join("a-file/line.json"));
+    let text = shown(&config);
+    assert!(text.contains("line.json cannot be read (Not a directory") && text.contains("\n  hint: check it as"), "{text}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub mod load;
 pub mod plan;
 
 use breaker::Breaker;
-pub use learned::Learned;
+pub use learned::{Learned, remembered};
 use link::Link;
 pub use link::{Answer, LinkFault, dry};
 use plan::{Assembly, Poll, Request};
@@ -40,7 +40,7 @@ const PROBE_SHARE: u32 = 25;
 /// Most requests that one poll adds to find what the device refuses; the next poll goes on.
 const MAX_SEARCH: usize = 16;
 /// First and longest time until what a device refuses is asked for again.
-const RETRY_AFTER: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+pub const RETRY_AFTER: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 
 /// For the answer to what was asked when the stop came. Most come within milliseconds; a
 /// line with a longer timeout than this is rare, and what is lost there is declared.
@@ -68,8 +68,9 @@ pub struct Outcome {
     pub request: Request,
     /// When the answer was there.
     pub at_us: i64,
-    /// How long it took; of one that was not asked for nothing.
-    pub took: Duration,
+    /// From the moment at which it was sent until the answer was there: without the connecting
+    /// and the pause before it. `None` of what was not answered.
+    pub took: Option<Duration>,
     /// The answer.
     pub answer: Result<Answer, LinkFault>,
     /// The readings that are complete with it.
@@ -91,7 +92,6 @@ pub async fn sweep(endpoint: &Modbus, wanted: impl Fn(&str) -> bool) -> Vec<Outc
             let mut assembly = Assembly::default();
             let mut waiting: VecDeque<Request> = poll.requests.into();
             while let Some(request) = waiting.pop_front() {
-                let asked = Instant::now();
                 let answer = match &given_up {
                     Some(fault) => Err(fault.clone()),
                     None => link.read(device.unit, &request).await,
@@ -116,7 +116,8 @@ pub async fn sweep(endpoint: &Modbus, wanted: impl Fn(&str) -> bool) -> Vec<Outc
                     Ok(answer) => (assembly.take(&request, answer), Vec::new()),
                     Err(_) => (Vec::new(), assembly.refuse(&request)),
                 };
-                let (at_us, took) = (arrival_us(), asked.elapsed());
+                let is_answered = answer.as_ref().map_or_else(LinkFault::is_answer, |_| true);
+                let (at_us, took) = (arrival_us(), is_answered.then(|| link.took()));
                 outcomes.push(Outcome { device: device.device, request, at_us, took, answer, readings, failed });
             }
         }
@@ -206,11 +207,7 @@ impl Driver {
     fn new(endpoint: Modbus, outlet: Outlet, health: Health, stop: CancellationToken) -> Self {
         let now = Instant::now();
         let units = || endpoint.devices.iter().map(|device| device.unit);
-        let remembered = match &endpoint.memory {
-            Some(file) => learned::load(file, units()),
-            None => vec![Learned::nothing(); endpoint.devices.len()],
-        };
-        let known = remembered.into_iter().map(|learned| Knowledge {
+        let known = learned::remembered(&endpoint).into_iter().map(|learned| Knowledge {
             learned,
             retry: VecDeque::new(),
             retry_at: now + RETRY_AFTER.0,

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Request;
-use crate::config::{Area, Part};
+use crate::config::{Area, Modbus, Part};
 
 /// Most ranges of one device. A map that is wrong from end to end has more; then the
 /// device is asked, and refuses, as if nothing had been learnt.
@@ -34,7 +34,7 @@ fn end(part: Part) -> u32 {
     u32::from(part.address) + u32::from(part.width)
 }
 
-fn holds(outer: Part, inner: Part) -> bool {
+pub(super) fn holds(outer: Part, inner: Part) -> bool {
     outer.area == inner.area && outer.address <= inner.address && end(inner) <= end(outer)
 }
 
@@ -110,9 +110,17 @@ struct Memory {
     refused: Vec<Kept>,
 }
 
+/// What the devices of a line are remembered to refuse, in their order.
+pub fn remembered(endpoint: &Modbus) -> Vec<Learned> {
+    match &endpoint.memory {
+        Some(file) => load(file, endpoint.devices.iter().map(|device| device.unit)),
+        None => vec![Learned::nothing(); endpoint.devices.len()],
+    }
+}
+
 /// What a line's units refused, as far as a file says. One that is missing, damaged or too
 /// large says nothing: what it knew is found out again.
-pub(super) fn load(file: &Path, units: impl Iterator<Item = u8>) -> Vec<Learned> {
+fn load(file: &Path, units: impl Iterator<Item = u8>) -> Vec<Learned> {
     let read = || {
         let small = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() <= MAX_FILE_BYTES);
         let text = if small { std::fs::read(file).ok() } else { None }?;

@@ -139,6 +139,14 @@ impl Link {
         answer
     }
 
+    /// How long the last answer took, from the moment at which its request was sent.
+    pub(super) fn took(&self) -> Duration {
+        match &self.speech {
+            Speech::Tcp(tcp) => tcp.took(),
+            Speech::Rtu(rtu) => rtu.took(),
+        }
+    }
+
     /// A connection that was good and is gone, as PLCs do with idle ones, is made anew once.
     async fn read_once(&mut self, unit: u8, request: &Request) -> Result<Answer, LinkFault> {
         match &mut self.speech {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::learned::Learned;
+use super::learned::{self, Learned};
 use super::link::Answer;
 use crate::config::{Area, ModbusDevice, Part, Point, RequestLimits};
 use crate::driver::{Raw, Reading};
@@ -72,6 +72,16 @@ pub fn polls(device: &ModbusDevice, learned: &Learned) -> Vec<Poll> {
         groups.entry((point.interval, point.group)).or_default().push(point);
     }
     groups.into_iter().map(|((interval, _), points)| poll(interval, &points, device.limits, learned)).collect()
+}
+
+/// The signals of a device that have no value because this range is refused. None where only
+/// a hole or a border lies in it: then it is asked around.
+pub fn concerned(device: &ModbusDevice, refused: Part) -> impl Iterator<Item = u32> {
+    let holds = move |point: &&Point| {
+        let mut parts = std::iter::once(&point.value).chain(&point.aids);
+        parts.any(|part| learned::holds(*part, refused))
+    };
+    device.points.iter().filter(holds).map(|point| point.signal)
 }
 
 fn poll(interval: Duration, points: &[&Point], limits: RequestLimits, learned: &Learned) -> Poll {

@@ -53,6 +53,7 @@ pub(super) struct Rtu {
     /// Units that owe an answer, which may still come.
     owing: BTreeSet<u8>,
     silences: u32,
+    took: Duration,
 }
 
 impl fmt::Debug for Rtu {
@@ -78,7 +79,13 @@ impl Rtu {
             faulted: false,
             owing: BTreeSet::new(),
             silences: 0,
+            took: Duration::ZERO,
         }
+    }
+
+    /// How long the last answer took, or the waiting for it.
+    pub(super) fn took(&self) -> Duration {
+        self.took
     }
 
     pub(super) async fn read(&mut self, unit: u8, request: &Request) -> Result<Answer, LinkFault> {
@@ -129,10 +136,12 @@ impl Rtu {
     async fn ask(&mut self, stream: &mut dyn Stream, unit: u8, request: &Request) -> Result<Answer, LinkFault> {
         let silence = if self.faulted { self.drain.max(self.pause) } else { self.pause };
         self.settle(stream, self.ready_at, silence).await?;
+        let asked = Instant::now();
         let sent = frame::request(unit, request);
         stream.write_all(&sent).await.map_err(|_| LinkFault::HungUp)?;
         stream.flush().await.map_err(|_| LinkFault::HungUp)?;
         let heard = self.listen(stream, unit, request).await;
+        self.took = asked.elapsed();
         match &heard {
             Err(LinkFault::Timeout(_) | LinkFault::Partial { .. }) => drop(self.owing.insert(unit)),
             Ok((_, beyond)) if *beyond >= frame::SHORTEST => {

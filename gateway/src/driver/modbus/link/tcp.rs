@@ -23,6 +23,7 @@ pub(super) struct Tcp {
     pause: Duration,
     connection: Option<Connection>,
     ready_at: Instant,
+    took: Duration,
 }
 
 struct Connection {
@@ -47,7 +48,13 @@ impl Tcp {
             pause: endpoint.pause,
             connection: None,
             ready_at: Instant::now(),
+            took: Duration::ZERO,
         }
+    }
+
+    /// How long the last answer took, or the waiting for it.
+    pub(super) fn took(&self) -> Duration {
+        self.took
     }
 
     /// Asks a unit. A connection that was good and is gone, as PLCs do with idle ones,
@@ -70,7 +77,9 @@ impl Tcp {
         sleep_until(self.ready_at).await;
         connection.context.set_slave(Slave(unit));
         connection.ear.listen();
+        let asked = Instant::now();
         let answer = timeout(self.timeout, ask(&mut connection.context, request)).await;
+        self.took = asked.elapsed();
         self.ready_at = Instant::now() + self.pause;
         let heard = connection.ear.heard();
         let answer = match answer {
