@@ -1,4 +1,4 @@
-//! Named steps at which a test ends this process, or makes a write fail.
+//! Named steps at which a test ends this process, makes a write fail or a task panic.
 //!
 //! Without the feature `failpoints` nothing of this is compiled in. With it, a step does
 //! nothing until the environment variable `FAILPOINTS` names it:
@@ -17,6 +17,13 @@ macro_rules! io_point {
     ($name:literal) => {
         #[cfg(feature = "failpoints")]
         $crate::failpoint::write($name)?;
+    };
+}
+/// A place where a test may make a task panic, as a bug would: `NAME=40*off->1*panic`.
+macro_rules! panic_point {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        $crate::failpoint::trip($name);
     };
 }
 
@@ -45,6 +52,12 @@ pub(crate) fn pass(name: &str) {
 pub(crate) fn write(name: &str) -> std::io::Result<()> {
     fail::fail_point!(name, |_| Err(rustix::io::Errno::NOSPC.into()));
     Ok(())
+}
+
+/// Does what the environment asks for.
+#[cfg(feature = "failpoints")]
+pub(crate) fn trip(name: &str) {
+    fail::fail_point!(name);
 }
 
 /// Whether the environment asks for it.

@@ -275,6 +275,7 @@ impl Health {
             links: links.devices.iter().map(|link| lock(link).snapshot(now_us)).collect(),
             readings_total: self.inner.readings.load(Ordering::Relaxed),
             readings_dropped_total: self.inner.dropped.load(Ordering::Relaxed),
+            dead_letters_total: links.messages.values().map(|messages| messages.dead_letters()).sum(),
         }
     }
 

@@ -23,6 +23,8 @@ const CATCHING_UP_MS: u64 = 30_000;
 const SPOOL_FULL_PERMILLE: u64 = 800;
 /// Dropped readings are said for this long after the last one.
 const DROPPED_SHOWN_US: i64 = 3_600 * SECOND_US;
+/// So are messages that could not be used.
+const UNUSABLE_SHOWN_US: i64 = DROPPED_SHOWN_US;
 /// A copy that was refused beside the gateway's session is said for this long after it last tried.
 const FENCED_SHOWN_US: i64 = 3_600 * SECOND_US;
 /// A second record under a number that was stored is said for this long after the last one.
@@ -116,6 +118,11 @@ pub enum Fault {
         /// Percent.
         percent: u64,
     },
+    /// Messages of its brokers could not be used.
+    Unusable {
+        /// Since the gateway started.
+        messages: u64,
+    },
     /// Its firm sends faster than it may, and it waits.
     HeldBack,
     /// The backlog drains.
@@ -185,6 +192,8 @@ struct Seen {
     health: Option<Health>,
     dropped: u64,
     dropped_us: Option<i64>,
+    unusable: u64,
+    unusable_us: Option<i64>,
     forked_us: Option<i64>,
     held_back_us: Option<i64>,
 }
@@ -229,6 +238,10 @@ impl Fleet {
             seen.dropped_us = Some(now_us);
         }
         seen.dropped = health.readings_dropped_total;
+        if health.dead_letters_total > seen.unusable {
+            seen.unusable_us = Some(now_us);
+        }
+        seen.unusable = health.dead_letters_total;
         let spool = health.spool.unwrap_or_default();
         let percent = spool.bytes_used.saturating_mul(100).checked_div(spool.bytes_cap).unwrap_or(0).min(100);
         let mut links: Vec<_> = health.links.iter().map(|link| Link::from_wire(link, now_us)).collect();
@@ -371,6 +384,9 @@ impl Seen {
             let (device, success_permille) = (link.device.clone(), link.success_permille);
             return Some(Fault::LinkFlaky { device, success_permille });
         }
+        if lately(self.unusable_us, UNUSABLE_SHOWN_US) && self.unusable > 0 {
+            return Some(Fault::Unusable { messages: self.unusable });
+        }
         if lately(self.held_back_us, HELD_BACK_SHOWN_US) {
             return Some(Fault::HeldBack);
         }
@@ -396,10 +412,11 @@ impl View {
             Some(Fault::Dropped { .. }) => 5,
             Some(Fault::SpoolFull { .. }) => 6,
             Some(Fault::LinkFlaky { .. }) => 7,
-            Some(Fault::HeldBack) => 8,
-            Some(Fault::CatchingUp { .. }) => 9,
-            Some(Fault::NeverSeen) => 10,
-            None => 11,
+            Some(Fault::Unusable { .. }) => 8,
+            Some(Fault::HeldBack) => 9,
+            Some(Fault::CatchingUp { .. }) => 10,
+            Some(Fault::NeverSeen) => 11,
+            None => 12,
         }
     }
 }

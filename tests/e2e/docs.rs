@@ -101,8 +101,7 @@ fn the_examples_of_the_pages_are_taken() {
     let head = format!("gateway = \"hanbit/one\"\nstate_dir = \"state\"\n{assets}");
     // Sparkplug's page says that its nodes stand behind a broker, and shows none.
     let broker = "[[mqtt]]\naddress = \"mqtt://127.0.0.1:1883\"\n";
-    for (page, count, more) in
-        [("configuration", 2, ""), ("modbus", 1, ""), ("mqtt", 3, ""), ("sparkplug", 1, broker)]
+    for (page, count, more) in [("configuration", 2, ""), ("modbus", 1, ""), ("mqtt", 3, ""), ("sparkplug", 1, broker)]
     {
         let [english, korean] = ["md", "ko.md"].map(|ending| read(&format!("docs/{page}.{ending}")));
         assert_eq!(headings(&english), headings(&korean), "{page}");

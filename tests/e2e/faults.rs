@@ -94,7 +94,7 @@ fn every_step_of_the_code_is_in_the_suite_and_on_the_page() {
     for page in ["reliability.md", "reliability.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page)).unwrap();
         for program in ["gateway", "ingest"] {
-            for step in steps_of(program, &["crash_point", "io_point", "is_hurried"]) {
+            for step in steps_of(program, &["crash_point", "io_point", "panic_point", "is_hurried"]) {
                 assert!(text.contains(&format!("`{step}`")), "{page} does not name {step}");
             }
         }

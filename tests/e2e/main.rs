@@ -29,5 +29,6 @@ mod security;
 mod servers;
 mod sparkplug;
 mod storm;
+mod supervision;
 mod tidy;
 mod upload;

@@ -27,8 +27,8 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
     let mut rows = Vec::new();
     for endpoint in &config.endpoints {
         match endpoint {
-            Endpoint::Modbus(modbus) => rows.extend(modbus.devices.iter().zip(remembered(modbus)).map(
-                |(device, learned)| {
+            Endpoint::Modbus(modbus) => {
+                rows.extend(modbus.devices.iter().zip(remembered(modbus)).map(|(device, learned)| {
                     let polls = plan::polls(device, &learned);
                     let what = polls.iter().map(|poll| {
                         let requests = count(poll.requests.len(), "request");
@@ -39,8 +39,8 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
                     let unit = format!("unit {}", device.unit);
                     let what = what.chain(refused).collect::<Vec<_>>().join("; ");
                     [modbus.place(), device.name.clone(), unit, what]
-                },
-            )),
+                }))
+            }
             Endpoint::Mqtt(mqtt) => {
                 rows.extend(sparkplug(config, mqtt));
                 rows.extend(mqtt.devices.iter().map(|device| {

@@ -117,7 +117,10 @@ every 1h; it is remembered in {}
     let Endpoint::Modbus(modbus) = &mut config.endpoints[0] else { panic!("the first endpoint is Modbus") };
     modbus.memory = Some(folder.path().join("a-file/line.json"));
     let text = shown(&config);
-    assert!(text.contains("line.json cannot be read (Not a directory") && text.contains("\n  hint: check it as"), "{text}");
+    assert!(
+        text.contains("line.json cannot be read (Not a directory") && text.contains("\n  hint: check it as"),
+        "{text}"
+    );
 }
 
 #[test]

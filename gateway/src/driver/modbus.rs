@@ -252,6 +252,7 @@ impl Driver {
                 () = sleep_until(first) => {}
             }
             let Some(next) = next(&self.schedule, Instant::now()) else { continue };
+            panic_point!("driver.poll");
             self.schedule[next].turn = Instant::now();
             if let Err(closed) = self.poll(next).await {
                 return closed;

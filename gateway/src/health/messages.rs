@@ -45,6 +45,10 @@ impl Messages {
         self.tell(fault.into());
     }
 
+    pub(super) fn dead_letters(&self) -> u64 {
+        self.dead_letters.load(Ordering::Relaxed)
+    }
+
     pub(super) fn unknown_topic(&self, topic: &str) {
         self.unknown.fetch_add(1, Ordering::Relaxed);
         self.tell(format!("nothing is configured for the topic {topic}"));
@@ -63,7 +67,7 @@ impl Messages {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         MessagesStatus {
             endpoint: self.endpoint.clone(),
-            dead_letters_total: count(&self.dead_letters),
+            dead_letters_total: self.dead_letters(),
             dead_letters_kept_total: count(&self.kept),
             dead_letters_refused_total: count(&self.refused),
             unknown_topics_total: count(&self.unknown),

@@ -75,6 +75,7 @@ fn the_shared_handle_knows_which_devices_an_endpoint_has() {
     health.answered(0, 0, Some(Duration::from_millis(2)));
     health.add_readings(7);
     health.add_dropped(2);
+    health.dead_letter(1, "is not JSON");
     health.set_spool(v1::SpoolHealth { unacked_readings: 5, ..v1::SpoolHealth::default() });
     health.set_uplink(UplinkState { fault: Some("refused".into()), ..UplinkState::default() });
     let now = clock::monotonic_us();
@@ -82,6 +83,7 @@ fn the_shared_handle_knows_which_devices_an_endpoint_has() {
     let links: Vec<_> = snapshot.links.iter().map(|link| (link.device.as_str(), link.state())).collect();
     assert_eq!(links, [("press-plc", LinkState::Up), ("welder", LinkState::Down)]);
     assert_eq!((snapshot.readings_total, snapshot.readings_dropped_total), (7, 2));
+    assert_eq!(snapshot.dead_letters_total, 1);
     assert_eq!(snapshot.spool.unwrap().unacked_readings, 5);
     assert_eq!(health.status(now).uplink.fault.as_deref(), Some("refused"));
     health.reachable(1);

@@ -257,7 +257,7 @@ fn tone(state: State) -> &'static str {
 fn tone_of(view: &View) -> &'static str {
     match &view.fault {
         Some(Fault::Fenced { .. } | Fault::LinkDown { .. } | Fault::Forked | Fault::Dropped { .. }) => "bad",
-        Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. } | Fault::HeldBack) => "warn",
+        Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. } | Fault::Unusable { .. } | Fault::HeldBack) => "warn",
         _ => tone(view.state),
     }
 }

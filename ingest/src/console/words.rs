@@ -324,6 +324,13 @@ fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
         Fault::SpoolFull { percent } => {
             (format!("게이트웨이 저장 공간이 {percent}% 찼습니다"), format!("The gateway's spool is {percent} % full"))
         }
+        Fault::Unusable { messages } => {
+            let count = grouped(*messages);
+            (
+                format!("브로커 메시지 {count}건을 쓸 수 없었습니다. 원인은 게이트웨이의 status에서 볼 수 있습니다"),
+                format!("{count} messages of its brokers could not be used; its status says why"),
+            )
+        }
         Fault::CatchingUp { oldest_ms } => {
             let oldest = ms(*oldest_ms);
             (

@@ -103,6 +103,24 @@ fn dropped_readings_and_a_full_spool_are_said() {
 }
 
 #[test]
+fn messages_that_cannot_be_used_are_said_until_none_came_for_an_hour_or_a_restart() {
+    let (mut fleet, id) = enrolled();
+    fleet.opened(&id, T);
+    let mut report = health(0, vec![]);
+    report.dead_letters_total = 3;
+    fleet.health(&id, &report, T);
+    assert_eq!(only(&fleet, T).fault, Some(Fault::Unusable { messages: 3 }));
+    let later = T + UNUSABLE_SHOWN_US;
+    fleet.health(&id, &report, later);
+    assert_eq!(only(&fleet, later).fault, None);
+    report.dead_letters_total = 4;
+    fleet.health(&id, &report, later);
+    assert_eq!(only(&fleet, later).fault, Some(Fault::Unusable { messages: 4 }));
+    fleet.health(&id, &health(0, vec![]), later);
+    assert_eq!(only(&fleet, later).fault, None, "a gateway that was restarted, or is older, counts none");
+}
+
+#[test]
 fn the_worst_gateway_stands_first() {
     let mut fleet = Fleet::default();
     for name in ["a/new", "b/fine", "c/gone", "d/down", "e/silent"] {

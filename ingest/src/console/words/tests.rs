@@ -56,6 +56,7 @@ fn faults() -> Vec<Fault> {
         Fault::SpoolFull { percent: 85 },
         Fault::CatchingUp { oldest_ms: 3 * 86_400_000 },
         Fault::Forked,
+        Fault::Unusable { messages: 3 },
         Fault::HeldBack,
         Fault::NeverSeen,
     ]
