@@ -27,8 +27,12 @@ struct Mosquitto {
     open: u16,
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Below the ports that the kernel gives by itself: who knocks before the broker listens could be
+/// given that very port, and be connected to itself.
+fn free_ports() -> [u16; 2] {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut free = (first..32_000).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    [free.next().unwrap(), free.next().unwrap()]
 }
 
 fn write(dir: &Path, name: &str, text: &str) {
@@ -63,7 +67,7 @@ impl Mosquitto {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         certificates(dir.path());
-        let (secure, open) = (free_port(), free_port());
+        let [secure, open] = free_ports();
         let at = dir.path().display();
         let config = format!(
             "persistence false\nuser root\nallow_anonymous true\nlistener {open} 127.0.0.1\n\

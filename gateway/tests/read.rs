@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpSocket;
+
 /// The longest that is waited for a state that is sure to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What unit 2 takes to answer.
@@ -62,9 +64,12 @@ fn steady(table: &str) -> String {
     text
 }
 
-/// A port on which nothing listens.
-fn nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port on which nothing listens, and nobody else does while this is kept.
+fn nobody() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 fn read(folder: &Path, args: &[&str]) -> (Output, String, String) {
@@ -87,7 +92,7 @@ fn run(command: &str, folder: &Path, args: &[&str]) -> (Output, String, String) 
 fn what_answers_is_printed_and_what_does_not_is_said() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody has enrolled it: a register map is tried out before.
-    let (good, absent) = (plc(), nobody());
+    let (good, (kept_free, absent)) = (plc(), nobody());
     let config = format!(
         r#"
 gateway = "hanbit-mould/press-hall"
@@ -175,6 +180,8 @@ absent: 127.0.0.1:{absent} cannot be reached: connection refused
 
     // What a running gateway finds out is in the next plan.
     assert!(stdout.contains("input 500") && !stdout.contains("REFUSED"), "{stdout}");
+    // Its own page is at this port.
+    drop(kept_free);
     let running = Command::new(env!("CARGO_BIN_EXE_sandan-gateway"))
         .args(["run", "gateway.toml"])
         .current_dir(folder.path())

@@ -109,8 +109,7 @@ fn a_bad_plc_costs_only_its_own_readings() {
     }
     // No answer of a spoiled or a late one slipped in under another's name.
     for device in ["press", "meter", "furnace"] {
-        let honest: BTreeSet<i64> =
-            scene.plant.truth().served_by(device).iter().filter_map(|served| served.serial).map(i64::from).collect();
+        // Polls go on: what was stored first was served before.
         let stored: Vec<i64> = scene
             .serials(device)
             .into_iter()
@@ -119,6 +118,8 @@ fn a_bad_plc_costs_only_its_own_readings() {
                 _ => None,
             })
             .collect();
+        let honest: BTreeSet<i64> =
+            scene.plant.truth().served_by(device).iter().filter_map(|served| served.serial).map(i64::from).collect();
         let once: BTreeSet<i64> = stored.iter().copied().collect();
         assert_eq!(once.len(), stored.len(), "a serial of the {device} is stored twice");
         assert!(once.is_subset(&honest), "the {device} never said {:?}", once.difference(&honest).collect::<Vec<_>>());

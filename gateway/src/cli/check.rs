@@ -39,7 +39,7 @@ pub fn text(config: &Config, plan: Option<Duration>) -> String {
                     let unit = format!("unit {}", device.unit);
                     let what = what.chain(refused).collect::<Vec<_>>().join("; ");
                     [modbus.place(), device.name.clone(), unit, what]
-                }))
+                }));
             }
             Endpoint::Mqtt(mqtt) => {
                 rows.extend(sparkplug(config, mqtt));
@@ -174,7 +174,9 @@ fn each_refusal(modbus: &Modbus, mut act: impl FnMut(&ModbusDevice, Part, u8)) {
     for (device, learned) in modbus.devices.iter().zip(remembered(modbus)) {
         let mut ranges: Vec<Part> = learned.ranges().collect();
         ranges.sort_unstable();
-        ranges.into_iter().for_each(|part| act(device, part, learned.code(part).unwrap_or_default()));
+        for part in ranges {
+            act(device, part, learned.code(part).unwrap_or_default());
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::*;
@@ -138,11 +138,16 @@ struct Rig {
 /// The longest that a test waits for a state it is sure to reach.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Of a line that is given up on soon. Longer than a busy machine keeps an answer waiting.
+const IMPATIENT: &str = "timeout = \"500ms\"\n";
+
+/// A line whose timeout nothing reaches that is answered at all, unless `devices` begin with one.
 fn config(address: &str, devices: &str) -> Config {
+    let timeout = if devices.starts_with("timeout") { "" } else { "timeout = \"30s\"\n" };
     example(|text| {
         let (before, rest) = text.split_once("\n[[modbus]]\n").unwrap();
         let (_, mqtt) = rest.split_once("\n[[mqtt]]\n").unwrap();
-        format!("{before}\n[[modbus]]\naddress = \"tcp://{address}\"\ntimeout = \"100ms\"\n{devices}\n[[mqtt]]\n{mqtt}")
+        format!("{before}\n[[modbus]]\naddress = \"tcp://{address}\"\n{timeout}{devices}\n[[mqtt]]\n{mqtt}")
     })
 }
 
@@ -256,15 +261,16 @@ signals = [
 
 #[tokio::test]
 async fn an_absent_plc_is_told_once_and_found_when_it_comes() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Bound, so that nobody else is given the port, and not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
     let mut rig = rig(&address, ONE);
     assert_eq!(rig.next().await, [("a".into(), LOST), ("b".into(), LOST)]);
     let link = rig.wait_for(0, |link| link.failures_total >= 2).await;
     assert_eq!(link.state, "down");
     assert_eq!(link.fault, format!("{address} cannot be reached: connection refused"));
-    let plc = Plc::on(TcpListener::bind(&address).await.unwrap(), |_| Act::Answer);
+    let plc = Plc::on(socket.listen(16).unwrap(), |_| Act::Answer);
     assert_eq!(rig.until("a", &word(10)).await, [], "nothing more was said while it was away");
     assert!(plc.connections() > 0);
     let link = rig.wait_for(0, |link| link.state != "down").await;
@@ -273,9 +279,9 @@ async fn an_absent_plc_is_told_once_and_found_when_it_comes() {
 
 #[tokio::test]
 async fn a_late_answer_is_never_taken_for_the_next_one() {
-    let slow = Duration::from_millis(300);
+    let slow = Duration::from_millis(1_500);
     let plc = Plc::start(move |asked| if asked.number == 2 { Act::Slow(slow) } else { Act::Answer }).await;
-    let mut rig = rig(&plc.address, ONE);
+    let mut rig = rig(&plc.address, &format!("{IMPATIENT}{ONE}"));
     assert_eq!(rig.next().await, [("a".into(), word(10)), ("b".into(), word(12))]);
     assert_eq!(rig.next().await, [("a".into(), LOST), ("b".into(), LOST)]);
     for _ in 0..20 {
@@ -304,7 +310,7 @@ async fn what_is_no_answer_costs_its_own_readings_and_the_connection() {
     ];
     for (what, change) in bad {
         let plc = Plc::start(move |asked| if asked.number == 2 { Act::Changed(change) } else { Act::Answer }).await;
-        let mut rig = rig(&plc.address, ONE);
+        let mut rig = rig(&plc.address, &format!("{IMPATIENT}{ONE}"));
         assert_eq!(rig.next().await, [("a".into(), word(10)), ("b".into(), word(12))]);
         assert_eq!(rig.next().await, [("a".into(), LOST), ("b".into(), LOST)], "{what}");
         assert_eq!(rig.next().await, [("a".into(), word(10)), ("b".into(), word(12))], "{what}");
@@ -321,11 +327,11 @@ async fn what_talks_something_else_is_not_called_silent() {
             "what answers is not Modbus TCP (28 bytes and no frame)",
         ),
         (|frame| *frame = vec![1, 0x83, 2, 0xC0, 0xF1], "what answers is not Modbus TCP (5 bytes and no frame)"),
-        (|frame| frame.truncate(8), "only 8 bytes of an answer within 100ms"),
+        (|frame| frame.truncate(8), "only 8 bytes of an answer within 500ms"),
     ];
     for (change, says) in bad {
         let plc = Plc::start(move |_| Act::Changed(change)).await;
-        let rig = rig(&plc.address, ONE);
+        let rig = rig(&plc.address, &format!("{IMPATIENT}{ONE}"));
         let link = rig.wait_for(0, |link| link.fault.contains("bytes")).await;
         assert!(link.fault.starts_with("holding 10") && link.fault.ends_with(says), "{}", link.fault);
     }
@@ -369,7 +375,7 @@ signals = [ { name = "c", metric = "x_c", at = "holding:10", type = "u16" } ]
             }
         }
         let probes = plc.asked().iter().filter(|asked| asked.unit == 2).count();
-        assert!((3..=8).contains(&probes), "{probes} probes of the silent unit beside {values} polls of the good one");
+        assert!((3..=12).contains(&probes), "{probes} probes of the silent unit beside {values} polls of the good one");
         assert_eq!(lost, 6, "both signals, until the third silence told all of them at once");
         assert_eq!(plc.connections(), 1);
         assert_eq!([rig.link(0).state, rig.link(1).state], ["down", "up"]);
@@ -387,11 +393,9 @@ async fn a_plc_that_hangs_up_is_left_alone_more_and_more() {
     let link = rig.wait_for(0, |link| link.failures_total >= 4).await;
     assert_eq!((link.state.as_str(), link.fault.as_str()), ("down", "holding 10–12: the device hung up"));
     assert!(rig.replies.try_recv().is_err(), "the loss is not repeated");
-    assert_eq!(
-        plc.connections(),
-        usize::try_from(link.failures_total).unwrap(),
-        "a fresh connection is not tried twice"
-    );
+    // One may be under way.
+    let failures = usize::try_from(link.failures_total).unwrap();
+    assert!((failures..=failures + 1).contains(&plc.connections()), "a fresh connection is not tried twice: {link:?}");
 }
 
 #[tokio::test]
@@ -410,7 +414,7 @@ async fn a_dead_unit_costs_its_neighbours_a_bounded_probe() {
     let plc = Plc::start(|asked| if asked.unit == 2 { Act::Silence } else { Act::Answer }).await;
     let mut rig = rig(
         &plc.address,
-        r#"
+        r#"timeout = "500ms"
 [[modbus.device]]
 name = "good"
 unit = 1
@@ -445,7 +449,7 @@ signals = [
     assert!((3..=8).contains(&probes), "{probes} probes of the dead unit beside {values} polls of the good one");
     assert!(lost.len() <= 6 && lost.contains(&"c".to_owned()), "every signal of it was told: {lost:?}");
     assert_eq!([rig.link(0).state, rig.link(1).state], ["up", "down"]);
-    assert_eq!(rig.link(1).fault, "holding 10: no answer within 100ms");
+    assert_eq!(rig.link(1).fault, "holding 10: no answer within 500ms");
 }
 
 #[tokio::test]
@@ -489,7 +493,8 @@ async fn a_sweep_asks_everything_once_and_gives_up_on_the_silent() {
             .replace("holding:12", "holding:500")
             .replace("x_", &format!("x_{name}_"))
     };
-    let config = config(&plc.address, &(device("one", 1) + &device("two", 2) + &device("three", 3)));
+    let devices = ["one", "two", "three"].iter().zip(1..).map(|(name, unit)| device(name, unit)).collect::<String>();
+    let config = config(&plc.address, &format!("{IMPATIENT}{devices}"));
     let outcomes = sweep(&modbus(&config), |name| name != "three").await;
     let shown: Vec<_> = outcomes
         .iter()
@@ -507,10 +512,12 @@ async fn a_sweep_asks_everything_once_and_gives_up_on_the_silent() {
         [
             row("one", "holding 10", "values"),
             row("one", "holding 500", "exception 2: no such address"),
-            row("two", "holding 10", "no answer within 100ms"),
-            row("two", "holding 500", "no answer within 100ms"),
+            row("two", "holding 10", "no answer within 500ms"),
+            row("two", "holding 500", "no answer within 500ms"),
         ]
     );
+    let took: Vec<_> = outcomes.iter().map(|outcome| outcome.took.is_some()).collect();
+    assert_eq!(took, [true, true, false, false], "a refusal is an answer too");
     assert_eq!(plc.asked().len(), 3, "a unit that is silent is not asked again");
 }
 
