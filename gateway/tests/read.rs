@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 
 /// The longest that is waited for a state that is sure to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What unit 2 takes to answer.
 const SLOW: Duration = Duration::from_millis(30);
 
