@@ -97,6 +97,7 @@ fn both_languages_list_the_same_keys_of_modbus() {
 
 #[test]
 fn the_examples_of_the_pages_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
     let assets = ["press-1", "press-3", "welder-1"].map(|id| format!("[[asset]]\nid = \"{id}\"\n")).concat();
     let head = format!("gateway = \"hanbit/one\"\nstate_dir = \"state\"\n{assets}");
     // Sparkplug's page says that its nodes stand behind a broker, and shows none.
@@ -111,7 +112,10 @@ fn the_examples_of_the_pages_are_taken() {
             assert_eq!(commands(ours), commands(theirs), "{page}");
             for example in [ours, theirs] {
                 let text = format!("{head}{more}{example}");
-                let config = sandan_gateway::config::Config::parse(Path::new("gateway.toml"), &text);
+                let file = dir.path().join("gateway.toml");
+                std::fs::write(&file, text).unwrap();
+                // Files that an example names, such as certificates, are told beside it.
+                let config = sandan_gateway::config::Config::survey(&file);
                 config.unwrap_or_else(|faults| panic!("{page}: {faults}"));
             }
         }
