@@ -13,6 +13,7 @@ use crate::consent::Function;
 use crate::time::{DAY_US, MINUTE_US};
 
 mod fold;
+pub(in crate::store) mod packed;
 
 pub use fold::Fold;
 

@@ -13,9 +13,7 @@ use sandan_proto::reading::Quality;
 
 use crate::store::StoreError;
 
-mod stats;
-
-pub(super) use stats::{pack_stats, unpack_stats};
+pub(super) use crate::store::aggregate::packed::{pack_stats, unpack_stats};
 
 /// Leading byte of a packed value column.
 const F64: u8 = 1;

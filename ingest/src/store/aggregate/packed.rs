@@ -3,9 +3,8 @@
 //! Times are differences; a number that is a short decimal is an integer and its digits, any
 //! other its 8 bytes. Everything is lossless, to the bit.
 
-use super::damaged;
+use super::{Point, Stats, Sum};
 use crate::store::StoreError;
-use crate::store::aggregate::{Point, Stats, Sum};
 
 /// Most stats in one column: the minutes of a day.
 const MAX_STATS: usize = 1_440;
@@ -45,7 +44,7 @@ fn decimal(value: f64) -> Option<u64> {
 }
 
 /// Packs the stretches of a column that begins at `first_us`.
-pub(in crate::store::sqlite) fn pack_stats(first_us: i64, all: &[Stats]) -> Vec<u8> {
+pub(in crate::store) fn pack_stats(first_us: i64, all: &[Stats]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 * all.len());
     let mut before_us = first_us;
     for stats in all {
@@ -86,7 +85,7 @@ pub(in crate::store::sqlite) fn pack_stats(first_us: i64, all: &[Stats]) -> Vec<
 }
 
 /// The other way.
-pub(in crate::store::sqlite) fn unpack_stats(first_us: i64, mut bytes: &[u8]) -> Result<Vec<Stats>, StoreError> {
+pub(in crate::store) fn unpack_stats(first_us: i64, mut bytes: &[u8]) -> Result<Vec<Stats>, StoreError> {
     let mut all = Vec::new();
     let mut before_us = first_us;
     while !bytes.is_empty() {
@@ -130,6 +129,10 @@ pub(in crate::store::sqlite) fn unpack_stats(first_us: i64, mut bytes: &[u8]) ->
         before_us = to_us;
     }
     Ok(all)
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("packed stats cannot be read: {what}"))
 }
 
 fn take(bytes: &mut &[u8]) -> Result<u64, StoreError> {
