@@ -97,6 +97,7 @@ impl Collector for StoreCollector {
             ("compaction_failures", "Compactions that failed", &store.compaction_failures),
             ("compacted_readings", "Readings moved into firm files", &store.compacted_readings),
             ("retention_readings", "Readings that are gone, being past their retention", &store.retained_readings),
+            ("hours_counted", "Hours of series that a database counted, late ones again", &store.hours_counted),
             ("chunks_read", "Chunks read for pulls", &store.reads),
         ];
         for (name, help, counter) in counters {

@@ -132,8 +132,12 @@ async fn in_database(config: &Config, settings: postgres::Settings, known: Optio
         Some(why) => Some(told(&why, go_on(&control, &place, known.as_ref(), &why).await?)),
     };
     let retention_us = config.retention_us();
-    let options =
-        readings::Options { readmit: Some(readmit(retention_us)), retention_us, ..readings::Options::default() };
+    let options = readings::Options {
+        readmit: Some(readmit(retention_us)),
+        classes: config.retention.clone(),
+        retention_us,
+        ..readings::Options::default()
+    };
     let readings = Arc::new(PostgresReadings::open(database, options).await?);
     let stores = testified(config, Arc::new(control), readings.clone(), readings, known).await?;
     Ok(Stores { notice, ..stores })

@@ -193,6 +193,17 @@ fn step_to(last: Point, next: &Stats) -> Option<f64> {
     near.then(|| counter_step(last.value, next.first.value))
 }
 
+/// Joins a stretch to those that are known of its width, of which each lies in one slot of it.
+/// What comes behind its time is counted as if it had come in order.
+pub(in crate::store) fn count_in(known: &mut Vec<Stats>, stats: Stats, width_us: i64, hold_us: i64) {
+    let slot = |stats: &Stats| stats.from_us.div_euclid(width_us);
+    let at = known.partition_point(|known| slot(known) <= slot(&stats));
+    match known[..at].last_mut().filter(|known| slot(known) == slot(&stats)) {
+        Some(known) => known.join(&stats, hold_us),
+        None => known.insert(at, stats),
+    }
+}
+
 /// What of a bucket is asked for, and how far one reading tells of what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {

@@ -17,6 +17,7 @@ use crate::fixture::{BOOTED_US, Plant, Reading, pressure, read_all, whole_day};
 
 pub(crate) mod catalogue;
 pub(crate) mod clocks;
+pub(crate) mod coarse;
 pub(crate) mod control;
 pub(crate) mod dead;
 pub(crate) mod delivery;
@@ -94,6 +95,15 @@ macro_rules! conform {
                 a_value_holds_into_the_next_bucket_but_not_from_before_the_permit,
                 pages_are_of_one_state_while_data_arrives,
                 what_is_declared_gone_is_marked_in_the_answer,
+            }
+            coarse {
+                hours_and_days_say_what_their_readings_say,
+                a_changed_interval_makes_what_was_counted_before_useless_and_not_wrong,
+                pages_of_hours_are_of_one_state_while_late_data_is_counted,
+                minutes_and_hours_outlive_their_readings_and_say_the_same,
+                what_comes_after_its_time_has_gone_is_counted,
+                an_erased_firm_leaves_nothing_and_its_neighbour_everything,
+                of_a_firm_that_nobody_knows_nothing_is_kept_or_erased,
             }
             clocks {
                 a_clock_is_replaced_until_a_record_is_stored_under_it,

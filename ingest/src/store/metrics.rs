@@ -102,6 +102,8 @@ pub struct Metrics {
     pub compacted_readings: Counter,
     /// Readings that are gone, being past their retention.
     pub retained_readings: Counter,
+    /// Hours of series that a database counted, late ones again.
+    pub hours_counted: Counter,
     /// Chunks read.
     pub reads: Counter,
     dead: Mutex<BTreeMap<i32, (u64, u64)>>,

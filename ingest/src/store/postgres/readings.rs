@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::database::Database;
 use crate::consent::Permit;
 use crate::store::{
-    BackupError, BackupOrder, Choice, Chunk, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
-    GapFact, LaneFacts, Manifest, Metrics, Opening, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
-    Released, Retried, SeriesInfo, StoreError,
+    BackupError, BackupOrder, Choice, Chunk, Classes, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
+    GapFact, LaneFacts, Manifest, Metrics, Opening, Pass, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
+    Released, Retained, Retried, SeriesInfo, StoreError,
 };
 use queue::Queue;
 use tables::Tables;
@@ -34,13 +34,18 @@ mod bury;
 mod catalogue;
 mod clear;
 mod copy;
+mod count;
 mod dead;
 mod deliver;
+mod erase;
 mod error;
 mod facts;
+mod merge;
 mod plan;
 mod queue;
 mod read;
+mod retain;
+mod rollup;
 mod rows;
 mod sessions;
 mod tables;
@@ -58,9 +63,12 @@ pub struct Options {
     pub now: Now,
     /// Decides on dead letters that are tried again; without it none is stored.
     pub readmit: Option<Readmit>,
-    /// Readings older than this are dropped, and what nothing came under for so long, µs.
+    /// How long readings, minutes and hours are kept.
+    pub classes: Classes,
+    /// What nothing came under for so long is cleared away, µs: births, lanes and clocks.
     pub retention_us: i64,
-    /// How often partitions are made ahead and old ones dropped; none: only when asked.
+    /// How often partitions are made ahead, hours are counted and old readings go; none: only when
+    /// asked.
     pub upkeep: Option<Duration>,
 }
 
@@ -73,6 +81,7 @@ impl Default for Options {
                 i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
             }),
             readmit: None,
+            classes: Classes::default(),
             retention_us: i64::MAX,
             upkeep: Some(Duration::from_mins(10)),
         }
@@ -144,8 +153,8 @@ impl PostgresReadings {
         Ok(Self { queue, shared })
     }
 
-    /// Makes the partitions of the next days, drops what is beyond the retention, and clears
-    /// what nothing comes under any more. Done by itself where the options say how often.
+    /// Makes the partitions of the next days, counts hours, lets go what is beyond the retention, and
+    /// clears what nothing comes under any more. Done by itself where the options say how often.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         clear::upkeep(&self.shared).await
     }
@@ -246,6 +255,14 @@ impl Readings for PostgresReadings {
     /// Nothing to be done: the server keeps readings where they came.
     async fn compact(&self, _firm: &FirmId) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn retain(&self, firm: &FirmId, pass: Pass) -> Result<Retained, StoreError> {
+        retain::retain(&self.shared, firm, pass).await
+    }
+
+    async fn erase(&self, firm: &FirmId) -> Result<bool, StoreError> {
+        erase::erase(&self.shared, firm).await
     }
 
     async fn commits(&self) -> Result<u64, StoreError> {

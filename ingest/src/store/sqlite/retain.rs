@@ -16,7 +16,7 @@ use super::firm_file::{self, Packed};
 use super::inbox::Inbox;
 use super::run::Run;
 use super::{Shared, catalogue, compact, pack};
-use crate::store::aggregate::{Stats, hold_us};
+use crate::store::aggregate::{Stats, count_in, hold_us};
 use crate::store::retention::{Pass, Retained, Retention};
 use crate::store::{SeriesNo, StoreError};
 use crate::time::{DAY_US, HOUR_US, MINUTE_US};
@@ -217,12 +217,12 @@ fn add(tx: &Transaction<'_>, series: &Series, readings: &[(i64, Option<f64>)]) -
         for &(time_us, number) in readings {
             let day_us = time_us.div_euclid(DAY_US) * DAY_US;
             let day = days.entry(day_us).or_default();
-            push(day, Stats::of(time_us, number), width_us, series.hold_us);
+            count_in(day, Stats::of(time_us, number), width_us, series.hold_us);
         }
         for (day_us, added) in days {
             let mut day = of_day(tx, series.number, width_us, day_us)?;
             for stats in added {
-                push(&mut day, stats, width_us, series.hold_us);
+                count_in(&mut day, stats, width_us, series.hold_us);
             }
             let last_us = day.iter().map(|stats| stats.to_us).max().unwrap_or(day_us);
             let packed = pack::pack_stats(day_us, &day);
@@ -238,17 +238,6 @@ fn add(tx: &Transaction<'_>, series: &Series, readings: &[(i64, Option<f64>)]) -
         }
     }
     Ok(())
-}
-
-/// Adds a stretch to those of a day, of which each lies in one minute or hour.
-fn push(day: &mut Vec<Stats>, stats: Stats, width_us: i64, hold_us: i64) {
-    let slot = |stats: &Stats| stats.from_us.div_euclid(width_us);
-    // At the end but for what comes after its time was counted already.
-    let at = day.partition_point(|known| slot(known) <= slot(&stats));
-    match day[..at].last_mut().filter(|known| slot(known) == slot(&stats)) {
-        Some(known) => known.join(&stats, hold_us),
-        None => day.insert(at, stats),
-    }
 }
 
 fn of_day(conn: &Connection, series: SeriesNo, width_us: i64, day_us: i64) -> Result<Vec<Stats>, StoreError> {

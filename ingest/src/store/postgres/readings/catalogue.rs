@@ -11,7 +11,7 @@ use sandan_proto::births::Births;
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, IdError, MetricId, SeriesKey};
 use sandan_proto::limits::MAX_SERIES;
 use sandan_proto::reading::ValueType;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 use super::Shared;
 use super::error::failed;
@@ -406,7 +406,18 @@ pub(super) struct Readable {
     pub expected_interval_ms: u32,
     /// The versions that a read gives: all that have the unit of the current one. Readings in
     /// another unit would be taken for what they are not.
-    pub versions: Vec<(i32, ValueType)>,
+    pub versions: Vec<Version>,
+}
+
+/// One version of a series.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Version {
+    pub number: i32,
+    pub of: ValueType,
+    /// Readings before it are gone but for late ones, and counted in minutes and hours.
+    pub raw_from_us: Option<i64>,
+    /// The newest of these.
+    newest_us: Option<i64>,
 }
 
 /// A series as a read gives it; none where there is no such series.
@@ -418,7 +429,8 @@ pub(super) async fn readable(
     let failed = failed("looking up a series");
     let rows = client
         .query(
-            "SELECT version.number, version.unit, version.type, series.expected_interval_ms
+            "SELECT version.number, version.unit, version.type, series.expected_interval_ms,
+                    version.raw_from_us, version.newest_us
              FROM readings.series JOIN readings.version ON version.series = series.number
              WHERE series.firm = $1 AND series.asset = $2 AND series.metric = $3 ORDER BY version.number",
             &[&firm, &key.asset.as_str(), &key.metric.as_str()],
@@ -427,12 +439,18 @@ pub(super) async fn readable(
         .map_err(&failed)?;
     let Some(first) = rows.first() else { return Ok(None) };
     let expected_interval_ms = u32::try_from(first.get::<_, i64>(3)).unwrap_or(0);
-    let versions: Vec<(i32, ValueType)> = rows.iter().map(|row| (row.get(0), value_type(row.get(2)))).collect();
+    let version = |row: &Row| Version {
+        number: row.get(0),
+        of: value_type(row.get(2)),
+        raw_from_us: row.get(4),
+        newest_us: row.get(5),
+    };
+    let versions: Vec<Version> = rows.iter().map(version).collect();
     let mut newest = Vec::with_capacity(rows.len());
-    for (number, value_type) in &versions {
+    for version in &versions {
         // Where there is but one version, it is the current one.
         newest.push(if rows.len() > 1 {
-            newest_of(client, *number, *value_type).await.map_err(&failed)?
+            newest_of(client, version.number, version.of).await.map_err(&failed)?.max(version.newest_us)
         } else {
             None
         });
@@ -448,7 +466,7 @@ async fn newest_of(client: &impl GenericClient, version: i32, of: ValueType) -> 
     Ok(client.query_opt(&statement, &[&version]).await?.map(|row| row.get::<_, Ts>(0).0))
 }
 
-fn value_type(number: i32) -> ValueType {
+pub(super) fn value_type(number: i32) -> ValueType {
     ValueType::try_from(number).unwrap_or_default()
 }
 
@@ -464,7 +482,8 @@ pub(super) async fn list(shared: &Shared, of: &FirmId) -> Result<Vec<SeriesInfo>
     let rows = client.query(include_str!("sql/list_series.sql"), &[&number]).await.map_err(failed("listing series"))?;
     let mut series = Vec::new();
     for versions in rows.chunk_by(|one, next| one.get::<_, i64>(0) == next.get::<_, i64>(0)) {
-        let newest: Vec<Option<i64>> = versions.iter().map(|row| row.get::<_, Option<Ts>>(12).map(|ts| ts.0)).collect();
+        let newest: Vec<Option<i64>> =
+            versions.iter().map(|row| row.get::<_, Option<Ts>>(12).map(|ts| ts.0).max(row.get(13))).collect();
         let Some(current) = current(&newest) else { continue };
         let row = &versions[current];
         let text = |at: usize| row.get::<_, String>(at);

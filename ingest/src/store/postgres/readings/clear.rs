@@ -1,5 +1,5 @@
-//! What has to be done by and by: partitions ahead, readings beyond the retention, and births,
-//! lanes, clocks and checksums that nothing comes under any more.
+//! What has to be done by and by: partitions ahead, hours to be counted, readings beyond the
+//! retention, and births, lanes, clocks and checksums that nothing comes under any more.
 //!
 //! A lane goes when its gateway has been here since, no Hello has named it and nothing of it
 //! came for longer than readings are kept: the gateway holds nothing of it any more. Of a
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::failed;
-use super::{Shared, tables};
+use super::{Shared, count, retain, tables};
 use crate::store::StoreError;
 use crate::store::postgres::lease::{Duty, Lease};
 use crate::time::DAY_US;
@@ -46,7 +46,10 @@ pub(super) async fn keep_up(shared: Arc<Shared>, every: Duration) {
 /// All of it, once.
 pub(super) async fn upkeep(shared: &Shared) -> Result<(), StoreError> {
     tables::ahead(shared).await?;
-    tables::drop_old(shared).await?;
+    for firm in count::firms(shared).await? {
+        count::count(shared, firm).await?;
+    }
+    retain::retain_all(shared).await?;
     let now_us = (shared.options.now)();
     let before = now_us.saturating_sub(shared.options.retention_us).saturating_sub(MARGIN_US);
     for (sql, before) in [

@@ -23,7 +23,7 @@ use super::catalogue::{self, GatewayNo, damaged};
 use super::deliver::{self, Gaps};
 use super::error::failed;
 use super::rows::{Copies, RowsError};
-use super::{Shared, sessions, tables};
+use super::{Shared, count, sessions, tables};
 use crate::store::dead_letters::{self, Choice, DeadContent, DeadReading, DeadRecord, Readmit, Retried};
 use crate::store::{Content, Letter, Placement, StoreError};
 
@@ -275,7 +275,9 @@ async fn store(
     match &content {
         Content::Batch { readings, last_us, dead_columns, letters, sealed, .. } => {
             let commits = deliver::commit_numbers(transaction, &[row.numbers.firm].into()).await.map_err(&failed)?;
-            let commit = commits.get(&row.numbers.firm).copied().unwrap_or(0);
+            let Some(&commit) = commits.get(&row.numbers.firm) else {
+                return Err(StoreError::Damaged("a dead record is of no firm".into()));
+            };
             let registered = catalogue::replaced(transaction, &row.gateway, row.numbers, sealed.births).await?;
             let places = registered.into_iter().flat_map(|it| it.places).map(|place| match place {
                 Placement::Own(number, _) => number.0,
@@ -288,6 +290,7 @@ async fn store(
             })?;
             tables::ensure(shared, &copies.days).await?;
             deliver::copy(transaction, &copies).await.map_err(&failed)?;
+            count::note_late(transaction, &copies.late).await.map_err(&failed)?;
             let (gateways, boots) = (vec![row.numbers.gateway], vec![sealed.boot.to_vec()]);
             transaction
                 .execute(include_str!("sql/fix_clocks.sql"), &[&gateways, &boots, &now_us, &sessions::SEEN_US])

@@ -7,14 +7,15 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Transaction};
 use futures::SinkExt;
 use sandan_proto::id::{GatewayId, LaneId};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::bury::{At, bury, forked};
 use super::error::{is_about_data, may_pass, sentence};
 use super::plan::{Checksums, Gateway, Lane, Plan, Verdict};
-use super::rows::{Copies, Places, RowsError};
+use super::rows::{Commit, Copies, Places, RowsError};
 use super::sessions::SEEN_US;
-use super::{Shared, tables};
+use super::{Shared, count, tables};
 use crate::store::StoreError;
 use crate::store::delivery::{Content, Delivery, Stored};
 use crate::store::epochs::Used;
@@ -149,6 +150,7 @@ async fn write(
     let copies = rows(group, &verdicts, &births, &commits).await?;
     tables::ensure(shared, &copies.days).await.map_err(away)?;
     copy(transaction, &copies).await.map_err(before_commit)?;
+    count::note_late(transaction, &copies.late).await.map_err(before_commit)?;
     let clocks = fix_clocks(transaction, known, now_us, &plan).await.map_err(before_commit)?;
     let outcomes = settle(transaction, now_us, group, &verdicts, &births).await?;
     move_watermarks(transaction, now_us, &plan).await.map_err(before_commit)?;
@@ -233,13 +235,14 @@ async fn use_births(
 
 /// The commit's number for each firm: one more than its last. Held until the commit, so that
 /// whoever sees a number sees all before it.
-pub(super) async fn commit_numbers(transaction: &Transaction<'_>, firms: &BTreeSet<i64>) -> Sql<HashMap<i64, i64>> {
+pub(super) async fn commit_numbers(transaction: &Transaction<'_>, firms: &BTreeSet<i64>) -> Sql<HashMap<i64, Commit>> {
     if firms.is_empty() {
         return Ok(HashMap::new());
     }
     let firms: Vec<i64> = firms.iter().copied().collect();
     let sql = transaction.prepare_cached(include_str!("sql/take_commits.sql")).await?;
-    Ok(transaction.query(&sql, &[&firms]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let commit = |row: &Row| Commit { number: row.get(1), closed_us: row.get(2) };
+    Ok(transaction.query(&sql, &[&firms]).await?.iter().map(|row| (row.get(0), commit(row))).collect())
 }
 
 /// Decodes the batches into rows, on a thread that may take its time.
@@ -247,7 +250,7 @@ async fn rows(
     group: &[Arc<Delivery>],
     verdicts: &[Verdict],
     births: &HashMap<u32, Option<Places>>,
-    commits: &HashMap<i64, i64>,
+    commits: &HashMap<i64, Commit>,
 ) -> Result<Copies, Failure> {
     let mut wanted = Vec::new();
     for (delivery, verdict) in group.iter().zip(verdicts) {

@@ -22,11 +22,8 @@ pub(super) async fn check(shared: &Shared) -> Result<(), StoreError> {
 
 pub(super) async fn commits(shared: &Shared) -> Result<u64, StoreError> {
     let client = shared.session().await?;
-    let row = client
-        .query_one("SELECT coalesce(sum(commits), 0)::bigint FROM readings.firm", &[])
-        .await
-        .map_err(failed("counting commits"))?;
-    Ok(row.get::<_, i64>(0).cast_unsigned())
+    let row = client.query_one(include_str!("../sql/stand.sql"), &[]).await.map_err(failed("counting commits"))?;
+    Ok(row.get::<_, i64>(1).cast_unsigned())
 }
 
 pub(super) async fn lanes(shared: &Shared, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError> {

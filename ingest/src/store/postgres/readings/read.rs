@@ -1,22 +1,19 @@
 //! Reads under a permit: raw readings or buckets, in bounded chunks.
 //!
-//! Readings are fetched from portals, some thousand at a time, so that neither side holds more
-//! than that of them. What they come to is told by the same [`Fold`] as for every engine.
+//! Where the edges of buckets are those of hours or minutes, hours that are counted stand for
+//! their readings. What comes of both is told by the same [`Fold`] as for every engine.
 
-use deadpool_postgres::Transaction;
 use sandan_proto::id::SeriesKey;
-use sandan_proto::reading::{Quality, Value, ValueType};
-use tokio_postgres::{Portal, Row};
+use tokio_postgres::IsolationLevel;
 
 use super::catalogue::Readable;
 use super::error::failed;
-use super::rows::table_of;
-use super::tables::READINGS;
-use super::types::Ts;
+use super::merge::{Item, Merge, Stretches, View};
 use super::{Shared, catalogue, facts, tables};
 use crate::consent::{Form, Grid, Permit};
 use crate::store::aggregate::{Fold, Rules};
 use crate::store::{Chunk, GapMark, Part, ReadCursor, Rows, StoreError, StoredReading};
+use crate::time::{HOUR_US, MINUTE_US};
 
 /// Most rows in one chunk, whatever is asked: about 5 MB of readings.
 const CHUNK_ROWS: usize = 65_536;
@@ -40,15 +37,6 @@ impl Bounds {
     }
 }
 
-/// One firm's readings up to a commit.
-struct View<'a> {
-    transaction: &'a Transaction<'a>,
-    firm: i64,
-    as_of: i64,
-    /// By what the server is asked to sort.
-    order: &'static str,
-}
-
 /// One chunk.
 pub(super) async fn chunk(
     shared: &Shared,
@@ -69,7 +57,9 @@ pub(super) async fn chunk(
         return Ok(Chunk { rows, gaps: Vec::new(), as_of: cursor.as_of.unwrap_or(0), next: None });
     };
     let as_of = cursor.as_of.unwrap_or(newest);
-    let transaction = client.build_transaction().read_only(true).start().await.map_err(failed("reading"))?;
+    // Readings, and the hours that stand for them, as they are at one moment.
+    let moment = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
+    let transaction = moment.start().await.map_err(failed("reading"))?;
     let view = View { transaction: &transaction, firm, as_of, order: tables::order(shared) };
     let begin = (cursor.series, cursor.from_us);
     let (rows, next) = match permit.form() {
@@ -118,8 +108,10 @@ async fn raw(view: &View<'_>, permit: &Permit, cursor: &ReadCursor, bounds: &Bou
         let Some(readable) = view.readable(permit, key).await? else { continue };
         // One more than there is room for tells whether there is more.
         let page = (bounds.rows - rows.len()).saturating_add(to_skip as usize).saturating_add(1).min(PAGE);
-        let mut merged = Merge::new(view, &readable, (from_us, permit.to_us()), page).await?;
-        while let Some(next) = merged.next().await? {
+        let mut merged = Merge::new(view, &readable, (from_us, permit.to_us()), page, None);
+        while let Some(item) = merged.next().await? {
+            // Without stretches there are none.
+            let Item::Reading(next) = item else { continue };
             if to_skip > 0 && next.time_us == from_us {
                 to_skip -= 1;
                 continue;
@@ -157,16 +149,26 @@ async fn buckets(
             return Ok((Rows::Buckets(rows), at(from_us)));
         }
         let Some(readable) = view.readable(permit, key).await? else { continue };
+        let rules = Rules::new(permit.functions(), readable.expected_interval_ms);
+        let resumed = cursor.part.is_some();
         let Part { mut at_us, skip: mut taken, mut fold } = cursor.part.take().unwrap_or_else(|| {
-            let rules = Rules::new(permit.functions(), readable.expected_interval_ms);
             // Nothing that is not permitted is looked at, however little would show of it.
             let at_us = from_us.saturating_sub(rules.look_back_us()).max(permit.from_us());
             Part { at_us, skip: 0, fold: Fold::new(series, grid.clone(), rules, from_us) }
         });
         let (begin_us, mut to_skip) = (at_us, taken);
-        let mut merged = Merge::new(view, &readable, (begin_us, permit.to_us()), PAGE).await?;
-        while let Some(next) = merged.next().await? {
-            if to_skip > 0 && next.time_us == begin_us {
+        let fits = |width_us: &i64| !rules.durations && grid.lies_on(*width_us, begin_us, permit.to_us());
+        let stretches = match [HOUR_US, MINUTE_US].into_iter().find(fits) {
+            Some(width_us) => {
+                let hold_us = rules.time_mean.then_some(rules.hold_us);
+                Some(Stretches { width_us, hold_us, counted_us: view.counted_us().await?, resumed })
+            }
+            None => None,
+        };
+        let mut merged = Merge::new(view, &readable, (begin_us, permit.to_us()), PAGE, stretches);
+        while let Some(item) = merged.next().await? {
+            let time_us = item.time_us();
+            if to_skip > 0 && time_us == begin_us {
                 to_skip -= 1;
                 continue;
             }
@@ -177,14 +179,17 @@ async fn buckets(
             }
             if scanned >= bounds.scan {
                 let mut next_chunk = ReadCursor::new(series, fold.edge_us(), 0);
-                let skip = if next.time_us == at_us { taken } else { 0 };
-                next_chunk.part = Some(Part { at_us: next.time_us, skip, fold });
+                let skip = if time_us == at_us { taken } else { 0 };
+                next_chunk.part = Some(Part { at_us: time_us, skip, fold });
                 return Ok((Rows::Buckets(rows), Some(next_chunk)));
             }
-            scanned += usize::from(next.time_us >= from_us);
-            taken = if next.time_us == at_us { taken + 1 } else { 1 };
-            at_us = next.time_us;
-            fold.push(next.time_us, next.value.as_ref());
+            scanned += usize::from(time_us >= from_us);
+            taken = if time_us == at_us { taken + 1 } else { 1 };
+            at_us = time_us;
+            match item {
+                Item::Reading(next) => fold.push(next.time_us, next.value.as_ref()),
+                Item::Stretch(stats) => fold.push_stats(&stats),
+            }
             while let Some(bucket) = fold.pop() {
                 if rows.len() == bounds.rows {
                     return Ok((Rows::Buckets(rows), at(bucket.start_us)));
@@ -212,102 +217,4 @@ impl View<'_> {
         }
         catalogue::readable(self.transaction, self.firm, key).await
     }
-}
-
-/// One reading on its way out.
-struct Next {
-    time_us: i64,
-    commit: i64,
-    nth: i16,
-    value: Option<Value>,
-    quality: Quality,
-}
-
-/// The readings of one version, in order.
-struct Source {
-    portal: Portal,
-    of: ValueType,
-    page: std::vec::IntoIter<Row>,
-    /// The next one, where it was fetched.
-    head: Option<Next>,
-    ended: bool,
-}
-
-/// The readings of all versions of a series by time, commit and place in it.
-struct Merge<'a> {
-    transaction: &'a Transaction<'a>,
-    sources: Vec<Source>,
-    page: usize,
-}
-
-impl<'a> Merge<'a> {
-    async fn new(
-        view: &View<'a>,
-        readable: &Readable,
-        (from_us, to_us): (i64, i64),
-        page: usize,
-    ) -> Result<Self, StoreError> {
-        let failed = failed("reading");
-        let mut sources = Vec::with_capacity(readable.versions.len());
-        for &(version, of) in &readable.versions {
-            let sql = format!(
-                "SELECT ts, commit_no, quality, nth, value FROM {}
-                 WHERE series_id = $1 AND ts >= $2 AND ts < $3 AND commit_no <= $4 ORDER BY {}",
-                READINGS[table_of(of)],
-                view.order
-            );
-            let sql = view.transaction.prepare_cached(&sql).await.map_err(&failed)?;
-            let portal = view
-                .transaction
-                .bind(&sql, &[&version, &Ts(from_us), &Ts(to_us), &view.as_of])
-                .await
-                .map_err(&failed)?;
-            sources.push(Source { portal, of, page: Vec::new().into_iter(), head: None, ended: false });
-        }
-        Ok(Self { transaction: view.transaction, sources, page })
-    }
-
-    async fn next(&mut self) -> Result<Option<Next>, StoreError> {
-        for source in &mut self.sources {
-            source.fill(self.transaction, self.page).await?;
-        }
-        let first = self
-            .sources
-            .iter_mut()
-            .filter(|source| source.head.is_some())
-            .min_by_key(|source| source.head.as_ref().map(|head| (head.time_us, head.commit, head.nth)));
-        Ok(first.and_then(|source| source.head.take()))
-    }
-}
-
-impl Source {
-    async fn fill(&mut self, transaction: &Transaction<'_>, page: usize) -> Result<(), StoreError> {
-        if self.head.is_some() {
-            return Ok(());
-        }
-        if self.page.len() == 0 && !self.ended {
-            let most = i32::try_from(page).unwrap_or(i32::MAX);
-            let rows = transaction.query_portal(&self.portal, most).await.map_err(failed("reading"))?;
-            self.ended = rows.len() < page;
-            self.page = rows.into_iter();
-        }
-        self.head = match self.page.next() {
-            Some(row) => Some(reading(&row, self.of)?),
-            None => None,
-        };
-        Ok(())
-    }
-}
-
-fn reading(row: &Row, of: ValueType) -> Result<Next, StoreError> {
-    let code: i16 = row.get(2);
-    let quality = u32::try_from(code).ok().and_then(Quality::from_code);
-    let quality = quality.ok_or_else(|| StoreError::Damaged(format!("a reading of quality {code}")))?;
-    let value = match of {
-        ValueType::F64 | ValueType::Unspecified => row.get::<_, Option<f64>>(4).map(Value::F64),
-        ValueType::I64 => row.get::<_, Option<i64>>(4).map(Value::I64),
-        ValueType::Bool => row.get::<_, Option<i64>>(4).map(|value| Value::Bool(value != 0)),
-        ValueType::Text => row.get::<_, Option<String>>(4).map(Value::Text),
-    };
-    Ok(Next { time_us: row.get::<_, Ts>(0).0, commit: row.get(1), nth: row.get(3), value, quality })
 }

@@ -6,6 +6,7 @@ use sandan_proto::batch;
 use sandan_proto::reading::{Quality, ValueType};
 
 use super::copy::{Column, Rows};
+use super::rollup::hour_of;
 use super::tables::day_of;
 use crate::store::delivery::Content;
 use crate::store::{Clock, StoreError};
@@ -13,11 +14,23 @@ use crate::store::{Clock, StoreError};
 /// Numbers of versions, by the index of the series in the births; 0 and the greatest are none.
 pub(super) type Places = std::sync::Arc<[u32]>;
 
+/// A version's number and the start of an hour.
+pub(super) type Late = (i32, i64);
+
+/// The commit of a firm that a batch is stored with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Commit {
+    pub number: i64,
+    /// Hours before it may be counted, µs since 1970: those of readings in them are noted.
+    pub closed_us: Option<i64>,
+}
+
 /// The rows of one group, by table.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     pub tables: [Rows; 3],
     pub days: BTreeSet<i64>,
+    pub late: BTreeSet<Late>,
     ties: HashMap<u32, Tie>,
     scratch: Vec<Quality>,
 }
@@ -29,18 +42,21 @@ struct Tie {
     nth: i16,
 }
 
-/// The table of a type.
+/// Index of the table of texts.
+pub(super) const TEXTS: usize = 2;
+
+/// Index of the table of a type.
 pub(super) fn table_of(value_type: ValueType) -> usize {
     match value_type {
         ValueType::F64 | ValueType::Unspecified => 0,
         ValueType::I64 | ValueType::Bool => 1,
-        ValueType::Text => 2,
+        ValueType::Text => TEXTS,
     }
 }
 
 impl Copies {
     /// Appends what of a batch is stored. Nothing is appended where a place is missing.
-    pub(super) fn push(&mut self, content: &Content, places: &Places, commit: i64) -> Result<(), RowsError> {
+    pub(super) fn push(&mut self, content: &Content, places: &Places, commit: Commit) -> Result<(), RowsError> {
         let Content::Batch { sealed, clock, dead_columns, .. } = content else { return Ok(()) };
         let groups = batch::decode(&sealed.payload)
             .map_err(|error| StoreError::Damaged(format!("an admitted batch: {error}")))
@@ -68,10 +84,16 @@ impl Copies {
             self.scratch.extend(column.qualities().map(|quality| {
                 if clock.estimated && quality == Quality::GOOD { Quality::UNCERTAIN_CLOCK } else { quality }
             }));
-            let to = &mut self.tables[table_of(column.values.value_type())];
+            let table = table_of(column.values.value_type());
+            if let Some(closed_us) = commit.closed_us.filter(|closed_us| first_us < *closed_us && table != TEXTS) {
+                let times = group.times_us.iter().map(|time_us| time_us.saturating_add(clock.offset_us));
+                let hours = times.take_while(|time_us| *time_us < closed_us).map(hour_of);
+                self.late.extend(hours.map(|hour_us| (series.cast_signed(), hour_us)));
+            }
+            let to = &mut self.tables[table];
             let of = Column {
                 series: series.cast_signed(),
-                commit,
+                commit: commit.number,
                 times_us: &group.times_us,
                 offset_us: clock.offset_us,
                 nth,

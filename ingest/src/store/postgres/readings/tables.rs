@@ -255,44 +255,79 @@ fn midnight(day: i64) -> Result<Timestamp, StoreError> {
         .map_err(|error| StoreError::Damaged(format!("day {day}: {error}")))
 }
 
-/// Drops what is older than the retention: whole days, and single readings of the rest.
-pub(super) async fn drop_old(shared: &Shared) -> Result<(), StoreError> {
-    let failed = failed("dropping what is beyond the retention");
-    let oldest_us = (shared.options.now)().saturating_sub(shared.options.retention_us);
-    if oldest_us <= 0 {
+/// The tables of what lies outside the partitions of days, by the index of their kind.
+pub(super) fn rests(shared: &Shared) -> Vec<(usize, String)> {
+    match shared.tables.kept_as {
+        KeptAs::Hypertables => Vec::new(),
+        KeptAs::Partitions => READINGS.iter().map(|table| format!("{table}_rest")).enumerate().collect(),
+    }
+}
+
+/// Drops the days before one, where everything in them is counted; else they stay until it is.
+pub(super) async fn drop_days(shared: &Shared, before_us: i64) -> Result<(), StoreError> {
+    let failed = failed("dropping days past their retention");
+    let mut client = shared.session().await?;
+    let mut old = Vec::new();
+    for table in READINGS {
+        old.extend(days_before(shared, &client, table, day_of(before_us)).await?);
+    }
+    if old.is_empty() {
         return Ok(());
     }
-    let oldest = day_of(oldest_us);
-    let mut client = shared.session().await?;
-    for table in READINGS {
-        if shared.tables.kept_as == KeptAs::Hypertables {
-            let sql = format!("SELECT drop_chunks('{table}', older_than => $1::timestamptz)");
-            client.query(&sql, &[&Ts(oldest * DAY_US)]).await.map_err(&failed)?;
-            continue;
-        }
-        let known = client
-            .query(
-                "SELECT 'readings.' || child.relname FROM pg_inherits
-                 JOIN pg_class AS child ON child.oid = inhrelid
-                 WHERE inhparent = to_regclass($1) ORDER BY 1",
-                &[&table],
-            )
-            .await
-            .map_err(&failed)?;
-        let limit = partition(table, oldest)?;
-        for name in known.iter().map(|row| row.get::<_, String>(0)) {
-            let is_day = name.len() == limit.len() && name[table.len() + 1..].bytes().all(|byte| byte.is_ascii_digit());
-            if is_day && name < limit {
-                let transaction = client.transaction().await.map_err(&failed)?;
-                transaction.batch_execute(&format!("DROP TABLE IF EXISTS {name}")).await.map_err(&failed)?;
-                transaction.commit().await.map_err(&failed)?;
-            }
-        }
-        let rest = format!("DELETE FROM {table}_rest WHERE ts < $1");
-        client.execute(&rest, &[&Ts(oldest * DAY_US)]).await.map_err(&failed)?;
+    let transaction = client.transaction().await.map_err(&failed)?;
+    // Nobody stores readings from here on, and whoever did before is done. Reads go on.
+    let alone = format!("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE", READINGS.join(", ONLY "));
+    transaction.batch_execute(&alone).await.map_err(&failed)?;
+    let waits = transaction.query_one(include_str!("sql/waits_to_be_counted.sql"), &[&before_us, &Ts(before_us)]).await;
+    let mut waits: bool = waits.map_err(&failed)?.get(0);
+    for (_, rest) in rests(shared) {
+        let one =
+            transaction.query_opt(&format!("SELECT 1 FROM {rest} WHERE ts < $1 LIMIT 1"), &[&Ts(before_us)]).await;
+        waits |= one.map_err(&failed)?.is_some();
     }
-    shared.tables.forget_before(oldest);
+    if waits {
+        tracing::warn!("days past their retention stay: there are readings in them that are not counted");
+        return Ok(());
+    }
+    for table in READINGS {
+        let newest = include_str!("sql/note_gone.sql").replace("{{table}}", table);
+        transaction.execute(&newest, &[&before_us, &Ts(before_us)]).await.map_err(&failed)?;
+    }
+    for statement in &old {
+        transaction.batch_execute(statement).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)?;
+    shared.tables.forget_before(day_of(before_us));
+    tracing::info!("whole days past their retention: gone");
     Ok(())
+}
+
+/// Statements that drop the days of a table before one.
+async fn days_before(shared: &Shared, client: &Object, table: &str, before: i64) -> Result<Vec<String>, StoreError> {
+    let failed = failed("listing days past their retention");
+    let limit = partition(table, before)?;
+    if shared.tables.kept_as == KeptAs::Hypertables {
+        let [at, _] = bounds(before)?;
+        let old = format!("SELECT 1 FROM show_chunks('{table}', older_than => '{at}'::timestamptz) LIMIT 1");
+        let old = client.query_opt(&old, &[]).await.map_err(&failed)?;
+        return Ok(old
+            .map(|_| format!("SELECT drop_chunks('{table}', older_than => '{at}'::timestamptz)"))
+            .into_iter()
+            .collect());
+    }
+    let known = client
+        .query(
+            "SELECT 'readings.' || child.relname FROM pg_inherits
+             JOIN pg_class AS child ON child.oid = inhrelid
+             WHERE inhparent = to_regclass($1) ORDER BY 1",
+            &[&table],
+        )
+        .await
+        .map_err(&failed)?;
+    let is_day =
+        |name: &String| name.len() == limit.len() && name[table.len() + 1..].bytes().all(|byte| byte.is_ascii_digit());
+    let old = known.iter().map(|row| row.get::<_, String>(0)).filter(|name| is_day(name) && *name < limit);
+    Ok(old.map(|name| format!("DROP TABLE IF EXISTS {name}")).collect())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::store::conformance::{Engine, TestClock};
 
 mod conformance;
 mod faults;
+mod rollups;
 
 /// Options under which nothing happens by itself.
 fn options(clock: &TestClock) -> Options {
@@ -16,6 +17,7 @@ fn options(clock: &TestClock) -> Options {
         commit_interval: Duration::ZERO,
         now: clock.now(),
         readmit: Some(crate::session::admission::readmit(crate::time::DAY_US)),
+        classes: crate::store::retention::Classes::default(),
         retention_us: 90 * crate::time::DAY_US,
         upkeep: None,
     }
