@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::database::Database;
 use crate::consent::Permit;
 use crate::store::{
-    BackupError, BackupOrder, Choice, Chunk, Classes, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
-    GapFact, LaneFacts, Manifest, Metrics, Opening, Pass, ReadCursor, Readings, Readmit, Receipt, RefusedSeries, Registered,
-    Released, Retained, Retried, SeriesInfo, StoreError,
+    BackupError, BackupOrder, Choice, Chunk, Classes, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord,
+    Delivery, GapFact, LaneFacts, Manifest, Metrics, Opening, Pass, ReadCursor, Readings, Readmit, Receipt,
+    RefusedSeries, Registered, Released, Retained, Retried, SeriesInfo, StoreError,
 };
 use queue::Queue;
 use tables::Tables;

@@ -153,12 +153,12 @@ pub(super) async fn write(transaction: &Transaction<'_>, version: &Version, hour
         return Ok(());
     }
     let sql = transaction.prepare_cached(include_str!("sql/write_rollups.sql")).await.map_err(&failed)?;
-    let starts: Vec<i64> = hours.iter().map(|hour| hour.start_us).collect();
+    let begins: Vec<i64> = hours.iter().map(|hour| hour.start_us).collect();
     let commits: Vec<i64> = hours.iter().map(|hour| hour.newest_commit).collect();
     for (at, width_us) in WIDTHS.into_iter().enumerate() {
         let stats: Vec<Vec<u8>> = hours.iter().map(|hour| pack_stats(hour.start_us, &hour.by_width[at])).collect();
         let values: [&(dyn ToSql + Sync); 6] =
-            [&version.number, &seconds(width_us), &version.hold_us, &starts, &commits, &stats];
+            [&version.number, &seconds(width_us), &version.hold_us, &begins, &commits, &stats];
         transaction.execute(&sql, &values).await.map_err(&failed)?;
     }
     Ok(())

@@ -44,7 +44,7 @@ async fn hours_and_minutes_are_answered_without_their_readings() {
         bed.sql("UPDATE reading SET value = 0");
         let hours = told(store, &plant, HOUR_US, Function::TimeMean).await;
         assert_eq!(hours[..3], before[0][..3]);
-        assert_eq!(hours[3].1, 0.0, "the fourth was not over");
+        assert_eq!((hours[3].0, hours[3].1), (180, 0.0), "the fourth was not over");
         assert_eq!(told(store, &plant, MINUTE_US, Function::Max).await[..180], before[1][..180]);
         // States are told from readings alone.
         assert!(told(store, &plant, HOUR_US, Function::Durations).await.iter().all(|(_, sum, _)| *sum == 0.0));
