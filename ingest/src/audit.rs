@@ -1,9 +1,13 @@
 //! The audit log: entries and the hash chain that holds them together.
 //!
-//! Pure: makes the next entry from the head, and checks a chain. It promises that a
-//! changed, reordered or removed entry, and with a known head also one cut off the
-//! end, is found. One chain per firm and one for the complex itself.
+//! Pure: makes the next entry from the head, checks a chain, and signs where it stands. It
+//! promises that a changed, reordered or removed entry, and with a known head also one cut
+//! off the end, is found. One chain per firm and one for the complex itself.
 //! It must not know the store or who reads the log. Never a reading's value.
+
+pub mod merkle;
+pub mod offline;
+pub mod seal;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -265,16 +269,21 @@ impl From<Hash> for String {
 impl TryFrom<String> for Hash {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let refused = "a hash has 64 hexadecimal digits";
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(refused);
-        }
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| refused)?;
-        }
-        Ok(Self(bytes))
+        unhex(&text).map(Self).ok_or("a hash has 64 hexadecimal digits")
     }
+}
+
+/// Bytes from two small hexadecimal digits each, and nothing else: one text for one value.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
 }
 
 /// The newest entry of a chain, by number and hash.
