@@ -25,6 +25,7 @@ pub use self::catalogue::{Shared, Visible};
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::read::{Plan, Reader};
 use crate::audit::Draft;
+pub use crate::audit::seal::{Proof, PublicKey, Receipt};
 pub use crate::audit::{Chain, Entry, Kind};
 use crate::auth::Member;
 use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
@@ -32,6 +33,7 @@ use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
 use crate::id::MemberId;
 use crate::metrics::Metrics;
+use crate::notary::Notary;
 pub use crate::store::control::Firm;
 use crate::store::control::{Change, Control, ControlError, Stamp};
 pub use crate::store::dead_letters::{parse as parse_reason, word as reason_word};
@@ -95,7 +97,7 @@ pub enum AccessError {
     NotFound,
     /// A consent names the series and does not cover the request.
     #[error("no consent covers this request")]
-    Denied(Vec<Reason>),
+    Denied(Vec<Reason>, Option<Box<Receipt>>),
     /// The log, the gaps or the dead letters are another firm's.
     #[error("this is read by the firm's own members")]
     OtherFirm,
@@ -134,6 +136,7 @@ impl AccessError {
 pub struct Access {
     control: Arc<dyn Control>,
     readings: Arc<dyn Source>,
+    notary: Arc<Notary>,
     fleet: Arc<Board>,
     /// Read while rows are read or handed on, written while consents change.
     consents: RwLock<()>,
@@ -152,8 +155,8 @@ pub struct Access {
 impl Access {
     /// Over the store.
     pub async fn new(
-        control: Arc<dyn Control>,
-        readings: Arc<dyn Source>,
+        (control, readings): (Arc<dyn Control>, Arc<dyn Source>),
+        notary: Arc<Notary>,
         fleet: Arc<Board>,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -162,6 +165,7 @@ impl Access {
         Ok(Arc::new(Self {
             control,
             readings,
+            notary,
             fleet,
             consents: RwLock::new(()),
             clock,
@@ -213,12 +217,13 @@ impl Access {
             let entry = plan.describe(Draft::new(Chain::Firm(series.key.firm.clone()), Kind::ReadStarted, &actor));
             entry.with("asker", asker.firm.as_str())
         });
-        if let Some(draft) = audited {
+        let receipt = match audited {
             // No log, no read.
-            self.control.append(draft, self.now_us()).await?;
-        }
+            Some(draft) => Some(self.notary.receipt(&self.control.append(draft, self.now_us()).await?)),
+            None => None,
+        };
         self.metrics.reads_started.inc();
-        Ok(Reader::new(slot, asker, series, plan))
+        Ok(Reader::new(slot, asker, series, plan, receipt))
     }
 
     /// Fails for a member whose token was revoked since it was looked up, here or by another
@@ -239,15 +244,16 @@ impl Access {
             }
             Err(Denial { reasons, .. }) => {
                 self.metrics.denials.get_or_create(&crate::metrics::Denial::KNOWN).inc();
+                let mut receipt = None;
                 if request.asker != request.series.firm {
                     let chain = Chain::Firm(request.series.firm.clone());
                     let words = reasons.iter().map(|it| format!("{}: {}", it.consent, it.why.code()));
                     let draft = read::describe(Draft::new(chain, Kind::Denied, &asker.actor()), request)
                         .with("asker", asker.firm.as_str())
                         .with("reasons", words.collect::<Vec<_>>());
-                    self.control.append(draft, now_us).await?;
+                    receipt = Some(Box::new(self.notary.receipt(&self.control.append(draft, now_us).await?)));
                 }
-                Err(AccessError::Denied(reasons))
+                Err(AccessError::Denied(reasons, receipt))
             }
         }
     }
@@ -271,6 +277,20 @@ impl Access {
             return Err(AccessError::OtherFirm);
         }
         Ok(self.log(&Chain::Firm(firm.clone()), &asker.actor(), after, limit).await?)
+    }
+
+    /// Public halves of the keys that sign receipts and heads.
+    pub fn audit_keys(&self) -> &[PublicKey] {
+        self.notary.keys()
+    }
+
+    /// That a firm's own log ends where it does now, signed; to be kept.
+    pub async fn audit_head(&self, asker: &Member, firm: &FirmId) -> Result<Option<Proof>, AccessError> {
+        if asker.firm != *firm {
+            return Err(AccessError::OtherFirm);
+        }
+        let chain = Chain::Firm(firm.clone());
+        Ok(self.notary.proof(&*self.control, &chain, self.now_us()).await?)
     }
 
     /// Notes in the log of the complex what an operator, or the host's, did.

@@ -18,12 +18,14 @@ use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, Deed};
+use crate::audit::seal::{Proof, PublicKey};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::ca::{Authority, AuthorityEntry, CaError};
 use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::notary::Notary;
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
 use crate::store::{BackupError, BackupOrder, Manifest, Readings, StoreError};
@@ -68,6 +70,8 @@ pub enum Command {
     ConsentRevoke { id: ConsentId },
     AuditPage { chain: Chain, after: u64 },
     AuditVerify { chain: Chain },
+    AuditHead { chain: Chain },
+    AuditKeys,
     DeadLetterList(dead_letters::Chosen),
     DeadLetterRetry(dead_letters::Chosen),
     DeadLetterDiscard(dead_letters::Chosen),
@@ -142,6 +146,8 @@ pub enum Answer {
     /// Empty at the end of the log.
     Audit(Vec<Entry>),
     AuditHolds(Head),
+    AuditProof(Box<Proof>),
+    AuditKeys(Vec<PublicKey>),
     /// Empty at the end of the list.
     DeadLetters(Vec<dead_letters::Line>),
     DeadLettersHandled(dead_letters::Outcome),
@@ -262,6 +268,8 @@ pub struct Admin {
     pub links: Arc<session::Sessions>,
     /// Holds what is withdrawn, where one is configured.
     pub witness: Option<Arc<Witness>>,
+    /// Signs where the log stands.
+    pub notary: Arc<Notary>,
     /// Name of the installation.
     pub complex: String,
     /// None while the service does not run.
@@ -365,6 +373,11 @@ impl Admin {
                 Ok(Answer::Audit(self.access.log(&chain, ACTOR, after, AUDIT_PAGE).await?))
             }
             Command::AuditVerify { chain } => self.verify(chain).await,
+            Command::AuditHead { chain } => {
+                let proof = self.notary.proof(&*self.control, &chain, self.access.now_us()).await?;
+                Ok(Answer::AuditProof(Box::new(proof.ok_or_else(|| missing("audit log of", &chain))?)))
+            }
+            Command::AuditKeys => Ok(Answer::AuditKeys(self.notary.keys().to_vec())),
             Command::DeadLetterList(chosen) => self.dead_letters(&chosen).await,
             Command::DeadLetterRetry(chosen) => self.handle_dead(&chosen, Deed::Retry).await,
             Command::DeadLetterDiscard(chosen) => self.handle_dead(&chosen, Deed::Discard).await,

@@ -6,6 +6,7 @@
 //! aborted before the last chunk), so that it cannot be taken for a whole one. It reads
 //! through `access` only and must not know the store.
 
+mod audit;
 mod csv;
 mod dead_letters;
 mod limits;
@@ -28,17 +29,19 @@ use serde_json::json;
 
 pub use self::limits::{Slots, limited};
 pub use self::problem::Problem;
-use crate::access::{Access, Entry, GapFact};
+use crate::access::{Access, GapFact};
 use crate::auth::route::{Guard, Route};
 use crate::auth::{Auth, Member};
 use crate::time::rfc3339;
 
 /// Every route of this module. The router is built from this table alone.
-pub const ROUTES: [Route; 10] = [
+pub const ROUTES: [Route; 12] = [
     Route { path: "/v1/series", method: "GET", guard: Guard::Member },
     Route { path: "/v1/readings", method: "GET", guard: Guard::Member },
     Route { path: "/v1/gaps", method: "GET", guard: Guard::Member },
     Route { path: "/v1/audit", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/audit/head", method: "GET", guard: Guard::Member },
+    Route { path: "/v1/audit/keys", method: "GET", guard: Guard::Public },
     Route { path: "/v1/dead-letters", method: "GET", guard: Guard::Member },
     Route { path: "/v1/dead-letters/export", method: "GET", guard: Guard::Member },
     Route { path: "/v1/dead-letters/retry", method: "POST", guard: Guard::Member },
@@ -67,7 +70,9 @@ pub fn router(api: Arc<Api>) -> Router {
             "/v1/series" => get(series::list),
             "/v1/readings" => get(readings::pull),
             "/v1/gaps" => get(gaps),
-            "/v1/audit" => get(audit),
+            "/v1/audit" => get(audit::page),
+            "/v1/audit/head" => get(audit::head),
+            "/v1/audit/keys" => get(audit::keys),
             "/v1/dead-letters" => get(dead_letters::list),
             "/v1/dead-letters/export" => get(dead_letters::export),
             "/v1/dead-letters/retry" => post(dead_letters::retry),
@@ -160,33 +165,6 @@ async fn gaps(
     };
     let gaps: Vec<_> = gaps.iter().map(shown).collect();
     Ok(Json(json!({ "firm": firm, "gaps": gaps })).into_response())
-}
-
-async fn audit(
-    State(api): State<Arc<Api>>,
-    Extension(member): Extension<Member>,
-    query: Result<Query<query::Audit>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Problem> {
-    let query = query?.0;
-    let limit = query::page_limit(query.limit.as_deref(), crate::access::MAX_AUDIT_PAGE)?;
-    let after = query::number("after", query.after.as_deref())?.unwrap_or(0);
-    let firm = query.firm.as_ref().unwrap_or(&member.firm);
-    let entries = api.access.audit(&member, firm, after, limit).await?;
-    let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.number);
-    let shown = |entry: &Entry| {
-        json!({
-            "number": entry.number,
-            "time": rfc3339(entry.time_us),
-            "time_us": entry.time_us,
-            "kind": entry.kind.as_str(),
-            "actor": entry.actor,
-            "detail": entry.detail,
-            "previous": entry.previous,
-            "hash": entry.hash,
-        })
-    };
-    let entries: Vec<_> = entries.iter().map(shown).collect();
-    Ok(Json(json!({ "firm": firm, "entries": entries, "next": next })).into_response())
 }
 
 #[cfg(test)]

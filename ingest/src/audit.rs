@@ -91,13 +91,14 @@ pub enum Kind {
     LogRead,
     BackedUp,
     StoreRestored,
+    AuditKeyMade,
     DeadLettersExported,
     DeadLettersRetried,
     DeadLettersDiscarded,
 }
 
 impl Kind {
-    const ALL: [Kind; 30] = [
+    const ALL: [Kind; 31] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -125,6 +126,7 @@ impl Kind {
         Kind::LogRead,
         Kind::BackedUp,
         Kind::StoreRestored,
+        Kind::AuditKeyMade,
         Kind::DeadLettersExported,
         Kind::DeadLettersRetried,
         Kind::DeadLettersDiscarded,
@@ -160,6 +162,7 @@ impl Kind {
             Kind::LogRead => "log_read",
             Kind::BackedUp => "backed_up",
             Kind::StoreRestored => "store_restored",
+            Kind::AuditKeyMade => "audit_key_made",
             Kind::DeadLettersExported => "dead_letters_exported",
             Kind::DeadLettersRetried => "dead_letters_retried",
             Kind::DeadLettersDiscarded => "dead_letters_discarded",

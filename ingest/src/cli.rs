@@ -2,6 +2,7 @@
 //! 1 failed, 2 wrong usage or configuration.
 
 mod args;
+mod audit;
 mod dead_letters;
 mod print;
 
@@ -84,6 +85,9 @@ fn told(failure: &Failure) -> String {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
+    if let Some(kept) = args.verb.offline() {
+        return Ok(print::held(&mut io::stdout().lock(), &audit::verify(kept)?, args.json)?);
+    }
     let file = args.config.ok_or(Failure::NoConfig)?;
     let config = Config::load(&file).map_err(Failure::Config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -9,7 +9,7 @@ mod restore;
 mod uplink;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ use crate::console::{self, Console};
 use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
+use crate::notary::{Notary, NotaryError};
 use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
 use crate::store::control::ControlError;
 use crate::store::postgres::DatabaseError;
@@ -60,6 +61,8 @@ const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// The certificate authority's files, in the data directory.
 const CA_DIR: &str = "ca";
+/// Where the key that signs the audit log is.
+const AUDIT_DIR: &str = "audit";
 
 /// Why the service did not run, or a command did not reach the store.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,9 @@ pub enum RunError {
     /// Whether the store is the newest state is not known.
     #[error(transparent)]
     Witness(#[from] WitnessError),
+    /// Nothing can be signed.
+    #[error(transparent)]
+    Notary(#[from] NotaryError),
     /// The database is not to be had.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -162,6 +168,7 @@ struct Parts {
     access: Arc<Access>,
     metrics: Arc<Metrics>,
     ca: Arc<Authority>,
+    notary: Arc<Notary>,
 }
 
 impl Parts {
@@ -173,9 +180,12 @@ impl Parts {
         let gateways = stores.control.gateways().await?;
         let in_force = gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id);
         let fleet = Arc::new(Board::new(clock.clone(), in_force));
-        let access =
-            Access::new(stores.control.clone(), stores.source.clone(), fleet.clone(), clock, metrics.clone()).await?;
-        Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca) })
+        let dir = config.data_dir.join(AUDIT_DIR);
+        let heads = config.witness.as_deref().map_or_else(|| dir.clone(), heads_beside);
+        let notary = Arc::new(Notary::open(&config.complex, &dir, heads, &*stores.control, &clock).await?);
+        let doors = (stores.control.clone(), stores.source.clone());
+        let access = Access::new(doors, notary.clone(), fleet.clone(), clock, metrics.clone()).await?;
+        Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca), notary })
     }
 
     /// `address` is where gateways call.
@@ -188,6 +198,7 @@ impl Parts {
             readings: self.stores.readings.clone(),
             links,
             witness: self.stores.witness.clone(),
+            notary: self.notary.clone(),
             complex: self.stores.complex.clone(),
             running,
         }
@@ -349,6 +360,8 @@ async fn serve_until(
     let kept = [tokio::spawn(guard.run(certificates, links)), tokio::spawn(tls.keep_fresh())];
     let pages = http::start(http, &config.http, pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
+    let signing = parts.notary.clone().keep(parts.stores.control.clone(), system_clock(), stop.clone());
+    let signing = tokio::spawn(signing);
     let witness = parts.stores.witness.clone();
     let keeping = stop.clone();
     let witness = tokio::spawn(async move {
@@ -374,7 +387,7 @@ async fn serve_until(
         crash_point!("serve.stopping");
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
         crash_point!("serve.drained");
-        let _ = tokio::join!(admin, witness);
+        let _ = tokio::join!(admin, witness, signing);
         kept.iter().for_each(tokio::task::JoinHandle::abort);
     };
     let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;
@@ -407,6 +420,13 @@ async fn open_patiently(config: &Config) -> Result<Stores, RunError> {
             opened => return opened?.ok_or_else(taken),
         }
     }
+}
+
+/// Signed ends of the log stand beside the witness, on its disk.
+fn heads_beside(witness: &Path) -> PathBuf {
+    let mut dir = witness.as_os_str().to_owned();
+    dir.push(".heads");
+    dir.into()
 }
 
 fn quotas(config: &Config) -> session::Quotas {

@@ -170,6 +170,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
                     "enrollment",
                     "fleet",
                     "metrics",
+                    "notary",
                     "retention",
                     "session",
                     "store",
@@ -181,7 +182,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("session", &["auth", "ca", "fleet", "id", "metrics", "store", "time"]),
             ("enrollment", &["audit", "auth", "ca", "fleet", "session", "store", "time"]),
             ("store", &["audit", "auth", "consent", "fleet", "id", "retention", "time"]),
-            ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "store", "time"]),
+            ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "notary", "store", "time"]),
             ("api", &["access", "auth", "consent", "metrics", "time"]),
             ("console", &["access", "auth", "id", "time"]),
             // What is decided and remembered: pure.
@@ -191,9 +192,13 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             // Beside the path.
             (
                 "admin",
-                &["access", "audit", "auth", "ca", "consent", "fleet", "id", "session", "store", "time", "witness"],
+                &[
+                    "access", "audit", "auth", "ca", "consent", "fleet", "id", "notary", "session", "store", "time",
+                    "witness",
+                ],
             ),
             ("witness", &["audit", "metrics", "store"]),
+            ("notary", &["audit", "store", "time"]),
             ("ca", &["auth", "config", "time"]),
             ("auth", &["id", "store", "time"]),
             ("config", &["retention", "time"]),

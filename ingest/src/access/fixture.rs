@@ -15,6 +15,7 @@ use super::*;
 use crate::auth::{Auth, Secret, TokenKind};
 use crate::consent::{AccessWindow, EventWindow, Form, Function, RECORD_VERSION, SharedForm, Terms};
 use crate::id::{ConsentId, MemberId};
+use crate::notary::Notary;
 use crate::store::aggregate::{Fold, Rules};
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::{DeadReading, Letter, Retried};
@@ -260,7 +261,10 @@ impl Complex {
         };
         let fleet = Arc::new(Board::new(clock.clone(), []));
         let metrics = Arc::new(Metrics::default());
-        let access = Access::new(control.clone(), memory.clone(), fleet.clone(), clock, metrics).await.unwrap();
+        let audit_dir = dir.path().join("audit");
+        let notary = Notary::open("saesol", &audit_dir, audit_dir.clone(), &*control, &clock).await.unwrap();
+        let doors = (control.clone() as _, memory.clone() as _);
+        let access = Access::new(doors, notary.into(), fleet.clone(), clock, metrics).await.unwrap();
         for (id, name_ko) in [("hanbit", "한빛금형"), ("saesol", "새솔열처리")] {
             let it = Firm { id: firm(id), name_ko: name_ko.into(), name_en: id.into() };
             access.apply(Change::AddFirm(it), "command line").await.unwrap();

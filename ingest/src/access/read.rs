@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Access, AccessError, Bucket, Chain, GapMark, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
+use crate::audit::seal::Receipt;
 use crate::audit::{Draft, Kind};
 use crate::auth::Member;
 use crate::consent::{self, Decision, Form, Permit, Request};
@@ -98,6 +99,7 @@ pub struct Reader {
     asker: Member,
     series: SeriesInfo,
     plan: Plan,
+    receipt: Option<Receipt>,
     /// Read and not handed on yet.
     queue: Queue,
     /// Whether the store holds nothing behind the queue for the permit being read.
@@ -138,7 +140,13 @@ impl Queue {
 }
 
 impl Reader {
-    pub(super) fn new(slot: ReadSlot, asker: &Member, series: SeriesInfo, plan: Plan) -> Self {
+    pub(super) fn new(
+        slot: ReadSlot,
+        asker: &Member,
+        series: SeriesInfo,
+        plan: Plan,
+        receipt: Option<Receipt>,
+    ) -> Self {
         let queue = match plan.request.form {
             Form::Raw => Queue::Raw(VecDeque::new()),
             Form::Bucketed { .. } => Queue::Buckets(VecDeque::new()),
@@ -149,6 +157,7 @@ impl Reader {
             asker: asker.clone(),
             series,
             plan,
+            receipt,
             queue,
             tail: false,
             gaps: BTreeSet::new(),
@@ -165,6 +174,10 @@ impl Reader {
     /// The consents that the read rests on; empty for one's own series.
     pub fn consents(&self) -> &BTreeSet<ConsentId> {
         &self.plan.consents
+    }
+    /// Where the read stands in the owner's log, signed; none for one's own series.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
     }
     /// The ranges that are served, µs since 1970, half-open.
     pub fn ranges(&self) -> &[(i64, i64)] {

@@ -138,7 +138,11 @@ mod tests {
     async fn deaf(complex: &Complex) -> (DuplexStream, DuplexStream, Admin) {
         let clock = crate::time::system_clock();
         let ca = crate::ca::Authority::open("c", &complex.dir.path().join("ca"), None, None, clock).unwrap();
+        let dir = complex.dir.path().join("audit");
+        let clock = crate::time::system_clock();
+        let notary = crate::notary::Notary::open("c", &dir, dir.clone(), &*complex.control, &clock).await.unwrap();
         let admin = Admin {
+            notary: Arc::new(notary),
             inviting: crate::admin::Inviting { ca: Arc::new(ca), address: None },
             access: complex.access.clone(),
             control: complex.control.clone(),

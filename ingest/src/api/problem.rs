@@ -5,7 +5,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::access::AccessError;
+use super::audit;
+use crate::access::{AccessError, Receipt};
 use crate::auth::LookupError;
 use crate::consent::Reason;
 use crate::time::TimeError;
@@ -21,6 +22,7 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     reasons: Vec<Reason>,
+    receipt: Option<Box<Receipt>>,
 }
 
 impl Problem {
@@ -31,7 +33,7 @@ impl Problem {
         detail: &(impl ToString + ?Sized),
     ) -> Self {
         let detail = detail.to_string().chars().take(MAX_DETAIL_CHARS).collect();
-        Self { status, code, title, detail, reasons: Vec::new() }
+        Self { status, code, title, detail, reasons: Vec::new(), receipt: None }
     }
 
     pub(super) fn unauthenticated() -> Self {
@@ -86,7 +88,8 @@ impl IntoResponse for Problem {
             "reasons": reasons,
         });
         let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
-        let mut response = (self.status, headers, body.to_string()).into_response();
+        let mut response =
+            (self.status, audit::receipt(self.receipt.as_deref()), headers, body.to_string()).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
@@ -122,9 +125,13 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::NotFound => Self::new(StatusCode::NOT_FOUND, "no_such_series", "No such series", &error),
-            AccessError::Denied(reasons) => {
+            AccessError::Denied(reasons, receipt) => {
                 let detail = "a consent names this series for your firm and does not cover this request";
-                Self { reasons, ..Self::new(StatusCode::FORBIDDEN, "not_covered", "Not covered by a consent", detail) }
+                Self {
+                    reasons,
+                    receipt,
+                    ..Self::new(StatusCode::FORBIDDEN, "not_covered", "Not covered by a consent", detail)
+                }
             }
             AccessError::OtherFirm => Self::new(StatusCode::FORBIDDEN, "other_firm", "Another firm's", &error),
             AccessError::Withdrawn => Self::new(StatusCode::FORBIDDEN, "withdrawn", "The consent ended", &error),

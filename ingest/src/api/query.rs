@@ -39,6 +39,20 @@ pub(super) struct Audit {
     pub(super) firm: Option<FirmId>,
     pub(super) after: Option<String>,
     pub(super) limit: Option<String>,
+    pub(super) format: Option<AuditFormat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AuditFormat {
+    Json,
+    Ndjson,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfFirm {
+    pub(super) firm: Option<FirmId>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as JsonValue, json};
 
 use super::query::{self, Format, show_cursor};
-use super::{Api, Problem, cause, csv, series};
+use super::{Api, Problem, audit, cause, csv, series};
 use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
 use crate::consent::{Form, Function, Request};
@@ -101,7 +101,8 @@ async fn page(
     // The page was put together over some time: what was revoked meanwhile must not leave.
     reader.check().await?;
     reader.page_full();
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let receipt = audit::receipt(reader.receipt());
+    Ok((receipt, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 fn reading(row: &StoredReading) -> JsonValue {
@@ -149,6 +150,7 @@ async fn stream(mut reader: Reader, form: &Form, functions: BTreeSet<Function>) 
     if let Some(rows) = reader.next(usize::MAX).await? {
         first.push_str(&csv::body(reader.series(), &functions, &rows));
     }
+    let receipt = audit::receipt(reader.receipt());
     let start = Stream { reader, functions, first: Some(first) };
     // An error ends the body without its last chunk, which every client reports.
     let body = futures::stream::try_unfold(start, async |mut at| {
@@ -163,5 +165,5 @@ async fn stream(mut reader: Reader, form: &Form, functions: BTreeSet<Function>) 
         at.reader.count_bytes(piece.len());
         Ok(Some((Bytes::from(piece), at)))
     });
-    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], Body::from_stream(body)).into_response())
+    Ok((receipt, [(header::CONTENT_TYPE, "text/csv; charset=utf-8")], Body::from_stream(body)).into_response())
 }

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::store::control::{Change, Control, Restored, Revocations, Stamp};
 use crate::time::{SECOND_US, rfc3339};
 
+mod audit;
 mod dead_letters;
 
 fn pages(complex: &Complex) -> Router {
@@ -68,9 +69,9 @@ async fn every_route_has_an_authorisation_case() {
             "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
             "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
-            "/v1/audit" => ("/v1/audit?firm=saesol".to_owned(), 401, 401, 200),
+            "/v1/audit" | "/v1/audit/head" => (format!("{}?firm=saesol", route.path), 401, 401, 200),
             path if path.starts_with("/v1/dead-letters") => (format!("{path}?all=true"), 401, 401, 200),
-            "/healthz" | "/metrics" => (route.path.to_owned(), 200, 200, 200),
+            "/healthz" | "/metrics" | "/v1/audit/keys" => (route.path.to_owned(), 200, 200, 200),
             path => panic!("{path} has no authorisation case"),
         };
         assert_eq!(route.guard == Guard::Public, nobody == 200, "{}", route.path);

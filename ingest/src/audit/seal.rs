@@ -145,7 +145,7 @@ impl SigningKey {
         receipt
     }
 
-    /// Where all chains end: `ends` in order of the chains.
+    /// Where all chains end: `ends` in order of the chains, as [`Chain`] compares.
     pub fn tree_head<'a>(
         &self,
         complex: &str,
@@ -230,7 +230,7 @@ pub struct TreeHead {
     pub time_us: i64,
     /// How many chains there are.
     pub chains: u64,
-    /// The root of the Merkle tree over their ends, in order of the chains' names.
+    /// The root of the Merkle tree over their ends: firms in order of their ids, the complex last.
     pub root: Hash,
     /// The public half of the key that signed.
     pub key: PublicKey,

@@ -8,6 +8,7 @@ use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 use super::dead_letters::DeadLetterVerb;
 use crate::admin::{Command, Grant};
 use crate::audit::Chain;
+use crate::audit::seal::PublicKey;
 use crate::consent::{EventWindow, Function, SharedForm};
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::control::Firm;
@@ -244,14 +245,46 @@ pub(super) enum AuditVerb {
         /// FIRM, or @complex.
         chain: Chain,
     },
-    /// Whether a firm's log is whole and unchanged.
-    Verify {
+    /// Whether a log is whole and unchanged: a firm's in the store, or, with --file, --receipt
+    /// or --head, what somebody has of it, without any store.
+    Verify(VerifyArgs),
+    /// That a firm's log ends where it does now, signed, for the firm to keep.
+    Head {
         /// FIRM, or @complex.
         chain: Chain,
     },
+    /// Public halves of the keys that sign receipts and heads, for whoever is to verify.
+    Keys,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// FIRM, or @complex.
+    #[arg(required_unless_present_any = ["file", "receipts", "heads"], conflicts_with_all = ["file", "receipts", "heads"])]
+    chain: Option<Chain>,
+    /// What `audit export` wrote, or `GET /v1/audit?format=ndjson` answered.
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Receipts of answers, one `Sandan-Receipt` header's value a line.
+    #[arg(long = "receipt", value_name = "FILE", requires = "keys")]
+    pub(super) receipts: Vec<PathBuf>,
+    /// What `audit head` or `GET /v1/audit/head` answered, one a line.
+    #[arg(long = "head", value_name = "FILE", requires = "keys")]
+    pub(super) heads: Vec<PathBuf>,
+    /// A public key that is trusted to sign, from `audit keys`.
+    #[arg(long = "key", value_name = "HEX")]
+    pub(super) keys: Vec<PublicKey>,
 }
 
 impl Verb {
+    /// What is to be verified without a store; none for everything else.
+    pub(super) fn offline(&self) -> Option<&VerifyArgs> {
+        match self {
+            Verb::Audit(AuditVerb::Verify(args)) if args.chain.is_none() => Some(args),
+            _ => None,
+        }
+    }
+
     /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
     pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
         Ok(match self {
@@ -284,7 +317,10 @@ impl Verb {
                 Command::Backup { to, with_keys }
             }
             Verb::Audit(AuditVerb::Export { chain }) => Command::AuditPage { chain, after: 0 },
-            Verb::Audit(AuditVerb::Verify { chain }) => Command::AuditVerify { chain },
+            Verb::Audit(AuditVerb::Verify(VerifyArgs { chain: Some(chain), .. })) => Command::AuditVerify { chain },
+            Verb::Audit(AuditVerb::Verify(_)) => return Err("name whose log is to be verified".to_owned()),
+            Verb::Audit(AuditVerb::Head { chain }) => Command::AuditHead { chain },
+            Verb::Audit(AuditVerb::Keys) => Command::AuditKeys,
             Verb::DeadLetter(verb) => verb.command(),
         })
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::Answer;
+use crate::audit::offline::Held;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
 use crate::run::{Report, RestoreReport};
 use crate::time::{rfc3339, show_duration};
@@ -86,6 +87,9 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
             "{} records: {} readings stored, {} discarded; of {} records something stays",
             done.records, done.stored_readings, done.discarded_readings, done.kept_records
         ),
+        Answer::AuditProof(proof) => writeln!(out, "{}", json!(proof)),
+        Answer::AuditKeys(keys) if json => writeln!(out, "{}", json!({ "keys": keys })),
+        Answer::AuditKeys(keys) => keys.iter().try_for_each(|key| writeln!(out, "{key}")),
         Answer::AuditHolds(head) if json => writeln!(out, "{}", json!({ "holds": true, "head": head })),
         Answer::AuditHolds(head) => writeln!(out, "{} entries, none changed; head {}", head.number, head.hash),
     }
@@ -102,6 +106,25 @@ pub(super) fn restored(out: &mut impl Write, report: &RestoreReport, json: bool)
     writeln!(out, "consents   {} suspended; see `consent list`, and `consent confirm ID`", undone.suspended)?;
     writeln!(out, "withdrawn  {} again, from the witness", undone.revoked)?;
     writeln!(out, "keys       {}", if *keys { "restored" } else { "not in the backup" })
+}
+
+/// Prints what holds of a log that was checked without a store.
+pub(super) fn held(out: &mut impl Write, held: &Held, json: bool) -> io::Result<()> {
+    if json {
+        return lines(out, std::slice::from_ref(held));
+    }
+    match (&held.chain, held.shown_to) {
+        (None, Some(shown_to)) => writeln!(out, "what was kept is genuine, up to entry {shown_to}"),
+        (None, None) => writeln!(out, "the file is empty"),
+        (Some(chain), Some(shown_to)) => {
+            let (first, last) = (held.first, held.last);
+            writeln!(out, "entries {first} to {last} of {chain} hold; what was kept shows that there are {shown_to}")
+        }
+        (Some(chain), None) => {
+            let (first, last) = (held.first, held.last);
+            writeln!(out, "entries {first} to {last} of {chain} hold; nothing shows whether there are more")
+        }
+    }
 }
 
 /// Prints what `check` found.
