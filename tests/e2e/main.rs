@@ -5,6 +5,7 @@
 mod world;
 
 mod acquisition;
+mod audit;
 mod chain;
 mod demo;
 mod docs;
