@@ -29,7 +29,7 @@ const KEY_FILE: &str = "key.pem";
 const MAX_KEY_BYTES: u64 = 4 << 10;
 /// How often the end of all chains is signed, where it has moved: what is cut off a log sooner
 /// than that is shown by receipts alone.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 /// Digits of a month at the beginning of a time in RFC 3339.
 const MONTH_CHARS: usize = "2026-11".len();
 
@@ -201,17 +201,17 @@ fn public_keys(dir: &Path) -> Result<Vec<PublicKey>, NotaryError> {
 
 /// Writes a file whole or not at all, synced.
 fn put(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), NotaryError> {
-    let (path, made) = (dir.join(name), dir.join(format!("{name}.new")));
+    let (path, part) = (dir.join(name), dir.join(format!("{name}.new")));
     let put = || -> io::Result<()> {
         // What a power cut left may have another mode.
-        match fs::remove_file(&made) {
+        match fs::remove_file(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&made)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&made, &path)?;
+        fs::rename(&part, &path)?;
         File::open(dir)?.sync_all()
     };
     put().map_err(failed(&path))

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use sandan_tests::harness::account::EVER;
 use sandan_tests::harness::{PATIENCE, wait_for};
 use sandan_tests::plcsim::ModbusDevice;
 use sandan_tests::plcsim::machine::Make;
@@ -28,8 +29,16 @@ fn whoever_kept_a_receipt_and_a_head_checks_the_log_alone() {
     gateway.start().unwrap();
     let owner_token = world.ingest.add_member(FIRM, "김하늘").unwrap();
     let owner = world.ingest.asker(&owner_token);
-    wait_for("a series", PATIENCE, || (!owner.list("/v1/series", "series").ok()?.is_empty()).then_some(())).unwrap();
-    let metric = plant.device("press").points[0].name.clone();
+    let uses = used(&plant, "press", "press-1");
+    // A metric of the firm's own cannot be shared.
+    let shared = uses.points().iter().map(|point| uses.series(FIRM, point)).find(|it| !it.metric.starts_with("x_"));
+    let series = shared.unwrap();
+    let (begin, end) = EVER;
+    wait_for("readings", PATIENCE, || {
+        owner.readings(&series, begin, end).is_ok_and(|all| !all.is_empty()).then_some(())
+    })
+    .unwrap();
+    let metric = series.metric.clone();
     let grant = ["consent", "grant", "--grantor", FIRM, "--grantee", OTHER, "--asset", "press-1", "--metric", &metric];
     let terms = ["--form", "bucketed", "--floor", "1s", "--function", "mean", "--until", "now+1d"];
     world.ingest.command(&[&grant[..], &terms[..]].concat()).unwrap();
@@ -38,7 +47,8 @@ fn whoever_kept_a_receipt_and_a_head_checks_the_log_alone() {
     std::fs::write(dir.path().join("owner.token"), owner_token).unwrap();
     std::fs::write(dir.path().join("partner.token"), world.ingest.add_member(OTHER, "이서준").unwrap()).unwrap();
     let program = dir.path().join("sandan-ingest");
-    std::fs::write(&program, format!("#!/bin/sh\nexec '{}' --as sandan-ingest \"$@\"\n", env!("CARGO_BIN_EXE_demo"))).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\nexec '{}' --as sandan-ingest \"$@\"\n", env!("CARGO_BIN_EXE_demo")))
+        .unwrap();
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let run = |script: &str| {
@@ -52,15 +62,16 @@ fn whoever_kept_a_receipt_and_a_head_checks_the_log_alone() {
         .collect();
     let walked = run(&page.concat());
     let said = String::from_utf8_lossy(&walked.stdout);
-    assert!(walked.status.success(), "{said}\n{}", String::from_utf8_lossy(&walked.stderr));
+    let answer = std::fs::read_to_string(dir.path().join("readings.json")).unwrap_or_default();
+    assert!(walked.status.success(), "{said}\n{}\n{answer}", String::from_utf8_lossy(&walked.stderr));
     assert!(said.contains(&format!("of {FIRM} hold; what was kept shows that there are")), "{said}");
 
     // What was kept finds what somebody does to the log.
     let verify = page.last().unwrap();
     for (forgery, told) in [
-        ("sed -i '2s/김하늘/이하늘/' log.jsonl", "was changed after it was written"),
+        ("sed -i 's/김하늘/이하늘/' log.jsonl", "was changed after it was written"),
         ("sed -i '2d' log.jsonl", "entries were removed or reordered"),
-        ("sed -i '$d' log.jsonl", "its end was cut off"),
+        ("sed -i '4,$d' log.jsonl", "its end was cut off"),
         ("sed -i 's/\"number\":[0-9]*/\"number\":1/' head.json", "cannot be used: the path"),
         ("sed -i 's/\"complex\":\"/&x/' receipts.jsonl", "its signature does not fit"),
     ] {
