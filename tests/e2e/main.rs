@@ -15,6 +15,7 @@ mod identity;
 mod identity_time;
 mod interop_modbus;
 mod interop_mosquitto;
+mod kills;
 mod loadgen;
 mod mosquitto;
 mod ordeal;

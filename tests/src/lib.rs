@@ -12,6 +12,7 @@ pub mod chance;
 pub mod demo;
 pub mod faults;
 pub mod harness;
+pub mod kills;
 pub mod loadgen;
 pub mod oracle;
 pub mod ordeal;

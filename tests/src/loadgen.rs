@@ -22,7 +22,7 @@ use crate::oracle::ask::Readers;
 use crate::oracle::{Row, Source, Sum};
 use crate::proxy::Proxy;
 
-mod gateway;
+pub(crate) mod gateway;
 
 use gateway::{Generator, Made};
 

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::chance::{asked_seed, fresh_seed};
 use crate::faults::{self, Until};
 use crate::harness::{Programs, become_program};
+use crate::kills;
 use crate::ordeal::{self, Ordeal};
 use crate::outage::{self, Outage};
 
@@ -39,6 +40,19 @@ enum What {
         /// Write the table into docs/reliability.md and its Korean page
         #[arg(long)]
         write: bool,
+    },
+    /// The ingest is killed at every step of packing, retention, new layouts, backup and restore;
+    /// nothing is lost, nothing is doubled
+    Store {
+        /// So many runs
+        #[arg(long, value_name = "N", conflicts_with = "minutes")]
+        runs: Option<u64>,
+        /// As many as there is time for
+        #[arg(long, value_name = "N")]
+        minutes: Option<u64>,
+        /// Runs at once
+        #[arg(long, value_name = "N", default_value_t = cores())]
+        jobs: usize,
     },
     /// The ingest is away; live readings stay fresh while the backlog drains
     Outage {
@@ -99,12 +113,21 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         println!("{figures}");
         return Ok(figures.is_good());
     }
+    let until = |runs: Option<u64>, minutes: Option<u64>| match (runs, minutes) {
+        (Some(runs), _) => Until::Runs(runs),
+        (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
+    };
     match args.what {
+        What::Store { runs, minutes, jobs } => {
+            let table = kills::run_many(&programs, seed, until(runs, minutes), jobs, |ended| eprintln!("{ended}"));
+            println!("{table}");
+            if !table.bad.is_empty() {
+                eprintln!("seeds {:?} were wrong", table.bad);
+            }
+            Ok(table.bad.is_empty())
+        }
         What::Faults { runs, minutes, jobs, notes, write } => {
-            let until = match (runs, minutes) {
-                (Some(runs), _) => Until::Runs(runs),
-                (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
-            };
+            let until = until(runs, minutes);
             let table = faults::run_many(&programs, (seed, 1), until, jobs, |ended| {
                 let verdict = if ended.is_good() { "exact" } else { "WRONG" };
                 eprintln!("{verdict} {ended}");

@@ -54,6 +54,7 @@ pub async fn restore(config: &Config, from: &Path) -> Result<RestoreReport, RunE
     };
     begin().map_err(refused)?;
     let done = put_back(config, from, manifest.clone(), known).await;
+    crash_point!("restore.done-before-unmarked");
     let end = |result| {
         std::fs::remove_file(&mark).and_then(|()| File::open(dir)?.sync_all()).map_err(refused)?;
         result
@@ -100,6 +101,7 @@ async fn put_back(
     let (source, target) = (from.to_owned(), dir.clone());
     let copied = tokio::task::spawn_blocking(move || files::copy(&source, &target, &manifest)).await;
     copied.map_err(|error| BackupError::Io { path: dir.clone(), source: io::Error::other(error) })??;
+    crash_point!("restore.copied-before-timeline");
     let control = SqliteControl::open(&dir.join(data_dir::CONTROL))?;
     let undone = data_dir::go_on(&control, &data_dir::Place::Files(&dir), known.as_ref(), &why).await?;
     let stores = data_dir::open_settled(config, control, known).await?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::Asker;
 use super::process::{Log, Process};
@@ -60,6 +61,13 @@ impl Ingest {
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill();
+        }
+    }
+    /// kill -9 while somebody else waits for an answer of it.
+    pub fn kill_process(&self) {
+        if let Some(id) = self.process.as_ref().and_then(|process| Pid::from_raw(i32::try_from(process.id()).ok()?)) {
+            // Fails only when it has ended already.
+            let _ = kill_process(id, Signal::KILL);
         }
     }
     /// Asks it to end and waits.

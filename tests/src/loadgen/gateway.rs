@@ -33,13 +33,13 @@ const BEAT: Duration = Duration::from_secs(5);
 const OUTBOUND: usize = 4;
 
 /// How a gateway gets in.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     identity: Identity,
 }
 
 impl Entry {
     /// Enrols a gateway with its invitation; its identity is kept in `dir`.
-    pub(super) async fn enroll(dir: &Path, invitation: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn enroll(dir: &Path, invitation: &str) -> anyhow::Result<Self> {
         let invitation = Invitation::parse(invitation)?;
         let identity = Identity::new(dir, invitation.gateway.clone());
         let at = invitation.authority();
@@ -49,7 +49,7 @@ impl Entry {
     }
 
     /// The one place that knows how a gateway shows who it is.
-    async fn open(
+    pub(crate) async fn open(
         &self,
         frames: mpsc::Receiver<v1::GatewayFrame>,
     ) -> anyhow::Result<tonic::Streaming<v1::IngestFrame>> {

@@ -85,7 +85,9 @@ impl Database {
             let by = env!("CARGO_PKG_VERSION");
             let noted = "INSERT INTO layout (number, name, build) VALUES ($1, $2, $3)";
             tx.execute(noted, &[&step.number, &step.name, &by]).await.map_err(failed)?;
+            crash_point!("database.changed-before-commit");
             tx.commit().await.map_err(failed)?;
+            crash_point!("database.changed-before-next");
             tracing::info!(layout = step.number, name = step.name, "the database was brought to a newer layout");
         }
     }

@@ -52,13 +52,13 @@ pub(super) fn back_up(
         let layout = look(&to).and_then(|it| it.pragma_query_value(None, "user_version", |row| row.get(0)));
         let layout = layout.map_err(failed("looking at a copy"))?;
         files.push(listed(&begun.dir, name, Some(layout))?);
+        crash_point!("backup.copied-before-next");
         Ok(())
     };
     make_dir(&begun.dir.join("firms"))?;
     for name in firm_files(&shared.dir)? {
         copy(&name)?;
     }
-    shared.crash_point("firms are backed up")?;
     if shared.dir.join(control::FILE).exists() {
         copy(control::FILE)?;
     }
@@ -79,7 +79,9 @@ pub(super) fn back_up(
         files,
     };
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| io_at(&begun.dir)(error.into()))?;
+    crash_point!("backup.copied-before-manifest");
     write_synced(&begun.dir.join(MANIFEST), &text)?;
+    crash_point!("backup.manifest-before-unmarked");
     begun.finish(&order.to)?;
     Ok(manifest)
 }
@@ -145,6 +147,7 @@ fn copy_database(from: &Path, to: &Path, pace: &Pace<'_>) -> Result<(), BackupEr
         let progress = backup.progress();
         let before = left.replace(progress.remaining).unwrap_or(progress.pagecount);
         pace.rest(began, i64::from(before.saturating_sub(progress.remaining)).saturating_mul(page_bytes))?;
+        crash_point!("backup.copied-pages");
         match step {
             StepResult::Done => break,
             StepResult::More => {}
@@ -266,7 +269,9 @@ impl Unfinished {
         std::fs::remove_file(&mark).map_err(io_at(&mark))?;
         sync_dir(&self.dir.join("firms"))?;
         sync_dir(&self.dir)?;
+        crash_point!("backup.unmarked-before-renamed");
         std::fs::rename(&self.dir, to).map_err(io_at(to))?;
+        crash_point!("backup.renamed-before-synced");
         self.finished = true;
         match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => sync_dir(parent),

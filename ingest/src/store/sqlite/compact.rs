@@ -251,6 +251,7 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
         for (gateway, lane, through) in lanes {
             shared.sums.remove_through(&gateway, lane, through);
         }
+        crash_point!("compact.deleted-some");
     }
     crash_point!("compact.deleted-before-forgotten");
     // Last, so that what could not be deleted is tried again. Readers go by the mark.

@@ -88,7 +88,9 @@ impl SqliteControl {
                 _ => transaction.execute_batch(SCHEMA)?,
             }
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            crash_point!("control.laid-out-before-commit");
             transaction.commit()?;
+            crash_point!("control.laid-out-before-use");
         }
         let found: i64 = version(&writer)?;
         if found != SCHEMA_VERSION {

@@ -71,6 +71,7 @@ pub(super) fn open(
             fill(&tx)?;
             tx.pragma_update(None, "application_id", format.application_id)?;
             tx.pragma_update(None, "user_version", format.version)?;
+            crash_point!("file.made-before-commit");
             tx.commit()
         };
         create(&mut conn).map_err(failed("making a database file"))?;
@@ -100,7 +101,10 @@ fn migrate(conn: &mut Connection, format: &Format) -> rusqlite::Result<()> {
         tx.execute_batch(step)?;
     }
     tx.pragma_update(None, "user_version", format.version)?;
-    tx.commit()
+    crash_point!("file.migrated-before-commit");
+    tx.commit()?;
+    crash_point!("file.migrated-before-use");
+    Ok(())
 }
 
 /// Opens an existing file for reading. None where there is none, or where its making

@@ -63,6 +63,7 @@ pub(super) fn append(
     let tx = conn.transaction().map_err(&failed)?;
     write(&tx, runs, holds)?;
     tx.execute("UPDATE mark SET id = ?1 WHERE one = 1", [mark]).map_err(&failed)?;
+    crash_point!("compact.written-before-commit");
     tx.commit().map_err(&failed)
 }
 

@@ -205,21 +205,17 @@ impl<'a> Merge<'a> {
 
     pub(super) fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
-            if let Some(hour) = self.hours.pop_front() {
-                return Ok(Some(Item::Stretch(hour)));
-            }
             while let Some(source) = self.waiting.front().copied() {
-                if self.heap.peek().is_some_and(|Reverse(top)| top.0 < source.first_us()) {
+                if self.earliest_us().is_some_and(|earliest_us| earliest_us < source.first_us()) {
                     break;
                 }
                 self.waiting.pop_front();
                 self.open(source)?;
-                if !self.hours.is_empty() {
-                    break;
-                }
             }
-            if !self.hours.is_empty() {
-                continue;
+            // Readings that came after their minute was counted stand beside it.
+            let reading_us = self.heap.peek().map(|Reverse(top)| top.0);
+            if self.hours.front().is_some_and(|hour| reading_us.is_none_or(|reading_us| hour.from_us <= reading_us)) {
+                return Ok(self.hours.pop_front().map(Item::Stretch));
             }
             let Some(Reverse((time_us, commit, order, slot, index))) = self.heap.pop() else { return Ok(None) };
             let Some(run) = self.runs[slot].as_ref() else { return Ok(None) };
@@ -235,11 +231,21 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// When the next item of the opened sources begins.
+    fn earliest_us(&self) -> Option<i64> {
+        let reading_us = self.heap.peek().map(|Reverse(top)| top.0);
+        reading_us.into_iter().chain(self.hours.front().map(|hour| hour.from_us)).min()
+    }
+
     /// Takes stretches in, of which one that lies across the beginning lies before the first
     /// bucket as a whole, and tells what held when that began.
     fn take(&mut self, stretches: Vec<Stats>) {
         let wanted = |stats: &Stats| stats.to_us >= self.from_us && stats.from_us < self.to_us;
+        let is_behind = self.hours.is_empty();
         self.hours.extend(stretches.into_iter().filter(wanted));
+        if !is_behind {
+            self.hours.make_contiguous().sort_by_key(|stats| stats.from_us);
+        }
     }
 
     fn open(&mut self, source: Source) -> Result<(), StoreError> {

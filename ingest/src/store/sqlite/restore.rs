@@ -86,6 +86,7 @@ pub fn copy(from: &Path, to: &Path, manifest: &Manifest) -> Result<(), BackupErr
     }
     for file in &manifest.files {
         copy_file(from, to, file)?;
+        crash_point!("restore.copied-before-next");
     }
     for folder in ["firms", KEYS] {
         if to.join(folder).exists() {

@@ -202,3 +202,41 @@ async fn a_firm_file_of_a_newer_build_is_refused_by_name() {
     let refused = store.read(&whole_day(plant.keys()), None, 10).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Newer { path: named, found: 99, .. } if *named == path), "{refused}");
 }
+
+/// A gateway that comes back after its time was counted: what it brings stands beside the minutes
+/// until the next pass counts it.
+#[tokio::test]
+async fn readings_that_come_after_their_minutes_were_counted_are_told_beside_them() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), crate::store::conformance::TestClock::default());
+    let store = SqliteReadings::open(dir.path(), Options { now: clock.now(), ..options() }).unwrap();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    work(&mut plant, &store, 0, 2).await;
+    store.compact(&plant.firm()).await.unwrap();
+    clock.advance(93 * 24 * HOUR);
+    assert!(store.retain(&plant.firm()).await.unwrap().readings > 0);
+    // Half a step beside those that are counted, and behind them.
+    for at in 0..60 {
+        plant.deliver(&store, &[pressure((at * 60 + 5) * SECOND, 1_000.0 + at as f64)]).await;
+    }
+    let told = async |packed: &str| {
+        for (width_us, number) in [(MINUTE, 120), (HOUR, 2)] {
+            let mut permit = asked(&plant, Grid::Fixed { width_us }, 0, 2 * HOUR);
+            permit = permit.asking([Function::Count, Function::Max]);
+            for limit in [1, 7, 1_000] {
+                let all = buckets(&store, &permit, limit).await;
+                let of_pressure: Vec<_> = all.iter().filter(|bucket| bucket.series == 0).collect();
+                assert_eq!(of_pressure.len(), number, "{packed}");
+                let count: u64 = of_pressure.iter().map(|bucket| bucket.count).sum();
+                // One in 97 of the others is bad.
+                assert_eq!(count, 720 - 8 + 60, "{packed}, buckets of {width_us}, {limit} a chunk");
+                assert!(of_pressure[0].max >= 1_000.0 && of_pressure[number - 1].max < 1_000.0, "{packed}");
+            }
+        }
+    };
+    told("waiting").await;
+    store.compact(&plant.firm()).await.unwrap();
+    told("packed").await;
+    store.retain(&plant.firm()).await.unwrap();
+    told("counted").await;
+}

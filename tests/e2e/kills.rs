@@ -1,0 +1,35 @@
+//! Every kill of the kill suite once; `tests/soak.sh store` runs fresh seeds.
+
+use std::collections::BTreeSet;
+
+use sandan_tests::chance::asked_seed;
+use sandan_tests::faults::Until;
+use sandan_tests::kills::{self, Kill, STEPS};
+
+use crate::world::programs;
+
+/// Where the runs of CI begin: they are the same kills each time.
+const CI_SEED: u64 = 40;
+/// Runs that meet every kill.
+const RUNS: u64 = 4;
+/// At once, beside the other tests.
+const JOBS: usize = 2;
+
+#[test]
+fn a_kill_at_any_step_of_the_store_loses_and_doubles_nothing() {
+    let (seed, runs) = asked_seed().map_or((CI_SEED, RUNS), |seed| (seed, 1));
+    let table = kills::run_many(&programs(), seed, Until::Runs(runs), JOBS, |ended| eprintln!("{ended}"));
+    assert!(table.bad.is_empty(), "runs {:?} were wrong; SANDAN_SEED repeats one", table.bad);
+    assert!(table.compared > 10_000, "only {} cells were compared", table.compared);
+}
+
+/// The seeds of any such stretch meet every kill, and every step is one.
+#[test]
+fn consecutive_seeds_meet_every_kill() {
+    for first in [CI_SEED, 77] {
+        let met: BTreeSet<Kill> = (first..first + RUNS).flat_map(kills::kills_of).collect();
+        assert_eq!(met, Kill::all().into_iter().collect());
+    }
+    let steps: BTreeSet<&str> = STEPS.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps.len(), STEPS.len(), "a step is there twice");
+}
