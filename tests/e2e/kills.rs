@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sandan_tests::chance::asked_seed;
 use sandan_tests::faults::Until;
+use sandan_tests::kills::layouts::{self, Old};
 use sandan_tests::kills::{self, Kill, STEPS};
 
 use crate::world::programs;
@@ -11,7 +12,7 @@ use crate::world::programs;
 /// Where the runs of CI begin: they are the same kills each time.
 const CI_SEED: u64 = 40;
 /// Runs that meet every kill.
-const RUNS: u64 = 4;
+const RUNS: u64 = 6;
 /// At once, beside the other tests.
 const JOBS: usize = 2;
 
@@ -32,4 +33,16 @@ fn consecutive_seeds_meet_every_kill() {
     }
     let steps: BTreeSet<&str> = STEPS.iter().map(|(step, _)| *step).collect();
     assert_eq!(steps.len(), STEPS.len(), "a step is there twice");
+}
+
+/// Whoever changes a layout keeps a store of the one before: `tests/soak.sh store --preserve DIR`.
+#[test]
+fn a_store_of_every_older_layout_is_kept() {
+    let newest = layouts::newest(&programs()).unwrap();
+    let kept: Vec<[u32; 3]> = Old::all().unwrap().iter().map(|old| old.layouts().unwrap()).collect();
+    for (at, file) in ["control.db", "inbox.db", "a firm's file"].into_iter().enumerate() {
+        for layout in 1..newest[at] {
+            assert!(kept.iter().any(|layouts| layouts[at] == layout), "no store of layout {layout} of {file}: {kept:?}");
+        }
+    }
 }

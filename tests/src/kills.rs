@@ -19,13 +19,14 @@ use crate::faults::Until;
 use crate::harness::Programs;
 
 mod backups;
+pub mod layouts;
 mod sender;
 mod stage;
 
 use stage::Stage;
 
 /// Steps at which the suite ends the ingest, with what is going on then.
-pub const STEPS: [(&str, Work); 18] = [
+pub const STEPS: [(&str, Work); 24] = [
     ("file.made-before-commit", Work::Packing),
     ("compact.gathered-before-packed", Work::Packing),
     ("compact.written-before-commit", Work::Packing),
@@ -44,6 +45,12 @@ pub const STEPS: [(&str, Work); 18] = [
     ("restore.copied-before-next", Work::Restore),
     ("restore.copied-before-timeline", Work::Restore),
     ("restore.done-before-unmarked", Work::Restore),
+    ("file.migrated-before-commit", Work::Layout),
+    ("file.migrated-before-use", Work::Layout),
+    ("control.laid-out-before-commit", Work::Layout),
+    ("control.laid-out-before-use", Work::Layout),
+    ("database.changed-before-commit", Work::Database),
+    ("database.changed-before-next", Work::Database),
 ];
 
 /// All steps of this suite.
@@ -62,6 +69,10 @@ pub enum Work {
     Backup,
     /// A copy is put back.
     Restore,
+    /// Files of an older build get this build's layout.
+    Layout,
+    /// A database gets it, from one of several processes that start at once.
+    Database,
 }
 
 /// One kill.

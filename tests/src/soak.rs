@@ -53,6 +53,9 @@ enum What {
         /// Runs at once
         #[arg(long, value_name = "N", default_value_t = cores())]
         jobs: usize,
+        /// Make a store as this build lays it out instead, for the tests of later builds
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["runs", "minutes"])]
+        preserve: Option<PathBuf>,
     },
     /// The ingest is away; live readings stay fresh while the backlog drains
     Outage {
@@ -118,7 +121,8 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
     };
     match args.what {
-        What::Store { runs, minutes, jobs } => {
+        What::Store { preserve: Some(ref dir), .. } => kills::layouts::preserve(&programs, dir, seed).map(|()| true),
+        What::Store { runs, minutes, jobs, preserve: None } => {
             let table = kills::run_many(&programs, seed, until(runs, minutes), jobs, |ended| eprintln!("{ended}"));
             println!("{table}");
             if !table.bad.is_empty() {

@@ -12,6 +12,7 @@ use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::reading::{Quality, Value};
 use sandan_proto::record::Sealed;
 use sandan_proto::v1::{self, gateway_frame::Frame, ingest_frame};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::chance::Chance;
@@ -22,15 +23,15 @@ const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// Between two readings: hours of so many have statistics of their own.
 const STEP_US: i64 = 5_000_000;
-/// Rows of a batch: 20 minutes.
-const ROWS: i64 = 240;
+/// Rows of a batch: 10 minutes.
+const ROWS: i64 = 120;
 /// Of the batches in a hundred, those that come into a stretch that was sent before.
 const LATE_PERCENT: u64 = 25;
 /// Frames on their way to the socket.
 const OUTBOUND: usize = 4;
 
 /// How old readings are, and so what is left of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Age {
     /// Days: each reading stays.
     Days,
@@ -42,6 +43,15 @@ pub(super) enum Age {
 
 impl Age {
     pub(super) const ALL: [Self; 3] = [Self::Days, Self::Months, Self::Years];
+
+    /// What readings are by now that begin then: a store that was kept for a test grows old.
+    pub(super) fn of(first_us: i64) -> Self {
+        match clock::wall_us() - first_us {
+            young if young < 80 * DAY_US => Self::Days,
+            older if older < 700 * DAY_US => Self::Months,
+            _ => Self::Years,
+        }
+    }
 
     /// How long before now such readings begin.
     fn before(self) -> i64 {
@@ -62,12 +72,8 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 4] = [
-        ("x_serial", Self::Serial),
-        ("x_a", Self::Number(7_919)),
-        ("x_b", Self::Number(104_729)),
-        ("x_text", Self::Text),
-    ];
+    const ALL: [(&'static str, Self); 4] =
+        [("x_serial", Self::Serial), ("x_a", Self::Number(7_919)), ("x_b", Self::Number(104_729)), ("x_text", Self::Text)];
 
     fn wire(self) -> v1::ValueType {
         match self {
@@ -87,6 +93,12 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Those of a firm's sender.
+    pub(super) fn all(firm: &str) -> Vec<Self> {
+        let of = |age| Kind::ALL.map(|(metric, kind)| Self { series: Series::new(firm, &asset(firm, age), metric), age, kind });
+        Age::ALL.into_iter().flat_map(of).collect()
+    }
+
     /// What was sent under a serial number. Numbers are eighths, so that sums are exact.
     pub(super) fn value(&self, serial: i64) -> Value {
         match self.kind {
@@ -106,10 +118,30 @@ impl Known {
     }
 }
 
+fn asset(firm: &str, age: Age) -> String {
+    format!("{firm}-{}", format!("{age:?}").to_lowercase())
+}
+
+fn births(firm: &str, known: &[Known]) -> anyhow::Result<Births> {
+    let assets = Age::ALL.map(|age| asset(firm, age));
+    let series = known.iter().map(|known| v1::Series {
+        asset: assets.iter().zip(0..).find(|(id, _)| **id == known.series.asset).map_or(0, |(_, number)| number),
+        metric: known.series.metric.clone(),
+        value_type: known.kind.wire().into(),
+        expected_interval_ms: 5_000,
+        signal: format!("{:?} {}", known.age, known.series.metric),
+        ..v1::Series::default()
+    });
+    let series = series.collect();
+    let assets = assets.map(|id| v1::Asset { path: format!("kills/{id}"), id, ..v1::Asset::default() }).to_vec();
+    let devices = vec![v1::Device { name: "sender".into(), address: "none".into() }];
+    Ok(Births::new(&v1::BirthSet { assets, devices, series })?)
+}
+
 /// What was sent, by age and time: the serial number.
 pub(super) type Sent = BTreeMap<Age, BTreeMap<i64, i64>>;
 
-/// A stretch of 20 minutes that holds every second reading.
+/// A stretch of 10 minutes that holds every second reading.
 struct Stretch {
     age: Age,
     from_us: i64,
@@ -138,28 +170,8 @@ impl Sender {
     pub(super) async fn enroll(id: &str, dir: &Path, invitation: &str) -> anyhow::Result<Self> {
         let entry = Entry::enroll(dir, invitation).await?;
         let firm = id.split('/').next().unwrap_or_default();
-        let asset = |age: Age| format!("{firm}-{}", format!("{age:?}").to_lowercase());
-        let (mut series, mut known) = (Vec::new(), Vec::new());
-        for (number, age) in (0..).zip(Age::ALL) {
-            for (metric, kind) in Kind::ALL {
-                series.push(v1::Series {
-                    asset: number,
-                    metric: metric.into(),
-                    value_type: kind.wire().into(),
-                    expected_interval_ms: 5_000,
-                    signal: format!("{age:?} {metric}"),
-                    ..v1::Series::default()
-                });
-                known.push(Known { series: Series::new(firm, &asset(age), metric), age, kind });
-            }
-        }
-        let assets =
-            Age::ALL.map(asset).map(|id| v1::Asset { path: format!("kills/{id}"), id, ..v1::Asset::default() });
-        let births = Births::new(&v1::BirthSet {
-            assets: assets.to_vec(),
-            devices: vec![v1::Device { name: "sender".into(), address: "none".into() }],
-            series,
-        })?;
+        let known = Known::all(firm);
+        let births = births(firm, &known)?;
         let mut boot = [0; 16];
         getrandom::fill(&mut boot).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         let now = clock::wall_us();
@@ -233,8 +245,7 @@ impl Sender {
         for watermark in welcome.watermarks.iter().filter(|watermark| watermark.lane == lane) {
             self.acked(watermark.durable_through);
         }
-        let births =
-            v1::Births { hash: self.births.hash().as_bytes().to_vec(), content: self.births.content().clone() };
+        let births = v1::Births { hash: self.births.hash().as_bytes().to_vec(), content: self.births.content().clone() };
         send(Frame::Births(births)).await?;
         // Times are wall times already.
         let source = v1::clock_offset::Source::System.into();

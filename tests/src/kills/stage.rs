@@ -1,7 +1,7 @@
 //! The store under test, what it was sent, and how the two are compared.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -20,8 +20,10 @@ const PACKS: &str = "compact.eager=return";
 const EAGER: &str = "compact.eager=return;retain.eager=return";
 /// How long a step may take to come after something was sent that brings it about.
 const STEP_COMES: Duration = Duration::from_secs(2);
+/// A firm's file before anything is packed in it.
+const PACKED_BYTES: u64 = 8_192;
 /// Before the first kill, so that there is something to lose.
-const FIRST_BATCHES: u64 = 3;
+const FIRST_BATCHES: u64 = 2;
 
 /// One store, and who sends to it.
 pub(super) struct Stage {
@@ -32,7 +34,7 @@ pub(super) struct Stage {
     pub(super) members: Vec<String>,
     pub(super) compared: u64,
     pub(super) whole: Vec<super::backups::Whole>,
-    runtime: tokio::runtime::Runtime,
+    pub(super) runtime: tokio::runtime::Runtime,
     notes: Vec<String>,
     /// Last: it goes when the programs in it have ended.
     dir: tempfile::TempDir,
@@ -79,7 +81,9 @@ impl Stage {
         stage.send_all()?;
         let firms = stage.path("ingest/data/firms");
         wait_for("both firms to be packed", PATIENCE, || {
-            ["1.db", "2.db"].iter().all(|name| firms.join(name).exists()).then_some(())
+            // Longer than a file in which nothing is packed: its log is copied into it after that.
+            let is_packed = |name| std::fs::metadata(firms.join(name)).is_ok_and(|file| file.len() > PACKED_BYTES);
+            ["1.db", "2.db"].into_iter().all(is_packed).then_some(())
         })?;
         stage.ingest.kill();
         stage.go_on()?;
@@ -89,12 +93,9 @@ impl Stage {
     /// A firm, its gateway and its member.
     fn add_firm(&mut self) -> anyhow::Result<()> {
         let firm = format!("firm-{}", self.senders.len() + 1);
-        self.ingest.add_firm(&firm, "회사", "Firm")?;
-        let id = format!("{firm}/gw");
-        let invitation = self.ingest.add_gateway(&id)?;
-        let dir = self.path(&firm);
-        self.senders.push(self.runtime.block_on(Sender::enroll(&id, &dir, &invitation))?);
-        self.members.push(self.ingest.add_member(&firm, "김하늘")?);
+        let (sender, member) = enroll(&self.runtime, &self.ingest, &firm, &self.path(&firm))?;
+        self.senders.push(sender);
+        self.members.push(member);
         Ok(())
     }
 
@@ -105,6 +106,8 @@ impl Stage {
                 Kill::At(step, work @ (Work::Packing | Work::Retention)) => self.end_at(step, work),
                 Kill::At(step, Work::Backup) => self.end_backup_at(step),
                 Kill::At(step, Work::Restore) => self.end_restore_at(step),
+                Kill::At(step, Work::Layout) => self.end_layout_at(step),
+                Kill::At(step, Work::Database) => self.end_database_at(step),
                 Kill::Amid(Work::Backup | Work::Restore) => self.end_amid_backup(),
                 Kill::Amid(_) => self.end_amid(),
             };
@@ -187,7 +190,7 @@ impl Stage {
 
     pub(super) fn make_some(&mut self) {
         for sender in &mut self.senders {
-            for _ in 0..self.chance.within(2..6) {
+            for _ in 0..self.chance.within(2..5) {
                 let age = *self.chance.one(&Age::ALL);
                 sender.make(&mut self.chance, age);
             }
@@ -236,6 +239,19 @@ impl Stage {
     }
 }
 
+/// A new firm of an ingest: its gateway, and the token of its member.
+pub(super) fn enroll(
+    runtime: &tokio::runtime::Runtime,
+    ingest: &Ingest,
+    firm: &str,
+    dir: &Path,
+) -> anyhow::Result<(Sender, String)> {
+    ingest.add_firm(firm, "회사", "Firm")?;
+    let id = format!("{firm}/gw");
+    let invitation = ingest.add_gateway(&id)?;
+    Ok((runtime.block_on(Sender::enroll(&id, dir, &invitation))?, ingest.add_member(firm, "김하늘")?))
+}
+
 /// Compares all that an ingest has with what it was sent; gives how many cells. All of it has
 /// to be there, or what is left of it at its age, and nothing else.
 pub(super) fn compare(ingest: &Ingest, members: &[String], sent: &[(Vec<Known>, Sent)]) -> anyhow::Result<u64> {
@@ -264,23 +280,20 @@ fn compare_rows(asker: &Asker, known: &Known, rows: &BTreeMap<i64, i64>) -> anyh
         ensure!(reading.value == Some(known.value(*serial)), "the reading of {at} is {:?}", reading.value);
     }
     let mut cells = readings.len() as u64;
-    if known.age == Age::Days {
+    let age = Age::of(first);
+    if age == Age::Days {
         ensure!(readings.len() == rows.len(), "{} of {} readings are there", readings.len(), rows.len());
         return Ok(cells);
     }
     // Of older ones minutes and hours are left; of texts nothing.
-    let widths: &[(i64, &str)] =
-        if known.age == Age::Months { &[(HOUR_US, "1h"), (HOUR_US / 60, "1m")] } else { &[(HOUR_US, "1h")] };
+    let widths: &[(i64, &str)] = if age == Age::Months { &[(HOUR_US, "1h"), (HOUR_US / 60, "1m")] } else { &[(HOUR_US, "1h")] };
     for (width_us, bucket) in widths {
         let mut expected = BTreeMap::<i64, [f64; 4]>::new();
         for (time_us, serial) in rows {
             let Some(number) = known.number(*serial) else { return Ok(cells) };
-            let [count, sum, min, max] = expected.entry(time_us.div_euclid(*width_us) * width_us).or_insert([
-                0.0,
-                0.0,
-                f64::INFINITY,
-                f64::NEG_INFINITY,
-            ]);
+            let [count, sum, min, max] = expected
+                .entry(time_us.div_euclid(*width_us) * width_us)
+                .or_insert([0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY]);
             *count += 1.0;
             *sum += number;
             *min = min.min(number);
@@ -290,17 +303,9 @@ fn compare_rows(asker: &Asker, known: &Known, rows: &BTreeMap<i64, i64>) -> anyh
         for (start, expected) in &expected {
             let found = found.get(start);
             let at = rfc3339(*start)?;
-            ensure!(
-                found == Some(expected),
-                "the {bucket} of {at} is {found:?}, not {expected:?} (count, sum, min, max)"
-            );
+            ensure!(found == Some(expected), "the {bucket} of {at} is {found:?}, not {expected:?} (count, sum, min, max)");
         }
-        ensure!(
-            found.len() == expected.len(),
-            "{} stretches of {bucket} are there, not {}",
-            found.len(),
-            expected.len()
-        );
+        ensure!(found.len() == expected.len(), "{} stretches of {bucket} are there, not {}", found.len(), expected.len());
         cells += found.len() as u64;
     }
     Ok(cells)

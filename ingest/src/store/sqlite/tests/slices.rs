@@ -214,7 +214,7 @@ async fn readings_that_come_after_their_minutes_were_counted_are_told_beside_the
     work(&mut plant, &store, 0, 2).await;
     store.compact(&plant.firm()).await.unwrap();
     clock.advance(93 * 24 * HOUR);
-    assert!(store.retain(&plant.firm()).await.unwrap().readings > 0);
+    assert!(store.retain(&plant.firm(), crate::store::retention::Pass::Apply).await.unwrap().readings > 0);
     // Half a step beside those that are counted, and behind them.
     for at in 0..60 {
         plant.deliver(&store, &[pressure((at * 60 + 5) * SECOND, 1_000.0 + at as f64)]).await;
@@ -237,6 +237,6 @@ async fn readings_that_come_after_their_minutes_were_counted_are_told_beside_the
     told("waiting").await;
     store.compact(&plant.firm()).await.unwrap();
     told("packed").await;
-    store.retain(&plant.firm()).await.unwrap();
+    store.retain(&plant.firm(), crate::store::retention::Pass::Apply).await.unwrap();
     told("counted").await;
 }
