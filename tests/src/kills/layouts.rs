@@ -2,12 +2,13 @@
 //!
 //! `tests/cases/stores` holds one store of each layout there was, and what was sent to it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
 use super::sender::{Age, Known, Sent};
-use super::stage::{CONFIG, Stage, compare, enroll};
+use super::stage::{CONFIG, Stage, compare, enroll, no_errors};
 use crate::chance::Chance;
 use crate::harness::{Ingest, PATIENCE, Programs, wait_for};
 use crate::servers;
@@ -64,6 +65,7 @@ impl Old {
 
     fn put_into(&self, data: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(data.join("firms"))?;
+        std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))?;
         for (name, file) in FILES {
             std::fs::write(data.join(file), self.unpacked(name)?)?;
         }
@@ -167,6 +169,7 @@ impl Stage {
         ingest.start()?;
         self.compared += compare(&ingest, &members, &sent).context("after another kill")?;
         ensure!(ingest.terminate()?.success(), "the ingest did not end in order");
+        no_errors(&ingest)?;
         std::fs::remove_dir_all(&dir)?;
         Ok(())
     }
@@ -209,6 +212,8 @@ impl Stage {
         let sent = [(sender.known.clone(), sender.sent.clone())];
         self.compared += compare(&second, &[member], &sent)?;
         ensure!(second.terminate()?.success(), "the second process did not end in order");
+        no_errors(&first)?;
+        no_errors(&second)?;
         for dir in dirs {
             std::fs::remove_dir_all(dir)?;
         }

@@ -116,10 +116,7 @@ impl Stage {
         }
         self.restore_all().context("what was backed up before")?;
         ensure!(self.ingest.terminate()?.success(), "the ingest did not end in order");
-        if let Some(line) = self.ingest.log().lines().iter().find(|line| line.contains("panicked at")) {
-            bail!("the ingest panicked: {line}");
-        }
-        Ok(())
+        no_errors(&self.ingest)
     }
 
     /// Starts the ingest so that it ends at a step, and again so that it does not.
@@ -236,6 +233,15 @@ impl Stage {
     /// What a person needs who looks for the fault.
     pub(super) fn report(&self) -> String {
         format!("notes:\n{}\n── ingest:\n{}", self.notes.join("\n"), self.ingest.log().tail())
+    }
+}
+
+/// What ended a start was the kill, and no complaint of the program's own.
+pub(super) fn no_errors(ingest: &Ingest) -> anyhow::Result<()> {
+    let is_error = |line: &&String| line.starts_with("error:") || line.contains("panicked at");
+    match ingest.log().lines().iter().find(is_error) {
+        Some(line) => bail!("the ingest said: {line}"),
+        None => Ok(()),
     }
 }
 
