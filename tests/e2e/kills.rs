@@ -42,7 +42,10 @@ fn a_store_of_every_older_layout_is_kept() {
     let kept: Vec<[u32; 3]> = Old::all().unwrap().iter().map(|old| old.layouts().unwrap()).collect();
     for (at, file) in ["control.db", "inbox.db", "a firm's file"].into_iter().enumerate() {
         for layout in 1..newest[at] {
-            assert!(kept.iter().any(|layouts| layouts[at] == layout), "no store of layout {layout} of {file}: {kept:?}");
+            assert!(
+                kept.iter().any(|layouts| layouts[at] == layout),
+                "no store of layout {layout} of {file}: {kept:?}"
+            );
         }
     }
 }

@@ -178,7 +178,7 @@ impl Stage {
     /// on, and so does the one that ended when it is started again.
     pub(super) fn end_database_at(&mut self, step: &str) -> anyhow::Result<()> {
         let database = servers::plain();
-        let store = format!("[store]\nengine = \"postgres\"\nurl = \"{}\"\nretention = \"7000d\"\n", database.dsn());
+        let store = format!("{CONFIG}[store]\nengine = \"postgres\"\nurl = \"{}\"\n", database.dsn());
         let programs = self.programs.apart();
         let dirs = [self.path("first"), self.path("second")];
         let mut first = Ingest::with(&programs, &dirs[0], &store)?;

@@ -72,8 +72,12 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 4] =
-        [("x_serial", Self::Serial), ("x_a", Self::Number(7_919)), ("x_b", Self::Number(104_729)), ("x_text", Self::Text)];
+    const ALL: [(&'static str, Self); 4] = [
+        ("x_serial", Self::Serial),
+        ("x_a", Self::Number(7_919)),
+        ("x_b", Self::Number(104_729)),
+        ("x_text", Self::Text),
+    ];
 
     fn wire(self) -> v1::ValueType {
         match self {
@@ -95,7 +99,9 @@ pub(super) struct Known {
 impl Known {
     /// Those of a firm's sender.
     pub(super) fn all(firm: &str) -> Vec<Self> {
-        let of = |age| Kind::ALL.map(|(metric, kind)| Self { series: Series::new(firm, &asset(firm, age), metric), age, kind });
+        let of = |age| {
+            Kind::ALL.map(|(metric, kind)| Self { series: Series::new(firm, &asset(firm, age), metric), age, kind })
+        };
         Age::ALL.into_iter().flat_map(of).collect()
     }
 
@@ -245,7 +251,8 @@ impl Sender {
         for watermark in welcome.watermarks.iter().filter(|watermark| watermark.lane == lane) {
             self.acked(watermark.durable_through);
         }
-        let births = v1::Births { hash: self.births.hash().as_bytes().to_vec(), content: self.births.content().clone() };
+        let births =
+            v1::Births { hash: self.births.hash().as_bytes().to_vec(), content: self.births.content().clone() };
         send(Frame::Births(births)).await?;
         // Times are wall times already.
         let source = v1::clock_offset::Source::System.into();

@@ -12,8 +12,9 @@ use crate::chance::Chance;
 use crate::harness::http::{Asker, Series, rfc3339, time_us};
 use crate::harness::{Ingest, PATIENCE, Programs, wait_for};
 
-/// Readings are taken whatever their age: what is to become of old ones is the store's to say.
-pub(super) const CONFIG: &str = "[store]\nretention = \"7000d\"\n";
+/// Readings are taken whatever their age, because some firm keeps such; of these firms' old ones
+/// minutes and hours are left.
+pub(super) const CONFIG: &str = "[retention]\nreadings = \"90d\"\n[retention.firm.archive]\nreadings = \"7000d\"\n";
 /// Work that otherwise comes by the hour and by the day comes at once.
 const PACKS: &str = "compact.eager=return";
 /// The same for retention.
@@ -292,14 +293,18 @@ fn compare_rows(asker: &Asker, known: &Known, rows: &BTreeMap<i64, i64>) -> anyh
         return Ok(cells);
     }
     // Of older ones minutes and hours are left; of texts nothing.
-    let widths: &[(i64, &str)] = if age == Age::Months { &[(HOUR_US, "1h"), (HOUR_US / 60, "1m")] } else { &[(HOUR_US, "1h")] };
+    let widths: &[(i64, &str)] =
+        if age == Age::Months { &[(HOUR_US, "1h"), (HOUR_US / 60, "1m")] } else { &[(HOUR_US, "1h")] };
     for (width_us, bucket) in widths {
         let mut expected = BTreeMap::<i64, [f64; 4]>::new();
         for (time_us, serial) in rows {
             let Some(number) = known.number(*serial) else { return Ok(cells) };
-            let [count, sum, min, max] = expected
-                .entry(time_us.div_euclid(*width_us) * width_us)
-                .or_insert([0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY]);
+            let [count, sum, min, max] = expected.entry(time_us.div_euclid(*width_us) * width_us).or_insert([
+                0.0,
+                0.0,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+            ]);
             *count += 1.0;
             *sum += number;
             *min = min.min(number);
@@ -309,9 +314,17 @@ fn compare_rows(asker: &Asker, known: &Known, rows: &BTreeMap<i64, i64>) -> anyh
         for (start, expected) in &expected {
             let found = found.get(start);
             let at = rfc3339(*start)?;
-            ensure!(found == Some(expected), "the {bucket} of {at} is {found:?}, not {expected:?} (count, sum, min, max)");
+            ensure!(
+                found == Some(expected),
+                "the {bucket} of {at} is {found:?}, not {expected:?} (count, sum, min, max)"
+            );
         }
-        ensure!(found.len() == expected.len(), "{} stretches of {bucket} are there, not {}", found.len(), expected.len());
+        ensure!(
+            found.len() == expected.len(),
+            "{} stretches of {bucket} are there, not {}",
+            found.len(),
+            expected.len()
+        );
         cells += found.len() as u64;
     }
     Ok(cells)
