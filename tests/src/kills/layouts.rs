@@ -88,7 +88,7 @@ pub fn newest(programs: &Programs) -> anyhow::Result<[u32; 3]> {
     stage.newest_layouts()
 }
 
-/// Where SQLite keeps it: bytes 60 to 63 of the header.
+/// Where `SQLite` keeps it: bytes 60 to 63 of the header.
 fn user_version(file: &[u8]) -> u32 {
     file.get(60..64).and_then(|it| it.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
@@ -161,7 +161,9 @@ impl Stage {
         ingest.command(&["audit", "verify", FIRM])?;
         // It takes new readings, and what it has then outlives another kill.
         let (mut sender, member) = enroll(&self.runtime, &ingest, "firm-new", &dir.join("gateway"))?;
-        Age::ALL.into_iter().for_each(|age| sender.make(&mut self.chance, age));
+        for age in Age::ALL {
+            sender.make(&mut self.chance, age);
+        }
         self.runtime.block_on(sender.session())?;
         sent.push((sender.known.clone(), sender.sent.clone()));
         members.push(member);
@@ -206,7 +208,9 @@ impl Stage {
         first.start()?;
         let (mut sender, member) = enroll(&self.runtime, &first, "firm-new", &dirs[0].join("gateway"))?;
         let mut chance = Chance::new(self.chance.bits());
-        Age::ALL.into_iter().for_each(|age| sender.make(&mut chance, age));
+        for age in Age::ALL {
+            sender.make(&mut chance, age);
+        }
         self.runtime.block_on(sender.session())?;
         first.kill();
         let sent = [(sender.known.clone(), sender.sent.clone())];

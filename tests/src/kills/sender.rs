@@ -202,16 +202,15 @@ impl Sender {
     /// Seals a batch of one age.
     pub(super) fn make(&mut self, chance: &mut Chance, age: Age) {
         let late = self.open.iter().position(|it| it.age == age).filter(|_| chance.percent(LATE_PERCENT));
-        let from_us = match late {
+        let from_us = if let Some(at) = late {
             // Between the readings that were sent before.
-            Some(at) => self.open.swap_remove(at).from_us + STEP_US / 2,
-            None => {
-                let next = self.next_us.entry(age).or_default();
-                let from_us = *next;
-                *next += ROWS * STEP_US;
-                self.open.push(Stretch { age, from_us });
-                from_us
-            }
+            self.open.swap_remove(at).from_us + STEP_US / 2
+        } else {
+            let next = self.next_us.entry(age).or_default();
+            let from_us = *next;
+            *next += ROWS * STEP_US;
+            self.open.push(Stretch { age, from_us });
+            from_us
         };
         let mut builder = BatchBuilder::default();
         for row in 0..ROWS {
