@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use sandan_ingest::consent::{Form, Permit, Request, Snapshot, decide};
+use sandan_ingest::consent::{Form, Manner, Permit, Request, Snapshot, decide};
 use sandan_ingest::store::sqlite::{Compaction, Options, SqliteReadings};
 use sandan_ingest::store::{Clock, Content, Delivery, Opening, Placement, Readings, Registered, Rows};
 use sandan_proto::batch::{self, Column, Group, Values};
@@ -152,8 +152,9 @@ impl Bench {
             functions: [].into(),
             from_us: BOOTED_US,
             to_us: BOOTED_US + 86_400_000_000,
+            manner: Manner::default(),
         };
-        let snapshot = Snapshot { grantor: firm, epoch: 0, consents: Vec::new() };
+        let snapshot = Snapshot::new(firm, 0, Vec::new());
         decide(&snapshot, &request, BOOTED_US).unwrap().permits.remove(0)
     }
 }

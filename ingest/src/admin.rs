@@ -22,7 +22,7 @@ use crate::audit::seal::{Proof, PublicKey};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::ca::{Authority, AuthorityEntry, CaError};
-use crate::consent::{AccessWindow, Consent, EventWindow, RECORD_VERSION, SharedForm, TermFault, Terms};
+use crate::consent::{AccessWindow, Consent, EventWindow, SharedForm, TermFault, Terms};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::notary::Notary;
@@ -398,12 +398,12 @@ impl Admin {
     async fn grant(&self, grant: Grant) -> Result<Answer, Refused> {
         let not_before_us = grant.not_before_us.unwrap_or_else(|| self.access.now_us());
         let terms = Terms {
-            version: RECORD_VERSION,
             assets: grant.assets,
             metrics: grant.metrics,
             form: grant.form,
             event: grant.event,
             access: AccessWindow { not_before_us, until_us: grant.until_us },
+            agreed: None,
         };
         if grant.until_us <= self.access.now_us() {
             let what = format!("`until` lies in the past: {}", rfc3339(grant.until_us));

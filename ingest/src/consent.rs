@@ -8,17 +8,39 @@
 
 mod decide;
 mod grid;
+mod groups;
+mod life;
+mod officers;
+mod page;
 mod record;
+mod roles;
+mod rules;
+mod snapshot;
+mod terms;
 
 use std::collections::BTreeSet;
 
 use sandan_proto::id::{FirmId, SeriesKey};
 
-pub use self::decide::{Decision, Denial, Reason, Request, Snapshot, Why, align, decide};
-pub use self::grid::Grid;
-pub use self::record::{
-    AccessWindow, Consent, EventWindow, Function, RECORD_VERSION, SharedForm, Status, StoredTerms, TermFault, Terms,
+pub use self::decide::{
+    Address, Decision, Denial, Holds, Manner, Reason, Request, Why, align, decide, rehearse,
 };
+pub use self::grid::Grid;
+pub use self::groups::{Group, GroupKind, Membership, RosterRefusal};
+pub use self::life::{
+    Act, Agreement, Applied, Approval, Command, End, Event, Hold, InForce, Party, Phase, Proposal, Refusal,
+    SECOND_THOUGHT_US, Signature, Situation, Turn,
+};
+pub use self::officers::{OfficerDeed, OfficerEvent, OfficerRefusal, Officers, Standing};
+pub use self::page::{NotAHash, PageHash};
+pub use self::record::{Consent, Grantee, Mark, Status, StoredTerms};
+pub use self::roles::{Actor, Role};
+pub use self::rules::{AllianceRule, Class, Dictionary, Layer, Meaning, Prohibition, Rules, Run, Sensitive};
+pub use self::snapshot::{Grant, Snapshot};
+pub use self::terms::{
+    AccessWindow, Agreed, EventWindow, Function, Identity, OnwardUse, Purpose, Relation, SharedForm, TermFault, Terms,
+};
+use crate::id::ConsentId;
 
 /// The proof that one read may happen. Only this module makes one.
 #[derive(Debug, Clone)]
@@ -31,6 +53,8 @@ pub struct Permit {
     to_us: i64,
     epoch: u64,
     until_us: Option<i64>,
+    through_commit: Option<u64>,
+    quota: Option<(ConsentId, u64)>,
 }
 
 /// What a read gives.
@@ -85,6 +109,16 @@ impl Permit {
     pub fn until_us(&self) -> Option<i64> {
         self.until_us
     }
+    /// The firm's commit up to which readings may be handed on; none: all. Only those who said
+    /// that they keep it get such a permit.
+    pub fn through_commit(&self) -> Option<u64> {
+        self.through_commit
+    }
+    /// The consent whose quota the rows count towards, and how many are left of it; none:
+    /// as many as there are. Only those who said that they count get such a permit.
+    pub fn quota(&self) -> Option<(ConsentId, u64)> {
+        self.quota
+    }
     /// A permit that nobody decided on.
     #[cfg(test)]
     pub(crate) fn for_test(series: Vec<SeriesKey>, form: Form, from_us: i64, to_us: i64) -> Self {
@@ -97,6 +131,8 @@ impl Permit {
             to_us,
             epoch: 0,
             until_us: None,
+            through_commit: None,
+            quota: None,
         }
     }
     /// The same with statistics asked for.

@@ -52,8 +52,26 @@ uuid_id!(
     OperatorId,
     "operator"
 );
+uuid_id!(
+    /// One person who decides or acts for a firm, the alliance or the complex.
+    PersonId,
+    "person"
+);
+uuid_id!(
+    /// One command on a consent: sent again under it, it is carried out once.
+    CommandId,
+    "command"
+);
 
 impl ConsentId {
+    /// A fixed one, for tables that people compare.
+    #[cfg(test)]
+    pub(crate) fn numbered(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+}
+
+impl PersonId {
     /// A fixed one, for tables that people compare.
     #[cfg(test)]
     pub(crate) fn numbered(number: u128) -> Self {

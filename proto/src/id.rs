@@ -107,6 +107,13 @@ name_id!(
     |text| is_word(text, 40, b"-")
 );
 name_id!(
+    /// Firms that are asked or let in together: `mould-cluster`.
+    GroupId,
+    "group",
+    "1 to 40 of a-z, 0-9 and -, beginning with a letter or digit",
+    |text| is_word(text, 40, b"-")
+);
+name_id!(
     /// One edge installation of one firm: `hanbit-mould/press-hall`.
     GatewayId,
     "gateway",

@@ -8,7 +8,7 @@ use sandan_proto::id::{FirmId, SeriesKey};
 
 use super::{Access, AccessError, ReadSlot, SeriesInfo};
 use crate::auth::Member;
-use crate::consent::{Consent, SharedForm, Status, StoredTerms, Terms};
+use crate::consent::{Consent, Identity, SharedForm, Status, StoredTerms, Terms};
 use crate::id::ConsentId;
 
 /// One series in the list.
@@ -63,7 +63,7 @@ impl Access {
                     continue;
                 }
                 info.other_units.clear();
-                info.newest_us = info.newest_us.and_then(|newest| shared_newest(newest, &consents));
+                info.newest_us = info.newest_us.and_then(|newest| shared_newest(newest, &consents, now_us));
                 let key: SeriesKey = info.key.clone();
                 visible.insert(key, Visible { info, own: false, consents });
             }
@@ -75,20 +75,27 @@ impl Access {
 fn in_force(consent: Consent, now_us: i64) -> Option<Shared> {
     let StoredTerms::Known(terms) = consent.terms else { return None };
     let open = terms.access.not_before_us <= now_us && now_us < terms.access.until_us;
-    (open && consent.status == Status::Active).then_some(Shared { id: consent.id, terms })
+    // What goes by a pseudonym is not listed by its name.
+    let named = terms.identity() == Identity::Named;
+    (open && named && consent.status == Status::Active).then_some(Shared { id: consent.id, terms })
 }
 
 /// The newest time as exactly as the consents let it be known; asked often enough, more
 /// would tell the time of each reading.
-fn shared_newest(newest_us: i64, consents: &[Shared]) -> Option<i64> {
+fn shared_newest(newest_us: i64, consents: &[Shared], now_us: i64) -> Option<i64> {
     let step = |terms: &Terms| match terms.form {
         SharedForm::Raw => Some(1),
+        SharedForm::Benchmark => None,
         SharedForm::Bucketed { floor_us, .. } => (floor_us > 0).then_some(floor_us),
     };
-    let finest = consents.iter().filter(|it| lies_in(newest_us, &it.terms)).filter_map(|it| step(&it.terms)).min()?;
+    let finest = consents.iter().filter(|it| lies_in(newest_us, &it.terms, now_us)).filter_map(|it| step(&it.terms)).min()?;
     Some(newest_us.div_euclid(finest) * finest)
 }
 
-fn lies_in(time_us: i64, terms: &Terms) -> bool {
-    terms.event.from_us.is_none_or(|from| from <= time_us) && terms.event.to_us.is_none_or(|to| time_us < to)
+fn lies_in(time_us: i64, terms: &Terms, now_us: i64) -> bool {
+    let age_us = terms.minimum_age_us();
+    let old_enough = age_us == 0 || time_us < now_us.saturating_sub(age_us);
+    // Which times are of a customer's runs is not known here.
+    let any_run = terms.agreed.as_ref().is_none_or(|agreed| agreed.runs_of.is_none());
+    old_enough && any_run && terms.event.from_us.is_none_or(|from| from <= time_us) && terms.event.to_us.is_none_or(|to| time_us < to)
 }

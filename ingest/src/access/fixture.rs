@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::auth::{Auth, Secret, TokenKind};
-use crate::consent::{AccessWindow, EventWindow, Form, Function, RECORD_VERSION, SharedForm, Terms};
+use crate::consent::{AccessWindow, EventWindow, Form, Function, Manner, SharedForm, Terms};
 use crate::id::{ConsentId, MemberId};
 use crate::notary::Notary;
 use crate::store::aggregate::{Fold, Rules};
@@ -239,7 +239,7 @@ pub(crate) fn force() -> SeriesKey {
 pub(crate) fn request(asker: &str, form: Form, from: i64, to: i64) -> Request {
     let functions = if form == Form::Raw { [].into() } else { [Function::Mean].into() };
     let (from_us, to_us) = (BEGIN + from * SECOND_US, BEGIN + to * SECOND_US);
-    Request { asker: firm(asker), series: force(), form, functions, from_us, to_us }
+    Request { asker: firm(asker), series: force(), form, functions, from_us, to_us, manner: Manner::default() }
 }
 
 impl Complex {
@@ -279,12 +279,12 @@ impl Complex {
     pub(crate) async fn grant(&self, form: SharedForm, event: EventWindow) -> ConsentId {
         let now_us = self.access.now_us();
         let terms = Terms {
-            version: RECORD_VERSION,
             assets: [force().asset].into(),
             metrics: [force().metric].into(),
             form,
             event,
             access: AccessWindow { not_before_us: now_us, until_us: now_us + 3_600 * SECOND_US },
+            agreed: None,
         };
         let id = ConsentId::random();
         let change = Change::Grant { id, grantor: firm("hanbit"), grantee: firm("saesol"), terms };

@@ -15,7 +15,7 @@ use super::query::{self, Format, show_cursor};
 use super::{Api, Problem, audit, cause, csv, series};
 use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
-use crate::consent::{Form, Function, Request};
+use crate::consent::{Form, Function, Manner, Request};
 use crate::time::{SECOND_US, rfc3339};
 
 pub(super) async fn pull(
@@ -38,6 +38,7 @@ pub(super) async fn pull(
         functions: pull.functions.clone(),
         from_us: pull.from_us,
         to_us: pull.to_us,
+        manner: Manner::default(),
     };
     let reader = api.access.read(&member, request, pull.cursor).await?;
     match pull.format {

@@ -65,6 +65,7 @@ fn consent(shared: &Shared) -> Value {
     });
     match &terms.form {
         SharedForm::Raw => shown["form"] = "raw".into(),
+        SharedForm::Benchmark => shown["form"] = "benchmark".into(),
         SharedForm::Bucketed { floor_us, functions } => {
             shown["form"] = "bucketed".into();
             shown["floor"] = show_duration(*floor_us).into();

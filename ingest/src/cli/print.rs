@@ -213,6 +213,7 @@ fn one(out: &mut impl Write, it: &Consent) -> io::Result<()> {
 fn form(form: &SharedForm) -> String {
     match form {
         SharedForm::Raw => "raw".to_owned(),
+        SharedForm::Benchmark => "in benchmarks only".to_owned(),
         SharedForm::Bucketed { floor_us, functions } => {
             format!("{} of {} and more", joined(functions), show_duration(*floor_us))
         }

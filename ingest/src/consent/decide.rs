@@ -1,24 +1,19 @@
 //! The decision. Intervals are half-open, UTC, by the server's clock.
 
+mod cover;
+mod weigh;
+mod why;
+
 use std::collections::BTreeSet;
 
 use sandan_proto::id::{FirmId, SeriesKey};
 
-use super::record::{Consent, Function, SharedForm, Status, StoredTerms, Terms};
+use self::cover::{Cover, Duty, unite};
+pub use self::why::{Reason, Why};
+use super::snapshot::{Grant, Snapshot};
+use super::terms::{Function, Identity, Purpose};
 use super::{Form, Permit};
 use crate::id::ConsentId;
-use crate::time::{rfc3339, show_duration};
-
-/// The consents of one grantor at one epoch.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// The owner of the series.
-    pub grantor: FirmId,
-    /// Raised by each grant, suspension, confirmation and revocation of the grantor.
-    pub epoch: u64,
-    /// Its consents, of any status and to anyone.
-    pub consents: Vec<Consent>,
-}
 
 /// What is asked for. The owner is `series.firm`.
 #[derive(Debug, Clone)]
@@ -35,12 +30,49 @@ pub struct Request {
     pub from_us: i64,
     /// Last observation time, exclusive.
     pub to_us: i64,
+    /// How it is asked.
+    pub manner: Manner,
 }
 
-/// A read that may happen: one permit for each unbroken range, in order of time, at least one.
+/// How something is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// What for. A consent in its full form covers only requests that name one of its purposes.
+    pub purpose: Option<Purpose>,
+    /// By which name the series was called.
+    pub address: Address,
+    /// What the door that asks holds its readers to.
+    pub holds: Holds,
+}
+
+/// By which name a series was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Address {
+    /// By its own.
+    #[default]
+    Name,
+    /// By the pseudonym that it goes by under one consent.
+    Pseudonym(ConsentId),
+}
+
+/// Duties that come with a permit, which the one who reads with it has to keep. A consent with
+/// a duty that is not kept covers nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holds {
+    /// Only readings up to the permit's commit are handed on.
+    pub commits: bool,
+    /// Rows are counted, and no more than the permit's are handed on.
+    pub quotas: bool,
+}
+
+/// A read that may happen: at least one permit, in order of their beginnings.
+///
+/// Permits of the same duties are disjoint. Those of different duties may overlap, where
+/// neither covers what the other does: a reading is then handed on once, under the first that
+/// covers it.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// Disjoint, ascending.
+    /// What may be read.
     pub permits: Vec<Permit>,
     /// The consents it rests on; empty for one's own series.
     pub consents: BTreeSet<ConsentId>,
@@ -56,62 +88,8 @@ pub struct Denial {
     pub reasons: Vec<Reason>,
 }
 
-/// Where one consent falls short.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reason {
-    /// Which.
-    pub consent: ConsentId,
-    /// In what.
-    pub why: Why,
-}
-
-/// The dimension that is not covered.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum Why {
-    #[error("the consent was revoked at {}", rfc3339(*.at_us))]
-    Revoked { at_us: i64 },
-    #[error("the consent is suspended since {} until its grantor confirms it", rfc3339(*.since_us))]
-    Suspended { since_us: i64 },
-    #[error("the consent begins at {}", rfc3339(*.not_before_us))]
-    NotYet { not_before_us: i64 },
-    #[error("the consent ended at {}", rfc3339(*.until_us))]
-    Expired { until_us: i64 },
-    #[error("readings are not shared, only buckets of {} or a multiple of it", show_duration(*.floor_us))]
-    RawNotShared { floor_us: i64 },
-    #[error("buckets are shared at {} and whole multiples of it; days only where each begins on such a multiple", show_duration(*.floor_us))]
-    Resolution { floor_us: i64 },
-    #[error("not shared: {}; shared: {}", list(.missing), list(.shared))]
-    Functions { missing: BTreeSet<Function>, shared: BTreeSet<Function> },
-    #[error("nothing asked for lies in the shared times, from {} to {}", end(*.from_us), end(*.to_us))]
-    Window { from_us: Option<i64>, to_us: Option<i64> },
-    #[error("no bucket asked for is over yet; a bucket is shared once it has ended")]
-    Unfinished,
-}
-
-fn list(functions: &BTreeSet<Function>) -> String {
-    functions.iter().map(|function| function.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn end(us: Option<i64>) -> String {
-    us.map_or_else(|| "…".to_owned(), rfc3339)
-}
-
-impl Why {
-    /// Its word in answers and in the audit log.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Why::Revoked { .. } => "revoked",
-            Why::Suspended { .. } => "suspended",
-            Why::NotYet { .. } => "not_yet",
-            Why::Expired { .. } => "expired",
-            Why::RawNotShared { .. } => "raw_not_shared",
-            Why::Resolution { .. } => "resolution",
-            Why::Functions { .. } => "functions",
-            Why::Window { .. } => "window",
-            Why::Unfinished => "unfinished",
-        }
-    }
+impl Denial {
+    const UNKNOWN: Denial = Denial { known: false, reasons: Vec::new() };
 }
 
 /// The whole buckets inside [from, to), as a range; raw takes it as it is. None when nothing is left.
@@ -124,115 +102,95 @@ pub fn align(form: &Form, from_us: i64, to_us: i64) -> Option<(i64, i64)> {
 
 /// Answers whether, and over which ranges, `request` may be read at `now_us`.
 ///
-/// A consent is weighed alone, so what it covers does not depend on the others; the
-/// ranges of those that cover are united.
+/// A consent is weighed alone, so what it covers does not depend on the others; what they
+/// cover is united.
 pub fn decide(snapshot: &Snapshot, request: &Request, now_us: i64) -> Result<Decision, Denial> {
-    let unknown = Denial { known: false, reasons: Vec::new() };
+    let now_us = now_us.max(snapshot.newest_us);
     let asks_nothing = request.form != Form::Raw && request.functions.is_empty();
-    if snapshot.grantor != request.series.firm || asks_nothing {
-        return Err(unknown);
+    if *snapshot.grantor() != request.series.firm || asks_nothing {
+        return Err(Denial::UNKNOWN);
+    }
+    if request.asker == request.series.firm {
+        return own(snapshot, request);
+    }
+    let closed = &snapshot.rules.closed;
+    if closed.contains(&request.asker) || closed.contains(&request.series.firm) {
+        return Err(Denial::UNKNOWN);
     }
     let mut consents = BTreeSet::new();
-    let mut until_us = None;
-    let mut ranges = Vec::new();
-    let mut denial = unknown;
-    if request.asker == request.series.firm {
+    let mut until_us: Option<i64> = None;
+    let mut covers: Vec<Cover> = Vec::new();
+    let mut denial = Denial::UNKNOWN;
+    for (grant, terms) in snapshot.naming(&request.asker, &request.series) {
+        // By name, a series that is shared under a pseudonym only is not there; a pseudonym is
+        // of one consent.
+        let called = match request.manner.address {
+            Address::Name => terms.identity() == Identity::Named,
+            Address::Pseudonym(consent) => grant.id == consent && terms.identity() == Identity::Pseudonym,
+        };
+        if !called {
+            continue;
+        }
         denial.known = true;
-        ranges.extend(align(&request.form, request.from_us, request.to_us));
-    } else {
-        for consent in &snapshot.consents {
-            let StoredTerms::Known(terms) = &consent.terms else { continue };
-            let concerns = consent.grantor == request.series.firm && consent.grantee == request.asker;
-            if !concerns || !terms.names(&request.series) {
-                continue;
+        match weigh::weigh(snapshot, grant, terms, request, now_us) {
+            Ok(covered) => {
+                covers.extend(covered);
+                consents.insert(grant.id);
+                let ends = terms.access.until_us;
+                until_us = Some(until_us.map_or(ends, |until| until.min(ends)));
             }
-            denial.known = true;
-            match weigh(consent.status, terms, request, now_us) {
-                Ok(range) => {
-                    ranges.push(range);
-                    consents.insert(consent.id);
-                    let ends = terms.access.until_us;
-                    until_us = Some(until_us.map_or(ends, |until: i64| until.min(ends)));
-                }
-                Err(whys) => {
-                    denial.reasons.extend(whys.into_iter().map(|why| Reason { consent: consent.id, why }));
-                }
-            }
+            Err(whys) => denial.reasons.extend(whys.into_iter().map(|why| Reason { consent: grant.id, why })),
         }
     }
-    if ranges.is_empty() {
+    if covers.is_empty() {
         return Err(denial);
     }
-    let permit = |(from_us, to_us)| Permit {
+    let permits = unite(covers).into_iter().map(|cover| permit(snapshot, request, &cover, until_us)).collect();
+    Ok(Decision { permits, consents })
+}
+
+/// One's own is read without a consent; that is the only other way in.
+fn own(snapshot: &Snapshot, request: &Request) -> Result<Decision, Denial> {
+    let range = align(&request.form, request.from_us, request.to_us);
+    match (range, request.manner.address) {
+        (Some((from_us, to_us)), Address::Name) => {
+            let cover = Cover { from_us, to_us, duty: Duty::NONE };
+            Ok(Decision { permits: vec![permit(snapshot, request, &cover, None)], consents: BTreeSet::new() })
+        }
+        (None, Address::Name) => Err(Denial { known: true, reasons: Vec::new() }),
+        (_, Address::Pseudonym(_)) => Err(Denial::UNKNOWN),
+    }
+}
+
+fn permit(snapshot: &Snapshot, request: &Request, cover: &Cover, until_us: Option<i64>) -> Permit {
+    Permit {
         firm: request.series.firm.clone(),
         series: vec![request.series.clone()],
         form: request.form.clone(),
         functions: request.functions.clone(),
-        from_us,
-        to_us,
-        epoch: snapshot.epoch,
+        from_us: cover.from_us,
+        to_us: cover.to_us,
+        epoch: snapshot.epoch(),
         until_us,
-    };
-    Ok(Decision { permits: unite(ranges).into_iter().map(permit).collect(), consents })
-}
-
-/// The range that one consent covers, or everything in which it falls short.
-fn weigh(status: Status, terms: &Terms, request: &Request, now_us: i64) -> Result<(i64, i64), Vec<Why>> {
-    let mut whys = Vec::new();
-    match status {
-        Status::Active => {}
-        Status::Suspended { since_us } => whys.push(Why::Suspended { since_us }),
-        Status::Revoked { at_us } => whys.push(Why::Revoked { at_us }),
-    }
-    let access = terms.access;
-    if now_us < access.not_before_us {
-        whys.push(Why::NotYet { not_before_us: access.not_before_us });
-    }
-    if now_us >= access.until_us {
-        whys.push(Why::Expired { until_us: access.until_us });
-    }
-    match (&terms.form, &request.form) {
-        (SharedForm::Raw, _) => {}
-        (SharedForm::Bucketed { floor_us, .. }, Form::Raw) => whys.push(Why::RawNotShared { floor_us: *floor_us }),
-        (SharedForm::Bucketed { floor_us, functions }, Form::Bucketed { grid }) => {
-            // A floor of 0 or less is a record that nobody could have granted: it covers nothing.
-            // Days have to begin on multiples of the floor too: a day of UTC less one of Seoul
-            // would be a cell of nine hours.
-            if !grid.lies_on(*floor_us, request.from_us, request.to_us) {
-                whys.push(Why::Resolution { floor_us: *floor_us });
-            }
-            let missing: BTreeSet<_> = request.functions.difference(functions).copied().collect();
-            if !missing.is_empty() {
-                whys.push(Why::Functions { missing, shared: functions.clone() });
-            }
-        }
-    }
-    let from_us = terms.event.from_us.map_or(request.from_us, |from| from.max(request.from_us));
-    let to_us = terms.event.to_us.map_or(request.to_us, |to| to.min(request.to_us));
-    let mut range = align(&request.form, from_us, to_us);
-    if range.is_none() {
-        whys.push(Why::Window { from_us: terms.event.from_us, to_us: terms.event.to_us });
-    } else if matches!(terms.form, SharedForm::Bucketed { .. }) {
-        // Whoever asks again and again while a bucket fills sees each reading in the difference.
-        range = align(&request.form, from_us, to_us.min(now_us));
-        if range.is_none() {
-            whys.push(Why::Unfinished);
-        }
-    }
-    match range {
-        Some(range) if whys.is_empty() => Ok(range),
-        _ => Err(whys),
+        through_commit: cover.duty.through_commit,
+        quota: cover.duty.quota,
     }
 }
 
-fn unite(mut ranges: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
-    ranges.sort_unstable();
-    let mut united: Vec<(i64, i64)> = Vec::with_capacity(ranges.len());
-    for (from, to) in ranges {
-        match united.last_mut() {
-            Some(last) if from <= last.1 => last.1 = last.1.max(to),
-            _ => united.push((from, to)),
-        }
+/// What another firm would read under a draft, on the grantor's real data. Only the grantor
+/// may know; nothing is granted by it. None for anyone else.
+///
+/// The draft is taken as approved at `mark` and in force alone, beside all rules.
+pub fn rehearse(
+    snapshot: &Snapshot,
+    draft: &Grant,
+    request: &Request,
+    by: &FirmId,
+    now_us: i64,
+) -> Option<Result<Decision, Denial>> {
+    if by != snapshot.grantor() {
+        return None;
     }
-    united
+    let grant = Grant { status: super::record::Status::Active, ..draft.clone() };
+    Some(decide(&snapshot.only(grant), request, now_us))
 }

@@ -329,6 +329,7 @@ fn described(draft: Draft, id: ConsentId, grantee: &FirmId, terms: &Terms) -> Dr
     }
     match &terms.form {
         SharedForm::Raw => draft.with("form", "raw"),
+        SharedForm::Benchmark => draft.with("form", "benchmark"),
         SharedForm::Bucketed { floor_us, functions } => draft
             .with("form", "bucketed")
             .with("floor_us", *floor_us)

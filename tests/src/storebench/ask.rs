@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use sandan_ingest::consent::{Form, Function, Grid, Permit, Request, Snapshot, decide};
+use sandan_ingest::consent::{Form, Function, Grid, Manner, Permit, Request, Snapshot, decide};
 use sandan_ingest::store::{Readings, Rows};
 use sandan_proto::id::{FirmId, SeriesKey};
 use serde_json::json;
@@ -25,7 +25,7 @@ pub(super) fn own(
     from_us: i64,
     to_us: i64,
 ) -> anyhow::Result<Permit> {
-    let snapshot = Snapshot { grantor: series.firm.clone(), epoch: 0, consents: Vec::new() };
+    let snapshot = Snapshot::new(series.firm.clone(), 0, Vec::new());
     let request = Request {
         asker: series.firm.clone(),
         series: series.clone(),
@@ -33,6 +33,7 @@ pub(super) fn own(
         functions: functions.iter().copied().collect::<BTreeSet<_>>(),
         from_us,
         to_us,
+        manner: Manner::default(),
     };
     match decide(&snapshot, &request, to_us) {
         Ok(decision) => decision.permits.into_iter().next().context("nothing lies in that range"),

@@ -6,7 +6,7 @@ use sandan_proto::id::{FirmId, GatewayId};
 
 use crate::audit::{Broken, Chain, Draft, Head, Kind, Verifier};
 use crate::auth::{KeyHash, Principal, Secret, TokenHash, TokenKind};
-use crate::consent::{AccessWindow, EventWindow, RECORD_VERSION, SharedForm, Status, StoredTerms, Terms};
+use crate::consent::{AccessWindow, EventWindow, SharedForm, Status, StoredTerms, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::control::{Certified, Change, Control, ControlError, Firm, Restored, Revocations, Stamp, Undone};
 
@@ -80,12 +80,12 @@ pub(crate) fn grant(id: ConsentId) -> Change {
         grantor: firm("hanbit"),
         grantee: firm("saesol"),
         terms: Terms {
-            version: RECORD_VERSION,
             assets: ["press-1".parse().unwrap()].into(),
             metrics: ["press_force".parse().unwrap()].into(),
             form: SharedForm::Raw,
             event: EventWindow { from_us: None, to_us: None },
             access: AccessWindow { not_before_us: 0, until_us: 9_000 },
+            agreed: None,
         },
     }
 }
@@ -190,8 +190,8 @@ pub(crate) async fn each_grant_and_revocation_raises_the_grantors_epoch_and_is_l
     engine.reopen().await;
     let control = engine.control();
     let snapshot = control.snapshot(&firm("hanbit")).await.unwrap();
-    assert_eq!((snapshot.epoch, snapshot.consents.len()), (2, 1));
-    assert_eq!(snapshot.consents[0].status, Status::Revoked { at_us: 1_000 });
+    assert_eq!((snapshot.epoch(), snapshot.grants().len()), (2, 1));
+    assert_eq!(snapshot.grants()[0].status, Status::Revoked { at_us: 1_000 });
     let chain = Chain::Firm(firm("hanbit"));
     let log = control.audit(&chain, 0, 10).await.unwrap();
     let kinds: Vec<_> = log.iter().map(|entry| entry.kind).collect();
@@ -226,7 +226,7 @@ pub(crate) async fn a_changed_row_is_found_by_the_chain_and_unknown_terms_are_ke
     let log = control.audit(&chain, 0, 10).await.unwrap();
     let broken = Verifier::new(chain).take(&log[0]).unwrap_err();
     assert_eq!(broken, Broken::Changed { number: 1 });
-    assert_eq!(control.snapshot(&firm("hanbit")).await.unwrap().consents[0].terms, StoredTerms::Unknown);
+    assert_eq!(control.snapshot(&firm("hanbit")).await.unwrap().grants()[0].terms, StoredTerms::Unknown);
 }
 
 pub(crate) async fn every_consent_waits_for_its_grantor_and_what_was_withdrawn_stays_so<E: ControlEngine>() {
@@ -318,7 +318,7 @@ pub(crate) async fn of_many_at_once_each_is_done_once_and_the_chains_hold<E: Con
     let numbers: BTreeSet<_> = appended.into_iter().map(|it| it.unwrap()).map(|it| (it.chain, it.number)).collect();
     assert_eq!(numbers.len(), 3 * EACH);
     let snapshot = control.snapshot(&firm("hanbit")).await.unwrap();
-    assert_eq!((snapshot.epoch, snapshot.consents.len()), (2 + EACH as u64, 1 + EACH));
+    assert_eq!((snapshot.epoch(), snapshot.grants().len()), (2 + EACH as u64, 1 + EACH));
     let mut entries = 0;
     for chain in &chains {
         entries += assert_chain_holds(control, chain).await;
@@ -349,7 +349,7 @@ pub(crate) async fn a_firm_without_consents_has_an_epoch<E: ControlEngine>() {
     let engine = with_firms::<E>().await;
     for name in ["hanbit", "nobody"] {
         let snapshot = engine.control().snapshot(&firm(name)).await.unwrap();
-        assert_eq!((snapshot.epoch, snapshot.consents.len(), snapshot.grantor), (0, 0, firm(name)));
+        assert_eq!((snapshot.epoch(), snapshot.grants().len(), snapshot.grantor()), (0, 0, &firm(name)));
     }
     assert_eq!(engine.control().newest_audit_us().await.unwrap(), 1_000);
     assert!(!engine.control().is_witnessed().await.unwrap());

@@ -363,7 +363,7 @@ impl Control for PostgresControl {
         let epoch = unsigned(found.first().map_or(0, |row| row.get(6)));
         let has_consent = |row: &&Row| row.get::<_, Option<&str>>(0).is_some();
         let consents = found.iter().filter(has_consent).map(consent).collect::<Result<_, _>>()?;
-        Ok(Snapshot { epoch, grantor: grantor.clone(), consents })
+        Ok(Snapshot::new(grantor.clone(), epoch, consents))
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {

@@ -530,7 +530,7 @@ impl Control for SqliteControl {
         let grantor = grantor.clone();
         self.read(move |tx| {
             let consents = rows(tx, sql!("consents_of"), [grantor.as_str()], consent)?;
-            Ok(Snapshot { epoch: epoch(tx, &grantor)?, grantor, consents })
+            Ok(Snapshot::new(grantor.clone(), epoch(tx, &grantor)?, consents))
         })
         .await
     }

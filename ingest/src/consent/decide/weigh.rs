@@ -1,0 +1,257 @@
+//! One consent against one request: what it covers, or everything in which it falls short.
+
+use std::collections::BTreeSet;
+
+use super::cover::{Cover, Duty};
+use super::{Request, Why, align};
+use crate::consent::record::{Grantee, Status};
+use crate::consent::rules::{Class, Prohibition, Rules};
+use crate::consent::snapshot::{Grant, Snapshot};
+use crate::consent::terms::{Function, Relation, SharedForm, Terms};
+use crate::consent::{Form, GroupKind};
+
+/// What the consent and the layers beside it allow at most; each of them alone is a bound.
+struct Bounds<'a> {
+    /// Buckets are whole multiples of each.
+    floors: Vec<i64>,
+    /// Statistics are in each.
+    functions: Vec<&'a BTreeSet<Function>>,
+    /// µs.
+    minimum_age_us: i64,
+    /// The metric's class, where it bounds too.
+    sensitive: Option<Class>,
+}
+
+pub(super) fn weigh(
+    snapshot: &Snapshot,
+    grant: &Grant,
+    terms: &Terms,
+    request: &Request,
+    now_us: i64,
+) -> Result<Vec<Cover>, Vec<Why>> {
+    let mut whys = Vec::new();
+    stands(grant, terms, now_us, &mut whys);
+    purposes(terms, request, &mut whys);
+    let relation = relation(&snapshot.rules, grant, terms);
+    let class = match meaning(&snapshot.rules, terms, request) {
+        Ok(class) => class,
+        Err(why) => {
+            whys.push(why);
+            None
+        }
+    };
+    let prohibits = |it: &&Prohibition| prohibits(it, request, class, relation);
+    if snapshot.rules.alliance.prohibitions.iter().find(prohibits).is_some() {
+        whys.push(Why::Prohibited);
+    }
+    let bounds = bounds(&snapshot.rules, terms, class.filter(|_| competes(relation)));
+    form(terms, &bounds, request, &mut whys);
+    let ranges = match times(&snapshot.rules, terms, &bounds, request, now_us) {
+        Ok(ranges) => ranges,
+        Err(why) => {
+            whys.push(why);
+            Vec::new()
+        }
+    };
+    let covers = duties(snapshot, grant, terms, request, &ranges, &mut whys);
+    if whys.is_empty() { Ok(covers) } else { Err(whys) }
+}
+
+fn stands(grant: &Grant, terms: &Terms, now_us: i64, whys: &mut Vec<Why>) {
+    match grant.status {
+        Status::Active => {}
+        Status::Suspended { since_us } => whys.push(Why::Suspended { since_us }),
+        Status::Revoked { at_us } => whys.push(Why::Revoked { at_us }),
+    }
+    let access = terms.access;
+    if now_us < access.not_before_us {
+        whys.push(Why::NotYet { not_before_us: access.not_before_us });
+    }
+    if now_us >= access.until_us {
+        whys.push(Why::Expired { until_us: access.until_us });
+    }
+}
+
+fn purposes(terms: &Terms, request: &Request, whys: &mut Vec<Why>) {
+    let Some(agreed) = &terms.agreed else { return };
+    match request.manner.purpose {
+        None => whys.push(Why::NoPurpose { agreed: agreed.purposes.clone() }),
+        Some(asked) if !agreed.purposes.contains(&asked) => {
+            whys.push(Why::Purpose { asked, agreed: agreed.purposes.clone() });
+        }
+        Some(_) => {}
+    }
+}
+
+/// What the grantee is to the grantor; none where nobody said so. Firms of a group of one
+/// industry compete, whatever they say.
+fn relation(rules: &Rules, grant: &Grant, terms: &Terms) -> Option<Relation> {
+    if let Grantee::Group { group, .. } = &grant.grantee
+        && rules.groups.get(group).is_none_or(|it| it.kind == GroupKind::SameIndustry)
+    {
+        return Some(Relation::Competitor);
+    }
+    terms.agreed.as_ref().map(|agreed| agreed.relation)
+}
+
+/// What is public reaches competitors too; so may what goes to nobody knows whom.
+fn competes(relation: Option<Relation>) -> bool {
+    !matches!(relation, Some(Relation::Customer | Relation::Research))
+}
+
+/// The class of the metric; none where there is no dictionary.
+fn meaning(rules: &Rules, terms: &Terms, request: &Request) -> Result<Option<Class>, Why> {
+    let Some(dictionary) = &rules.dictionary else { return Ok(None) };
+    // The short form names no version: it was written under the first.
+    let agreed = terms.agreed.as_ref().map_or(1, |agreed| agreed.dictionary);
+    dictionary.meant(&request.series.metric, agreed).map(|it| Some(it.class)).ok_or(Why::Meaning)
+}
+
+fn prohibits(it: &Prohibition, request: &Request, class: Option<Class>, relation: Option<Relation>) -> bool {
+    it.grantor.as_ref().is_none_or(|firm| *firm == request.series.firm)
+        && it.grantee.as_ref().is_none_or(|firm| *firm == request.asker)
+        && it.metric.as_ref().is_none_or(|metric| *metric == request.series.metric)
+        // What is not known is taken for what is prohibited.
+        && it.class.is_none_or(|of| class.is_none_or(|class| class == of))
+        && it.relation.is_none_or(|of| relation.is_none_or(|relation| relation == of))
+}
+
+fn bounds<'a>(rules: &'a Rules, terms: &'a Terms, class: Option<Class>) -> Bounds<'a> {
+    let layers = [rules.alliance.layer, rules.house];
+    let age_us = layers.iter().map(|layer| layer.minimum_age_us).fold(terms.minimum_age_us(), i64::max);
+    let mut bounds = Bounds {
+        floors: layers.iter().filter_map(|layer| layer.floor_us).collect(),
+        functions: Vec::new(),
+        minimum_age_us: age_us,
+        sensitive: class.filter(|class| class.is_sensitive()),
+    };
+    if let SharedForm::Bucketed { floor_us, functions } = &terms.form {
+        // First, so that it is the consent that is named where several fall short.
+        bounds.floors.insert(0, *floor_us);
+        bounds.functions.push(functions);
+    }
+    if bounds.sensitive.is_some() {
+        let sensitive = &rules.alliance.sensitive;
+        bounds.floors.push(sensitive.floor_us);
+        bounds.functions.push(&sensitive.functions);
+        bounds.minimum_age_us = bounds.minimum_age_us.max(sensitive.minimum_age_us);
+    }
+    bounds
+}
+
+fn form(terms: &Terms, bounds: &Bounds<'_>, request: &Request, whys: &mut Vec<Why>) {
+    let before = whys.len();
+    if terms.form == SharedForm::Benchmark {
+        whys.push(Why::BenchmarkOnly);
+        return;
+    }
+    match &request.form {
+        Form::Raw => whys.extend(bounds.floors.first().map(|floor_us| Why::RawNotShared { floor_us: *floor_us })),
+        Form::Bucketed { grid } => {
+            // A floor of 0 or less is a record that nobody could have granted: it covers nothing.
+            // Days have to begin on multiples of the floor too: a day of UTC less one of Seoul
+            // would be a cell of nine hours.
+            let coarser = bounds.floors.iter().find(|unit| !grid.lies_on(**unit, request.from_us, request.to_us));
+            whys.extend(coarser.map(|floor_us| Why::Resolution { floor_us: *floor_us }));
+            for shared in &bounds.functions {
+                let missing: BTreeSet<_> = request.functions.difference(shared).copied().collect();
+                if !missing.is_empty() {
+                    whys.push(Why::Functions { missing, shared: (*shared).clone() });
+                }
+            }
+        }
+    }
+    if let Some(class) = bounds.sensitive.filter(|_| whys.len() > before) {
+        whys.push(Why::Sensitive { class });
+    }
+}
+
+/// The ranges of observation times that are covered, at least one.
+fn times(
+    rules: &Rules,
+    terms: &Terms,
+    bounds: &Bounds<'_>,
+    request: &Request,
+    now_us: i64,
+) -> Result<Vec<(i64, i64)>, Why> {
+    let from_us = terms.event.from_us.map_or(request.from_us, |from| from.max(request.from_us));
+    let to_us = terms.event.to_us.map_or(request.to_us, |to| to.min(request.to_us));
+    if align(&request.form, from_us, to_us).is_none() {
+        return Err(Why::Window { from_us: terms.event.from_us, to_us: terms.event.to_us });
+    }
+    let mut ranges = vec![(from_us, to_us)];
+    if let Some(customer) = terms.agreed.as_ref().and_then(|agreed| agreed.runs_of.as_ref()) {
+        let mine = rules.runs.iter().filter(|run| run.asset == request.series.asset && run.customer == *customer);
+        let ended = mine.filter_map(|run| Some((run.from_us.max(from_us), run.to_us?.min(to_us))));
+        ranges = ended.filter(|(from, to)| from < to).collect();
+        ranges.retain(|(from, to)| align(&request.form, *from, *to).is_some());
+        if ranges.is_empty() {
+            return Err(Why::NoRun);
+        }
+    }
+    let age_us = bounds.minimum_age_us;
+    if age_us == 0 && bounds.floors.is_empty() {
+        return Ok(aligned(request, &ranges, i64::MAX));
+    }
+    // Whoever asks again and again while a bucket fills sees each reading in the difference.
+    let old_us = now_us.saturating_sub(age_us.max(0));
+    let old = aligned(request, &ranges, old_us);
+    match old.is_empty() {
+        false => Ok(old),
+        true if age_us > 0 => Err(Why::TooYoung { minimum_age_us: age_us }),
+        true => Err(Why::Unfinished),
+    }
+}
+
+fn aligned(request: &Request, ranges: &[(i64, i64)], before_us: i64) -> Vec<(i64, i64)> {
+    ranges.iter().filter_map(|(from, to)| align(&request.form, *from, (*to).min(before_us))).collect()
+}
+
+/// The ranges with what the reader has to keep.
+fn duties(
+    snapshot: &Snapshot,
+    grant: &Grant,
+    terms: &Terms,
+    request: &Request,
+    ranges: &[(i64, i64)],
+    whys: &mut Vec<Why>,
+) -> Vec<Cover> {
+    let Some(agreed) = &terms.agreed else {
+        return ranges.iter().map(|&(from_us, to_us)| Cover { from_us, to_us, duty: Duty::NONE }).collect();
+    };
+    let mut duty = Duty::NONE;
+    if let Some(rows) = agreed.quota_rows_per_day {
+        let used = snapshot.used.get(&grant.id).copied().unwrap_or(0);
+        if !request.manner.holds.quotas {
+            whys.push(Why::NotKept { duty: "a quota" });
+        } else if used >= rows {
+            whys.push(Why::QuotaUsedUp);
+        }
+        duty.quota = Some((grant.id, rows.saturating_sub(used)));
+    }
+    if agreed.late_data {
+        return ranges.iter().map(|&(from_us, to_us)| Cover { from_us, to_us, duty }).collect();
+    }
+    let Some(mark) = grant.mark else {
+        whys.push(Why::NoMark);
+        return Vec::new();
+    };
+    // Before the mark only what was stored by then; a bucket that straddles it would hold both.
+    let early = Duty { through_commit: Some(mark.commit), ..duty };
+    let mut covers = Vec::new();
+    let mut not_kept = false;
+    for &(from_us, to_us) in ranges {
+        if let Some((from_us, to_us)) = align(&request.form, from_us, to_us.min(mark.at_us)) {
+            not_kept = !request.manner.holds.commits;
+            covers.extend((!not_kept).then_some(Cover { from_us, to_us, duty: early }));
+        }
+        if let Some((from_us, to_us)) = align(&request.form, from_us.max(mark.at_us), to_us) {
+            covers.push(Cover { from_us, to_us, duty });
+        }
+    }
+    if covers.is_empty() && !ranges.is_empty() {
+        let straddles = Why::Window { from_us: Some(mark.at_us), to_us: None };
+        whys.push(if not_kept { Why::NotKept { duty: "what was stored when it was approved" } } else { straddles });
+    }
+    covers
+}
