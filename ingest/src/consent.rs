@@ -22,9 +22,7 @@ use std::collections::BTreeSet;
 
 use sandan_proto::id::{FirmId, SeriesKey};
 
-pub use self::decide::{
-    Address, Decision, Denial, Holds, Manner, Reason, Request, Why, align, decide, rehearse,
-};
+pub use self::decide::{Address, Decision, Denial, Holds, Manner, Reason, Request, Why, align, decide, rehearse};
 pub use self::grid::Grid;
 pub use self::groups::{Group, GroupKind, Membership, RosterRefusal};
 pub use self::life::{

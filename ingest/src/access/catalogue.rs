@@ -88,7 +88,8 @@ fn shared_newest(newest_us: i64, consents: &[Shared], now_us: i64) -> Option<i64
         SharedForm::Benchmark => None,
         SharedForm::Bucketed { floor_us, .. } => (floor_us > 0).then_some(floor_us),
     };
-    let finest = consents.iter().filter(|it| lies_in(newest_us, &it.terms, now_us)).filter_map(|it| step(&it.terms)).min()?;
+    let finest =
+        consents.iter().filter(|it| lies_in(newest_us, &it.terms, now_us)).filter_map(|it| step(&it.terms)).min()?;
     Some(newest_us.div_euclid(finest) * finest)
 }
 
@@ -97,5 +98,8 @@ fn lies_in(time_us: i64, terms: &Terms, now_us: i64) -> bool {
     let old_enough = age_us == 0 || time_us < now_us.saturating_sub(age_us);
     // Which times are of a customer's runs is not known here.
     let any_run = terms.agreed.as_ref().is_none_or(|agreed| agreed.runs_of.is_none());
-    old_enough && any_run && terms.event.from_us.is_none_or(|from| from <= time_us) && terms.event.to_us.is_none_or(|to| time_us < to)
+    old_enough
+        && any_run
+        && terms.event.from_us.is_none_or(|from| from <= time_us)
+        && terms.event.to_us.is_none_or(|to| time_us < to)
 }

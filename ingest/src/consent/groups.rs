@@ -96,7 +96,8 @@ impl Group {
                 }
             }
             Membership::Leave(firm) => {
-                if !runs_it && !(officer && by.firm.as_ref() == Some(firm)) {
+                let leaves = officer && by.firm.as_ref() == Some(firm);
+                if !(runs_it || leaves) {
                     return Err(RosterRefusal::NoSay);
                 }
                 if *firm == self.coordinator {

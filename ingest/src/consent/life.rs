@@ -271,13 +271,13 @@ impl Agreement {
     /// One request to a group, as a draft for each of its firms: each answers alone. The
     /// asker's own firm is not asked.
     pub fn drafts_to(firms: impl IntoIterator<Item = FirmId>, asker: &FirmId, terms: &Terms) -> Vec<Self> {
-        let asked = firms.into_iter().filter(|firm| firm != asker);
+        let others = firms.into_iter().filter(|firm| firm != asker);
         let draft = |firm| {
             let grantee = Grantee::Firm(asker.clone());
             let draft = Self::draft(ConsentId::random(), firm, grantee, Party::Grantee, terms.clone());
             Self { asked_in_a_group: true, ..draft }
         };
-        asked.map(draft).collect()
+        others.map(draft).collect()
     }
 
     /// Where it stands at a time that never goes back, µs since 1970.
@@ -327,6 +327,7 @@ impl Agreement {
 
     /// The same, held until the grantor resumes it: the store went on from an older state, or
     /// the firm has a first officer again. What is not in force has nothing to hold.
+    #[must_use]
     pub fn restored(&self, now_us: i64) -> Self {
         let mut after = self.clone();
         if after.in_force.is_some() && !after.phase(now_us).is_end() {

@@ -19,7 +19,7 @@ pub struct NotAHash;
 
 impl PageHash {
     /// Over parts, each with its length before it, so that none runs into the next.
-    pub(super) fn of(parts: &[&str]) -> Self {
+    pub fn of(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());

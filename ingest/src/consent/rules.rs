@@ -71,11 +71,7 @@ impl Default for Sensitive {
     /// Days, a month late: what an alliance that has not ruled otherwise starts from.
     fn default() -> Self {
         use Function::{Count, Increase, Mean, Sum, TimeMean};
-        Self {
-            floor_us: DAY_US,
-            minimum_age_us: 30 * DAY_US,
-            functions: [Mean, Sum, Count, TimeMean, Increase].into(),
-        }
+        Self { floor_us: DAY_US, minimum_age_us: 30 * DAY_US, functions: [Mean, Sum, Count, TimeMean, Increase].into() }
     }
 }
 

@@ -67,6 +67,7 @@ impl Snapshot {
 
     /// The same, for many decisions: what concerns a series is found without looking at every
     /// consent. It costs more than one decision without it.
+    #[must_use]
     pub fn indexed(mut self) -> Self {
         let mut index = Index::new();
         for (number, grant) in (0_u32..).zip(&self.grants) {

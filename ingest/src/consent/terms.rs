@@ -35,7 +35,7 @@ pub struct Terms {
     /// When reads may happen.
     pub access: AccessWindow,
     /// The rest; none in the short form.
-    pub agreed: Option<Agreed>,
+    pub agreed: Option<Box<Agreed>>,
 }
 
 /// What the full form says beyond the short one.

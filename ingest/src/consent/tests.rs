@@ -72,7 +72,7 @@ fn agreed() -> Agreed {
 fn full(form: SharedForm, change: impl FnOnce(&mut Agreed)) -> Terms {
     let mut agreed = agreed();
     change(&mut agreed);
-    Terms { agreed: Some(agreed), ..terms(&["press-1"], &["press_force"], form) }
+    Terms { agreed: Some(Box::new(agreed)), ..terms(&["press-1"], &["press_force"], form) }
 }
 
 fn bucketed(floor_s: i64, functions: &[Function]) -> SharedForm {

@@ -25,7 +25,8 @@ impl Agreement {
         if self.phase_for(party, situation.now_us) != self.phase(situation.now_us) {
             after.end = None;
         }
-        let Some(event) = Doing { it: &mut after, party, by: command.actor.person, situation }.act(&command.act)? else {
+        let Some(event) = Doing { it: &mut after, party, by: command.actor.person, situation }.act(&command.act)?
+        else {
             return unchanged();
         };
         // Whoever asked must not see by the count that it was declined.

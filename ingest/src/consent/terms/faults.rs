@@ -70,7 +70,9 @@ pub enum TermFault {
 
 /// Printable, not blank, and of a length.
 fn is_text(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.trim().chars().count()) && text.chars().count() <= max && !text.chars().any(char::is_control)
+    (1..=max).contains(&text.trim().chars().count())
+        && text.chars().count() <= max
+        && !text.chars().any(char::is_control)
 }
 
 impl Terms {
@@ -108,7 +110,7 @@ impl Terms {
         let AccessWindow { not_before_us, until_us } = self.access;
         check(not_before_us >= until_us, TermFault::AccessWindow);
         if let Some(agreed) = &self.agreed {
-            let Agreed { reason, holders, return_by_us, minimum_age_us, runs_of, purposes, .. } = agreed;
+            let Agreed { reason, holders, return_by_us, minimum_age_us, runs_of, purposes, .. } = agreed.as_ref();
             check(!is_text(reason, MAX_REASON_CHARS), TermFault::Reason);
             let held = (1..=MAX_HOLDERS).contains(&holders.len());
             check(!held || !holders.iter().all(|it| is_text(it, MAX_NAME_CHARS)), TermFault::Holders);

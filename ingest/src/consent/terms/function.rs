@@ -75,4 +75,3 @@ impl FromStr for Function {
         })
     }
 }
-

@@ -99,7 +99,7 @@ impl From<Full> for Terms {
             form: it.form,
             event: it.event,
             access: it.access,
-            agreed: Some(agreed),
+            agreed: Some(Box::new(agreed)),
         }
     }
 }

@@ -110,14 +110,18 @@ fn ruled(name: &'static str, grants: Vec<Grant>, change: impl FnOnce(&mut Rules)
     Case { rules, ..with(name, grants) }
 }
 
-/// press_force is of this class since this version of a dictionary in version 3.
+/// `press_force` is of this class since this version of a dictionary in version 3.
 fn dictionary(class: Class, since: u32) -> Dictionary {
     Dictionary { version: 3, metrics: [("press_force".parse().unwrap(), Meaning { class, since })].into() }
 }
 
-fn run(customer: &str, from_s: i64, to_s: Option<i64>) -> Run {
-    let (from_us, to_us) = (from_s * S, to_s.map(|s| s * S));
-    Run { asset: "press-1".parse().unwrap(), customer: customer.to_owned(), from_us, to_us }
+fn run(customer: &str, begin: i64, end: Option<i64>) -> Run {
+    Run {
+        asset: "press-1".parse().unwrap(),
+        customer: customer.to_owned(),
+        from_us: begin * S,
+        to_us: end.map(|end| end * S),
+    }
 }
 
 /// A consent of hanbit to a group in its first roster, with saesol on it and daeyang not.
@@ -134,14 +138,13 @@ fn cases() -> Vec<Case> {
     use Function::{Max, Mean};
     let force = |change: fn(&mut Agreed)| grant(1, full(SharedForm::Raw, change));
     let means = |change: fn(&mut Agreed)| grant(1, full(bucketed(60, &[Mean, Max]), change));
-    let second = |form, from_s: i64, to_s: i64, change: fn(&mut Agreed)| {
-        let event = EventWindow { from_us: Some(from_s * S), to_us: Some(to_s * S) };
+    let second = |form, begin: i64, end: i64, change: fn(&mut Agreed)| {
+        let event = EventWindow { from_us: Some(begin * S), to_us: Some(end * S) };
         grant(2, Terms { event, ..full(form, change) })
     };
     let sensitive = |rules: &mut Rules| {
         rules.dictionary = Some(dictionary(Class::Output, 1));
-        rules.alliance.sensitive =
-            Sensitive { floor_us: 120 * S, minimum_age_us: 1_000 * S, functions: [Mean].into() };
+        rules.alliance.sensitive = Sensitive { floor_us: 120 * S, minimum_age_us: 1_000 * S, functions: [Mean].into() };
     };
     vec![
         with("raw for quality", vec![force(|_| {})]),
@@ -150,10 +153,7 @@ fn cases() -> Vec<Case> {
         with("means and maxima of 60 s once 900 s old", vec![means(|it| it.minimum_age_us = 900 * S)]),
         with("raw, late data not covered, approved at 300 and commit 40", vec![force(|it| it.late_data = false)]),
         with("means of 60 s, late data not covered", vec![means(|it| it.late_data = false)]),
-        with(
-            "raw, late data not covered, no mark",
-            vec![Grant { mark: None, ..force(|it| it.late_data = false) }],
-        ),
+        with("raw, late data not covered, no mark", vec![Grant { mark: None, ..force(|it| it.late_data = false) }]),
         with(
             "raw, late data not covered, and raw of [200, 260) with it",
             vec![force(|it| it.late_data = false), second(SharedForm::Raw, 200, 260, |_| {})],
@@ -183,17 +183,25 @@ fn cases() -> Vec<Case> {
             vec![force(|it| it.identity = Identity::Pseudonym), second(bucketed(60, &[Mean]), 0, 700, |_| {})],
         ),
         with("in benchmarks only", vec![grant(1, full(SharedForm::Benchmark, |_| {}))]),
-        ruled("raw of the runs of 대한기계", vec![force(|it| it.runs_of = Some("대한기계".to_owned()))], |rules| {
-            rules.runs = vec![
-                run("대한기계", 100, Some(200)),
-                run("남도정밀", 200, Some(300)),
-                run("대한기계", 310, Some(455)),
-                run("대한기계", 500, None),
-            ];
-        }),
-        ruled("raw of the runs of 대한기계, of which there are none", vec![force(|it| it.runs_of = Some("대한기계".to_owned()))], |rules| {
-            rules.runs = vec![Run { asset: "press-2".parse().unwrap(), ..run("대한기계", 100, Some(200)) }];
-        }),
+        ruled(
+            "raw of the runs of 대한기계",
+            vec![force(|it| it.runs_of = Some("대한기계".to_owned()))],
+            |rules| {
+                rules.runs = vec![
+                    run("대한기계", 100, Some(200)),
+                    run("남도정밀", 200, Some(300)),
+                    run("대한기계", 310, Some(455)),
+                    run("대한기계", 500, None),
+                ];
+            },
+        ),
+        ruled(
+            "raw of the runs of 대한기계, of which there are none",
+            vec![force(|it| it.runs_of = Some("대한기계".to_owned()))],
+            |rules| {
+                rules.runs = vec![Run { asset: "press-2".parse().unwrap(), ..run("대한기계", 100, Some(200)) }];
+            },
+        ),
         ruled("raw, the firm's own floor 120 s", vec![force(|_| {})], |rules| rules.house.floor_us = Some(120 * S)),
         ruled("means of 60 s, the firm's own floor 90 s", vec![means(|_| {})], |rules| {
             rules.house.floor_us = Some(90 * S);
@@ -212,12 +220,28 @@ fn cases() -> Vec<Case> {
             rules.alliance.prohibitions = vec![Prohibition::default()];
         }),
         ruled("raw to a customer, of a metric of output", vec![force(|_| {})], sensitive),
-        ruled("raw to a competitor, of a metric of output", vec![force(|it| it.relation = Relation::Competitor)], sensitive),
-        ruled("means and maxima of 60 s to a public body, of a metric of output", vec![means(|it| it.relation = Relation::Public)], sensitive),
-        ruled("raw in the short form, of a metric of output", vec![grant(1, terms(&["press-1"], &["press_force"], SharedForm::Raw))], sensitive),
-        ruled("raw to a competitor, of a metric of condition", vec![force(|it| it.relation = Relation::Competitor)], |rules| {
-            rules.dictionary = Some(dictionary(Class::Condition, 1));
-        }),
+        ruled(
+            "raw to a competitor, of a metric of output",
+            vec![force(|it| it.relation = Relation::Competitor)],
+            sensitive,
+        ),
+        ruled(
+            "means and maxima of 60 s to a public body, of a metric of output",
+            vec![means(|it| it.relation = Relation::Public)],
+            sensitive,
+        ),
+        ruled(
+            "raw in the short form, of a metric of output",
+            vec![grant(1, terms(&["press-1"], &["press_force"], SharedForm::Raw))],
+            sensitive,
+        ),
+        ruled(
+            "raw to a competitor, of a metric of condition",
+            vec![force(|it| it.relation = Relation::Competitor)],
+            |rules| {
+                rules.dictionary = Some(dictionary(Class::Condition, 1));
+            },
+        ),
         ruled("raw, of a metric that means something else since", vec![force(|_| {})], |rules| {
             rules.dictionary = Some(dictionary(Class::Condition, 2));
         }),
@@ -227,20 +251,28 @@ fn cases() -> Vec<Case> {
         ruled("raw, of a metric that the dictionary does not know", vec![force(|_| {})], |rules| {
             rules.dictionary = Some(Dictionary { version: 3, metrics: std::collections::BTreeMap::new() });
         }),
-        ruled("raw to a group, which saesol is in and daeyang joined", vec![to_group(1, full(SharedForm::Raw, |_| {}))], |rules| {
-            let moulds = rosters(GroupKind::ValueChain, &[&["hanbit", "saesol"], &["hanbit", "saesol", "daeyang"]]);
-            rules.groups = [(group("moulds"), moulds)].into();
-        }),
+        ruled(
+            "raw to a group, which saesol is in and daeyang joined",
+            vec![to_group(1, full(SharedForm::Raw, |_| {}))],
+            |rules| {
+                let moulds = rosters(GroupKind::ValueChain, &[&["hanbit", "saesol"], &["hanbit", "saesol", "daeyang"]]);
+                rules.groups = [(group("moulds"), moulds)].into();
+            },
+        ),
         ruled("raw to a group, which saesol has left", vec![to_group(1, full(SharedForm::Raw, |_| {}))], |rules| {
             let moulds = rosters(GroupKind::ValueChain, &[&["hanbit", "saesol"], &["hanbit"]]);
             rules.groups = [(group("moulds"), moulds)].into();
         }),
         with("raw to a group that is not known", vec![to_group(1, full(SharedForm::Raw, |_| {}))]),
-        ruled("raw to a group of one industry, of a metric of output", vec![to_group(1, full(SharedForm::Raw, |_| {}))], |rules| {
-            sensitive(rules);
-            let moulds = rosters(GroupKind::SameIndustry, &[&["hanbit", "saesol"]]);
-            rules.groups = [(group("moulds"), moulds)].into();
-        }),
+        ruled(
+            "raw to a group of one industry, of a metric of output",
+            vec![to_group(1, full(SharedForm::Raw, |_| {}))],
+            |rules| {
+                sensitive(rules);
+                let moulds = rosters(GroupKind::SameIndustry, &[&["hanbit", "saesol"]]);
+                rules.groups = [(group("moulds"), moulds)].into();
+            },
+        ),
         ruled("raw, to a firm that is closed", vec![force(|_| {})], |rules| rules.closed = [firm("saesol")].into()),
         ruled("raw, of a firm that is closed", vec![force(|_| {})], |rules| rules.closed = [firm("hanbit")].into()),
     ]

@@ -51,7 +51,7 @@ prop_compose! {
             form,
             event: EventWindow { from_us: from.map(|s| s * S), to_us: to.map(|s| s * S) },
             access: AccessWindow { not_before_us: access.0 * S, until_us: access.1 * S },
-            agreed,
+            agreed: agreed.map(Box::new),
         }
     }
 }
