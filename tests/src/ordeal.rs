@@ -190,7 +190,7 @@ pub fn play(programs: &Programs, ordeal: Ordeal, tell: impl Fn(&str)) -> anyhow:
         waiting().filter(|records| *records < 8).map(drop)
     })?;
     ensure!(gateway.terminate()?.success(), "the gateway did not end in order:\n{}", gateway.log().tail());
-    let mut values = checker.check()?;
+    let mut values = checker.check(&plant)?;
     checker.check_published(&plant, &welder, &mut values)?;
     ensure!(ingest.terminate()?.success(), "the ingest did not end in order");
 

@@ -122,7 +122,10 @@ impl Checker {
     }
 
     /// Looks at everything that the plant's units became.
-    pub(super) fn check(&self) -> anyhow::Result<Verdict> {
+    ///
+    /// What the plant itself sent too late, or took from a processor that was not given to it, is not
+    /// held against the gateway.
+    pub(super) fn check(&self, plant: &Plant) -> anyhow::Result<Verdict> {
         let mut verdict = Verdict::default();
         // When, how old, and by what bound.
         let mut ages: Vec<(String, i64, i64, i64)> = Vec::new();
@@ -153,10 +156,11 @@ impl Checker {
         }
         // The gateway's clock and the plant's differ by as much for all: the youngest is new.
         let newest = ages.iter().map(|(_, _, age, _)| *age).min().unwrap_or(0);
+        let overdue = plant.truth().overdue();
         for (series, time_us, age, bound) in ages {
             let age = age - newest;
             verdict.oldest_ms = verdict.oldest_ms.max(age / 1_000);
-            if age > bound && age > bound + self.lag.before(time_us - self.offset_us, age) {
+            if age > bound && age > bound + self.lag.before(&overdue, time_us - self.offset_us, age) {
                 verdict.stale += 1;
                 verdict.fault(|| {
                     format!("{series} at {time_us} was {} ms old: an answer to an earlier request", age / 1_000)
@@ -284,14 +288,15 @@ impl Lag {
         });
         lag
     }
-    /// By how much it was late in the last so many µs before a moment, and at it.
-    fn before(&self, mono_us: i64, within_us: i64) -> i64 {
+    /// By how much it was late in the last so many µs before a moment, and at it, and by how
+    /// much the plant's answers were.
+    fn before(&self, overdue: &[(i64, i64)], mono_us: i64, within_us: i64) -> i64 {
         let late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |&(end, by): &(i64, i64)| {
             let is_near = end >= mono_us - within_us && end - by - micros(PAUSE) <= mono_us;
             if is_near { by } else { 0 }
         };
-        late.iter().map(of).sum()
+        late.iter().chain(overdue).map(of).sum()
     }
 }
 

@@ -61,6 +61,9 @@ pub(super) struct Endpoint {
     speed: f64,
 }
 
+/// What an answer may leave later than it is due: the timer's own grain and a little.
+const PUNCTUAL: Duration = Duration::from_millis(3);
+
 /// An answer on its way.
 struct Pending {
     due: Instant,
@@ -289,7 +292,11 @@ impl Endpoint {
 
     async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), answer: Pending) -> io::Result<()> {
         let (mono_us, wall_us) = (clock::monotonic_us(), clock::wall_us());
+        let late = Instant::now().saturating_duration_since(answer.due);
         stream.write_all(&answer.frame).await?;
+        if late > PUNCTUAL {
+            self.truth.left_late(late);
+        }
         if let Some(served) = answer.served {
             self.truth.push_served(Served { mono_us, wall_us, ..served });
         }

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sandan_gateway::clock;
 use sandan_proto::reading::Value;
@@ -119,6 +120,7 @@ struct Entries {
     published: Vec<Published>,
     traffic: Traffic,
     returns: Vec<Return>,
+    overdue: Vec<(i64, i64)>,
     file: Option<BufWriter<File>>,
     capture: Option<BufWriter<File>>,
 }
@@ -203,6 +205,12 @@ impl Truth {
         self.entries().returns.clone()
     }
 
+    /// When answers left that this machine sent later than they were due, boot clock, and by
+    /// how much, µs: it was short of processors.
+    pub fn overdue(&self) -> Vec<(i64, i64)> {
+        self.entries().overdue.clone()
+    }
+
     pub(super) fn push_served(&self, served: Served) {
         let mut entries = self.entries();
         entries.write(&Line::Served(&served));
@@ -236,6 +244,10 @@ impl Truth {
         let (device, mono_us) = (device.clone(), clock::monotonic_us());
         entries.returns.push(Return { device, answered_after_us: None, mono_us, gone_again_us: None });
         entries.returns.len() - 1
+    }
+    pub(super) fn left_late(&self, by: Duration) {
+        let by_us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.entries().overdue.push((clock::monotonic_us(), by_us));
     }
     pub(super) fn answered(&self, number: usize) {
         let mut entries = self.entries();
