@@ -36,7 +36,7 @@ use crate::witness::{Witness, WitnessError};
 const ACTOR: &str = "command line";
 /// Entries read at once while a chain is checked or exported.
 const AUDIT_PAGE: usize = 1_000;
-/// Bytes that a backup copies in a second at most: half of what the slowest disk worth
+/// Bytes that a backup copies in a second at most unless it is said otherwise: half of what the slowest disk worth
 /// running on does (128 MB/s), so that commits and reads keep theirs.
 const BACKUP_RATE: u64 = 64 << 20;
 /// Longest name of a firm, member or operator, in characters.
@@ -75,7 +75,7 @@ pub enum Command {
     DeadLetterList(dead_letters::Chosen),
     DeadLetterRetry(dead_letters::Chosen),
     DeadLetterDiscard(dead_letters::Chosen),
-    Backup { to: PathBuf, with_keys: bool },
+    Backup(WantedBackup),
 }
 
 impl Command {
@@ -84,6 +84,19 @@ impl Command {
         use Command::{ConsentRevoke, GatewayRevoke, MemberRevoke, OperatorRevoke};
         matches!(self, ConsentRevoke { .. } | GatewayRevoke { .. } | MemberRevoke { .. } | OperatorRevoke { .. })
     }
+}
+
+/// A backup as it is asked for. The service may have another working directory: its paths are whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedBackup {
+    /// The directory to make.
+    pub to: PathBuf,
+    /// Whether the authority's keys go with it.
+    pub with_keys: bool,
+    /// An earlier one to share with.
+    pub since: Option<PathBuf>,
+    /// Most bytes in a second, where that is said.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// A consent to be granted.
@@ -381,7 +394,7 @@ impl Admin {
             Command::DeadLetterList(chosen) => self.dead_letters(&chosen).await,
             Command::DeadLetterRetry(chosen) => self.handle_dead(&chosen, Deed::Retry).await,
             Command::DeadLetterDiscard(chosen) => self.handle_dead(&chosen, Deed::Discard).await,
-            Command::Backup { to, with_keys } => self.back_up(to, with_keys).await,
+            Command::Backup(wanted) => self.back_up(wanted).await,
         }
     }
 
@@ -439,9 +452,10 @@ impl Admin {
         assets.map(|it| note("asset", it)).chain(metrics.map(|it| note("metric", it))).collect()
     }
 
-    async fn back_up(&self, to: PathBuf, with_keys: bool) -> Result<Answer, Refused> {
-        let order =
-            BackupOrder { to: to.clone(), complex: self.complex.clone(), with_keys, bytes_per_second: BACKUP_RATE };
+    async fn back_up(&self, wanted: WantedBackup) -> Result<Answer, Refused> {
+        let WantedBackup { to, with_keys, since, bytes_per_second } = wanted;
+        let (complex, bytes_per_second) = (self.complex.clone(), bytes_per_second.unwrap_or(BACKUP_RATE));
+        let order = BackupOrder { to: to.clone(), complex, with_keys, since, bytes_per_second };
         let manifest = self.readings.back_up(order).await?;
         let bytes = i64::try_from(manifest.bytes()).unwrap_or(i64::MAX);
         let entry = Draft::new(Chain::Complex, Kind::BackedUp, ACTOR)

@@ -104,6 +104,10 @@ fn run(args: Args) -> Result<(), Failure> {
             let report = runtime.block_on(run::check(&config))?;
             Ok(print::report(&mut io::stdout().lock(), &report, json)?)
         }
+        Verb::Backup { dir, verify: true, .. } => {
+            let manifest = run::verify_backup(&config, &dir)?;
+            Ok(print::answer(&mut io::stdout().lock(), &Answer::BackedUp(Box::new(manifest)), json)?)
+        }
         Verb::Restore { dir } => {
             let report = runtime.block_on(run::restore(&config, &dir))?;
             Ok(print::restored(&mut io::stdout().lock(), &report, json)?)

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::check::{FileReport, Report, check};
 use self::data_dir::Stores;
 pub use self::door::Door;
-pub use self::restore::{RestoreReport, restore};
+pub use self::restore::{RestoreReport, restore, verify_backup};
 use crate::access::Access;
 use crate::admin::{Admin, Inviting, Running, socket};
 use crate::api::{self, Api};

@@ -90,7 +90,7 @@ fn a_backup_of_a_running_service_is_restored_and_an_image_put_back_is_found() {
     let (made, talk) = site.ok(&["backup", "monday", "--json"]);
     assert_eq!(talk, "");
     let made: Value = serde_json::from_str(&made).unwrap();
-    assert_eq!((made["format"].as_u64(), made["complex"].as_str()), (Some(1), Some("saesol")));
+    assert_eq!((made["format"].as_u64(), made["complex"].as_str()), (Some(2), Some("saesol")));
     assert!(site.path("monday/manifest.json").exists());
     let again = site.command(&["backup", "monday"]).output().unwrap();
     assert_eq!(again.status.code(), Some(1));

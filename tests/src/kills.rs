@@ -26,7 +26,7 @@ mod stage;
 use stage::Stage;
 
 /// Steps at which the suite ends the ingest, with what is going on then.
-pub const STEPS: [(&str, Work); 24] = [
+pub const STEPS: [(&str, Work); 25] = [
     ("file.made-before-commit", Work::Packing),
     ("compact.gathered-before-packed", Work::Packing),
     ("compact.written-before-commit", Work::Packing),
@@ -38,6 +38,7 @@ pub const STEPS: [(&str, Work); 24] = [
     ("retain.dropped-before-next", Work::Retention),
     ("backup.copied-pages", Work::Backup),
     ("backup.copied-before-next", Work::Backup),
+    ("backup.shared-before-next", Work::Backup),
     ("backup.copied-before-manifest", Work::Backup),
     ("backup.manifest-before-unmarked", Work::Backup),
     ("backup.unmarked-before-renamed", Work::Backup),

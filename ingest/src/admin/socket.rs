@@ -79,7 +79,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite, admin: &Admin, stop: &Cance
         }
         let answer = match serde_json::from_str::<Command>(&line) {
             // It takes long: who asked may go meanwhile, and the service may end.
-            Ok(command @ Command::Backup { .. }) => tokio::select! {
+            Ok(command @ Command::Backup(_)) => tokio::select! {
                 answer = admin.execute(command) => answer,
                 () = stop.cancelled() => Err(Refused::new("the service ends; the backup was given up", "")),
                 () = gone(&mut reader) => return Ok(()),
@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::access::fixture::Complex;
+    use crate::admin::WantedBackup;
     use crate::store::SqliteReadings;
 
     /// A caller that asks, and takes nothing of an answer that is longer than what is on the way.
@@ -195,7 +196,8 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let (to, unfinished) = (elsewhere.path().join("b"), elsewhere.path().join(".unfinished-b"));
         let (mut caller, service) = tokio::io::duplex(1 << 10);
-        let command = serde_json::to_string(&Command::Backup { to: to.clone(), with_keys: false }).unwrap();
+        let wanted = WantedBackup { to: to.clone(), with_keys: false, since: None, bytes_per_second: None };
+        let command = serde_json::to_string(&Command::Backup(wanted)).unwrap();
         caller.write_all(format!("{command}\n").as_bytes()).await.unwrap();
         let answering = tokio::spawn(async move { answer(service, &admin, &CancellationToken::new()).await });
         while !unfinished.join("firms").exists() {

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
-use crate::admin::{Command, Grant};
+use crate::admin::{Command, Grant, WantedBackup};
 use crate::audit::Chain;
 use crate::audit::seal::PublicKey;
 use crate::consent::{EventWindow, Function, SharedForm};
@@ -62,6 +62,15 @@ pub(super) enum Verb {
         /// The keys of the built-in certificate authority as well: whoever has them can be any gateway.
         #[arg(long)]
         with_keys: bool,
+        /// An earlier backup on the same disk: files that have not changed since are shared with it.
+        #[arg(long, value_name = "PREVIOUS")]
+        since: Option<PathBuf>,
+        /// Most MiB copied in a second; 64 unless it is said otherwise.
+        #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+        rate: Option<u64>,
+        /// Make none: read the one that is there, and compare every file with its manifest.
+        #[arg(long, conflicts_with_all = ["with_keys", "since", "rate"])]
+        verify: bool,
     },
     /// Put a backup into the empty data directory of a service that does not run.
     Restore {
@@ -288,7 +297,7 @@ impl Verb {
     /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
     pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
         Ok(match self {
-            Verb::Serve | Verb::Check | Verb::Restore { .. } => {
+            Verb::Serve | Verb::Check | Verb::Restore { .. } | Verb::Backup { verify: true, .. } => {
                 return Err("this is not a command to a store".to_owned());
             }
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),
@@ -311,10 +320,12 @@ impl Verb {
             Verb::Operator(OperatorVerb::Revoke { id }) => Command::OperatorRevoke { id },
             Verb::Operator(OperatorVerb::Link) => Command::OperatorLink,
             Verb::Consent(verb) => verb.command(now_us)?,
-            Verb::Backup { dir, with_keys } => {
+            Verb::Backup { dir, with_keys, since, rate, verify: _ } => {
                 // The running service has a working directory of its own.
-                let to = std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-                Command::Backup { to, with_keys }
+                let there =
+                    |dir: PathBuf| std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()));
+                let (to, since) = (there(dir)?, since.map(there).transpose()?);
+                Command::Backup(WantedBackup { to, with_keys, since, bytes_per_second: rate.map(|mib| mib << 20) })
             }
             Verb::Audit(AuditVerb::Export { chain }) => Command::AuditPage { chain, after: 0 },
             Verb::Audit(AuditVerb::Verify(VerifyArgs { chain: Some(chain), .. })) => Command::AuditVerify { chain },

@@ -9,6 +9,7 @@ use crate::admin::Answer;
 use crate::audit::offline::Held;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
 use crate::run::{Report, RestoreReport};
+use crate::store::backup::Sharing;
 use crate::time::{rfc3339, show_duration};
 
 /// Prints what came of a command.
@@ -69,7 +70,11 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
             let keys =
                 if manifest.keys { "with the keys of the authority" } else { "without the keys of the authority" };
             let (files, bytes) = (manifest.files.len(), manifest.bytes());
-            writeln!(out, "{files} files, {bytes} bytes, {keys}; as of {}", rfc3339(manifest.began_us))
+            writeln!(out, "{files} files, {bytes} bytes, {keys}; as of {}", rfc3339(manifest.began_us))?;
+            manifest.shared.as_ref().map_or(Ok(()), |shared| {
+                let Sharing { with, files, bytes } = shared;
+                writeln!(out, "{files} files, {bytes} bytes of them are shared with {}", with.display())
+            })
         }
         Answer::Audit(entries) => lines(out, entries),
         Answer::DeadLetters(letters) if json => lines(out, letters),

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{RunError, check, data_dir};
 use crate::config::{Config, Engine};
+use crate::store::Manifest;
 use crate::store::backup::{BackupError, KEYS};
 use crate::store::control::Undone;
 use crate::store::sqlite::control::SqliteControl;
@@ -31,6 +32,11 @@ pub struct RestoreReport {
     /// What became of consents and revocations.
     #[serde(flatten)]
     pub undone: Undone,
+}
+
+/// Reads every file of a backup, and compares it with the manifest, which it gives.
+pub fn verify_backup(config: &Config, from: &Path) -> Result<Manifest, RunError> {
+    Ok(files::verify(from, &config.complex)?)
 }
 
 /// Restores the backup in `from` into the data directory, which has to be empty.
@@ -93,7 +99,7 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
 async fn put_back(
     config: &Config,
     from: &Path,
-    manifest: crate::store::Manifest,
+    manifest: Manifest,
     known: Option<Record>,
 ) -> Result<(Undone, String), RunError> {
     let dir = config.data_dir.clone();

@@ -14,7 +14,7 @@ use crate::audit::{Chain, Hash, Head};
 /// The manifest's name in the directory.
 pub const MANIFEST: &str = "manifest.json";
 /// The version of [`Manifest`], and of what lies beside it, that this build writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Where the keys of the built-in certificate authority are in the data directory. They are
 /// no part of a backup unless that is asked for: whoever has them can be any gateway.
 pub const KEYS: &str = "ca";
@@ -28,6 +28,8 @@ pub struct BackupOrder {
     pub complex: String,
     /// Whether the authority's keys go with it.
     pub with_keys: bool,
+    /// An earlier backup on the same disk: files that have not changed since are shared with it.
+    pub since: Option<PathBuf>,
     /// Most bytes copied in a second, so that commits and reads keep their disk.
     pub bytes_per_second: u64,
 }
@@ -54,8 +56,24 @@ pub struct Manifest {
     pub audit: BTreeMap<Chain, Head>,
     /// Whether the authority's keys are in it.
     pub keys: bool,
+    /// What is shared with an earlier backup; none where all was copied.
+    #[serde(default)]
+    pub shared: Option<Sharing>,
     /// Every file but this one, in the order in which they were copied.
     pub files: Vec<BackupFile>,
+}
+
+/// What a backup has in common with an earlier one: the same files under two names, so that
+/// either may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sharing {
+    /// The earlier one.
+    pub with: PathBuf,
+    /// So many files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// One file of a backup.
@@ -70,6 +88,23 @@ pub struct BackupFile {
     pub sha256: Hash,
     /// Layout of a database; none of a key.
     pub layout: Option<i64>,
+    /// The firm's file that it was copied from; none where the next backup has to copy it again.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
+}
+
+/// A file as it lay in the data directory. It has another stamp once anything was written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stamp {
+    /// The file system's number of it.
+    pub inode: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last written, ns since 1970.
+    pub written_ns: i64,
+    /// When anything of it last changed, ns since 1970.
+    pub changed_ns: i64,
 }
 
 impl Manifest {

@@ -31,10 +31,40 @@ impl Stage {
         self.programs.set_env("FAILPOINTS", Some(&failpoints));
         self.ingest.start()?;
         self.programs.set_env("FAILPOINTS", None);
-        let told = self.ingest.command(&["backup", &to.to_string_lossy()]);
-        ensure!(told.is_err(), "the backup was not cut short");
+        if step == "backup.shared-before-next" {
+            self.share_until_killed(&to)?;
+        } else {
+            let told = self.ask_for_backup(&to);
+            ensure!(told.is_err(), "the backup was not cut short");
+        }
         self.go_on()?;
         self.whole_or_none(to)
+    }
+
+    /// Something is shared with a backup that was made just before, unless retention came between.
+    fn share_until_killed(&mut self, to: &Path) -> anyhow::Result<()> {
+        for attempt in 0..5 {
+            let before = self.path(&format!("before-{attempt}"));
+            self.ingest.command(&["backup", &before.to_string_lossy()])?;
+            let told = self.ingest.command(&["backup", &to.to_string_lossy(), "--since", &before.to_string_lossy()]);
+            std::fs::remove_dir_all(&before)?;
+            if told.is_err() {
+                return Ok(());
+            }
+            std::fs::remove_dir_all(to)?;
+        }
+        anyhow::bail!("nothing was ever shared")
+    }
+
+    /// With the last one to share with, if there is one and the dice say so.
+    fn ask_for_backup(&mut self, to: &Path) -> anyhow::Result<String> {
+        let shares = self.chance.percent(70);
+        let last = self.whole.last().filter(|_| shares).map(|whole| whole.dir.to_string_lossy().into_owned());
+        let to = to.to_string_lossy();
+        match &last {
+            Some(last) => self.ingest.command(&["backup", &to, "--since", last]),
+            None => self.ingest.command(&["backup", &to]),
+        }
     }
 
     /// `kill -9` at any moment of a backup, while readings come in.
@@ -97,7 +127,8 @@ impl Stage {
 
     /// A backup that has to work, and to be exact.
     fn back_up(&mut self, to: PathBuf) -> anyhow::Result<()> {
-        self.ingest.command(&["backup", &to.to_string_lossy()])?;
+        self.ask_for_backup(&to)?;
+        self.ingest.command(&["backup", "--verify", &to.to_string_lossy()])?;
         self.whole.push(Whole { dir: to, sent: self.sent() });
         Ok(())
     }

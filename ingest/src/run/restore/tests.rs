@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sandan_proto::id::FirmId;
 
 use super::*;
-use crate::admin::{Answer, Command, Grant};
+use crate::admin::{Answer, Command, Grant, WantedBackup};
 use crate::audit::{Chain, Entry, Kind};
 use crate::consent::{Consent, EventWindow, SharedForm, Status};
 use crate::run::{Door, check};
@@ -95,7 +95,8 @@ impl Site {
 
     async fn back_up(&self, name: &str) -> PathBuf {
         let to = self.path(name);
-        self.does(Command::Backup { to: to.clone(), with_keys: false }).await;
+        let wanted = WantedBackup { to: to.clone(), with_keys: false, since: None, bytes_per_second: None };
+        self.does(Command::Backup(wanted)).await;
         to
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::*;
+use crate::admin::WantedBackup;
 use crate::config::Engine;
 use crate::consent::Consent;
 use crate::servers::{Database, Server, binary, plain};
@@ -119,7 +120,8 @@ async fn a_database_is_backed_up_by_its_own_tools() {
     let site = Site::new(place.dsn(), "");
     let mut door = Door::open(&site.config).await.unwrap();
     let to = site.dir.path().join("backup");
-    let refused = door.execute(Command::Backup { to: to.clone(), with_keys: false }).await.unwrap_err();
+    let wanted = WantedBackup { to: to.clone(), with_keys: false, since: None, bytes_per_second: None };
+    let refused = door.execute(Command::Backup(wanted)).await.unwrap_err();
     assert!(refused.to_string().contains("pg_dump") || refused.hint.contains("pg_dump"), "{refused:?}");
     let refused = restore(&site.config, &to).await.unwrap_err();
     assert!(refused.to_string().contains("pg_restore"), "{refused}");

@@ -4,7 +4,8 @@
 //! meanwhile. Firm files are copied first, then `control.db`, the inbox last: a row that is
 //! not in the copy of a firm's file was still in the inbox when that was copied, and a
 //! series that a firm's file names is in the inbox's catalogue. Each file is copied from
-//! one snapshot of it.
+//! one snapshot of it. A firm's file that an earlier backup has as it is becomes a second name
+//! of that: every backup is whole, and any of a series may be deleted.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -23,6 +24,10 @@ use super::{Shared, control, firm_file, look, restore};
 use crate::audit::{Chain, Hash, Head};
 use crate::store::StoreError;
 use crate::store::backup::{BackupError, BackupFile, BackupOrder, FORMAT, KEYS, MANIFEST, Manifest};
+
+use previous::Previous;
+
+mod previous;
 
 /// Pages that are copied between two looks at the clock: 256 KiB, so that a cancelled
 /// backup ends at once and the disk is free again after a few milliseconds.
@@ -46,23 +51,31 @@ pub(super) fn back_up(
     let pace = Pace { bytes_per_second: order.bytes_per_second.max(1), cancelled };
     let began_us = (shared.options.now)();
     let mut files = Vec::new();
-    let mut copy = |name: &str| -> Result<(), BackupError> {
-        let to = begun.dir.join(name);
-        copy_database(&shared.dir.join(name), &to, &pace)?;
-        let layout = look(&to).and_then(|it| it.pragma_query_value(None, "user_version", |row| row.get(0)));
-        let layout = layout.map_err(failed("looking at a copy"))?;
-        files.push(listed(&begun.dir, name, Some(layout))?);
-        crash_point!("backup.copied-before-next");
-        Ok(())
-    };
+    let copy = |name: &str| copied(&shared.dir, &begun.dir, name, &pace);
+    let mut before = order
+        .since
+        .as_deref()
+        .map(|since| Previous::open(since, &order.complex, &shared.timeline.to_string()))
+        .transpose()?;
     make_dir(&begun.dir.join("firms"))?;
     for name in firm_files(&shared.dir)? {
-        copy(&name)?;
+        pace.check()?;
+        let from = shared.dir.join(&name);
+        previous::settle(&from);
+        let stamp = previous::stamp(&from)?;
+        let unchanged = before.as_mut().map(|before| before.unchanged(&begun.dir, &name, stamp)).transpose()?.flatten();
+        let mut file = unchanged.map_or_else(|| copy(&name), Ok)?;
+        // A reader that gives it the layout of this build may have written to it.
+        file.stamp = stamp.filter(|_| previous::stamp(&from).is_ok_and(|now| now == stamp));
+        if let Some(before) = &mut before {
+            before.share_same(&begun.dir, &file)?;
+        }
+        files.push(file);
     }
     if shared.dir.join(control::FILE).exists() {
-        copy(control::FILE)?;
+        files.push(copy(control::FILE)?);
     }
-    copy(INBOX)?;
+    files.push(copy(INBOX)?);
     if order.with_keys {
         files.extend(copy_keys(&shared.dir, &begun.dir)?);
     }
@@ -76,6 +89,7 @@ pub(super) fn back_up(
         commits: restore::stand(&begun.dir)?.map_or(0, |stand| stand.commits),
         audit: audit_heads(&begun.dir)?,
         keys: order.with_keys,
+        shared: before.map(Previous::sharing),
         files,
     };
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| io_at(&begun.dir)(error.into()))?;
@@ -120,6 +134,16 @@ fn firm_files(dir: &Path) -> Result<Vec<String>, BackupError> {
     }
     numbers.sort_unstable();
     Ok(numbers.into_iter().map(|number| format!("firms/{number}.db")).collect())
+}
+
+/// A copy of a database of the data directory, and what the manifest says of it.
+fn copied(from: &Path, dir: &Path, name: &str, pace: &Pace<'_>) -> Result<BackupFile, BackupError> {
+    let to = dir.join(name);
+    copy_database(&from.join(name), &to, pace)?;
+    let layout = look(&to).and_then(|it| it.pragma_query_value(None, "user_version", |row| row.get(0)));
+    let file = listed(dir, name, Some(layout.map_err(failed("looking at a copy"))?))?;
+    crash_point!("backup.copied-before-next");
+    Ok(file)
 }
 
 /// Copies a database from one snapshot of it; synced when this returns.
@@ -213,7 +237,7 @@ fn copy_keys(from: &Path, to: &Path) -> Result<Vec<BackupFile>, BackupError> {
 fn listed(dir: &Path, name: &str, layout: Option<i64>) -> Result<BackupFile, BackupError> {
     let path = dir.join(name);
     let (sha256, bytes) = File::open(&path).and_then(|file| digest(file, io::sink())).map_err(io_at(&path))?;
-    Ok(BackupFile { name: name.to_owned(), bytes, sha256, layout })
+    Ok(BackupFile { name: name.to_owned(), bytes, sha256, layout, stamp: None })
 }
 
 /// Copies all of `from` and gives its SHA-256 and length.

@@ -3,12 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sandan_proto::id::TimelineId;
 
 use super::backup::{INBOX, digest, io_at, make_dir, sync_dir};
 use super::{control, file, inbox_path, open_inbox};
+use crate::audit::Hash;
 use crate::store::StoreError;
 use crate::store::backup::{BackupError, BackupFile, FORMAT, KEYS, MANIFEST, Manifest};
 
@@ -76,6 +77,25 @@ fn known_layout(name: &str) -> Option<i64> {
     }
 }
 
+/// Reads every file of a backup and compares it with the manifest, which it gives.
+pub fn verify(from: &Path, complex: &str) -> Result<Manifest, BackupError> {
+    let manifest = manifest(from, complex)?;
+    for file in &manifest.files {
+        let path = from.join(&file.name);
+        let found = File::open(&path).and_then(|read| digest(read, io::sink())).map_err(io_at(&path))?;
+        as_listed(file, found, path)?;
+    }
+    Ok(manifest)
+}
+
+fn as_listed(file: &BackupFile, (sha256, bytes): (Hash, u64), path: PathBuf) -> Result<(), BackupError> {
+    if (sha256, bytes) == (file.sha256, file.bytes) {
+        return Ok(());
+    }
+    let reason = format!("its SHA-256 is {sha256}, the manifest says {}", file.sha256);
+    Err(BackupError::Damaged { path, reason })
+}
+
 /// Copies every file of the manifest; all of it synced when this returns. What a failure
 /// leaves is for [`clear`].
 pub fn copy(from: &Path, to: &Path, manifest: &Manifest) -> Result<(), BackupError> {
@@ -101,13 +121,8 @@ fn copy_file(from: &Path, to: &Path, file: &BackupFile) -> Result<(), BackupErro
     let read = File::open(&source).map_err(io_at(&source))?;
     let mut write =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).map_err(io_at(&target))?;
-    let (sha256, bytes) = digest(read, &mut write).map_err(io_at(&target))?;
-    if (sha256, bytes) != (file.sha256, file.bytes) {
-        return Err(BackupError::Damaged {
-            path: source,
-            reason: format!("its SHA-256 is {sha256}, the manifest says {}", file.sha256),
-        });
-    }
+    let found = digest(read, &mut write).map_err(io_at(&target))?;
+    as_listed(file, found, source)?;
     write.sync_all().map_err(io_at(&target))
 }
 

@@ -18,6 +18,7 @@ mod dead;
 mod pulls;
 mod retain;
 mod slices;
+mod snapshots;
 
 fn open(dir: &tempfile::TempDir) -> SqliteReadings {
     SqliteReadings::open(dir.path(), options()).unwrap()

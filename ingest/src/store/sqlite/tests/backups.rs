@@ -9,17 +9,17 @@ use super::super::restore::{begin_timeline, clear, copy, manifest, stand};
 use super::*;
 use crate::store::backup::{BackupError, BackupOrder, KEYS, MANIFEST, Manifest};
 
-fn order(to: &Path) -> BackupOrder {
-    BackupOrder { to: to.into(), complex: "c".into(), with_keys: false, bytes_per_second: u64::MAX }
+pub(super) fn order(to: &Path) -> BackupOrder {
+    BackupOrder { to: to.into(), complex: "c".into(), with_keys: false, since: None, bytes_per_second: u64::MAX }
 }
 
 /// A data directory as the service has one: with control data beside the readings.
-fn with_control(dir: &Path) {
+pub(super) fn with_control(dir: &Path) {
     control::SqliteControl::open(&dir.join(control::FILE)).unwrap();
 }
 
 /// A restored store, in a directory of its own.
-fn restored(from: &Path) -> (tempfile::TempDir, SqliteReadings) {
+pub(super) fn restored(from: &Path) -> (tempfile::TempDir, SqliteReadings) {
     let dir = tempfile::tempdir().unwrap();
     let manifest = manifest(from, "c").unwrap();
     copy(from, dir.path(), &manifest).unwrap();
@@ -39,7 +39,7 @@ async fn replay(store: &SqliteReadings, plant: &Plant, records: &[Sealed]) -> Ve
     outcomes
 }
 
-async fn deliver(store: &SqliteReadings, plant: &mut Plant, value: u32) -> Sealed {
+pub(super) async fn deliver(store: &SqliteReadings, plant: &mut Plant, value: u32) -> Sealed {
     let registered = store.registered(&plant.gateway, plant.births.hash()).await.unwrap().unwrap();
     let sealed = plant.seal(&[pressure(i64::from(value) * SECOND, f64::from(value))]);
     let receipt = store.deliver(plant.admitted(&sealed, &registered)).await.unwrap();
@@ -47,7 +47,7 @@ async fn deliver(store: &SqliteReadings, plant: &mut Plant, value: u32) -> Seale
     sealed
 }
 
-fn numbers(through: u32) -> Vec<f64> {
+pub(super) fn numbers(through: u32) -> Vec<f64> {
     (0..through).map(f64::from).collect()
 }
 
@@ -303,10 +303,10 @@ async fn a_backup_that_is_not_as_its_manifest_says_is_refused_and_leaves_nothing
         std::fs::write(to.join(MANIFEST), serde_json::to_vec(&changed).unwrap()).unwrap();
         manifest(&to, "c").unwrap_err().to_string()
     };
-    let newer = refused(&|it| it.format = 2);
+    let newer = refused(&|it| it.format = 3);
     assert_eq!(
         newer,
-        "the manifest of the backup has format 2, this build knows up to 1; restore it with the newer build"
+        "the manifest of the backup has format 3, this build knows up to 2; restore it with the newer build"
     );
     let newer = refused(&|it| it.files[0].layout = Some(99));
     assert!(newer.starts_with("firms/1.db of the backup has format 99"), "{newer}");
