@@ -19,6 +19,7 @@ use crate::faults::Until;
 use crate::harness::Programs;
 
 mod backups;
+mod databases;
 pub mod layouts;
 mod sender;
 mod stage;
@@ -26,7 +27,7 @@ mod stage;
 use stage::Stage;
 
 /// Steps at which the suite ends the ingest, with what is going on then.
-pub const STEPS: [(&str, Work); 25] = [
+pub const STEPS: [(&str, Work); 29] = [
     ("file.made-before-commit", Work::Packing),
     ("compact.gathered-before-packed", Work::Packing),
     ("compact.written-before-commit", Work::Packing),
@@ -52,6 +53,10 @@ pub const STEPS: [(&str, Work); 25] = [
     ("control.laid-out-before-use", Work::Layout),
     ("database.changed-before-commit", Work::Database),
     ("database.changed-before-next", Work::Database),
+    ("database.counted-before-commit", Work::Upkeep),
+    ("database.retained-before-commit", Work::Upkeep),
+    ("database.retained-before-next", Work::Upkeep),
+    ("database.expired-before-commit", Work::Upkeep),
 ];
 
 /// All steps of this suite.
@@ -74,6 +79,8 @@ pub enum Work {
     Layout,
     /// A database gets it, from one of several processes that start at once.
     Database,
+    /// Old readings in a database become minutes and hours.
+    Upkeep,
 }
 
 /// One kill.

@@ -18,7 +18,7 @@ pub(super) const CONFIG: &str = "[retention]\nreadings = \"90d\"\n[retention.fir
 /// Work that otherwise comes by the hour and by the day comes at once.
 const PACKS: &str = "compact.eager=return";
 /// The same for retention.
-const EAGER: &str = "compact.eager=return;retain.eager=return";
+pub(super) const EAGER: &str = "compact.eager=return;retain.eager=return";
 /// How long a step may take to come after something was sent that brings it about.
 const STEP_COMES: Duration = Duration::from_secs(2);
 /// A firm's file before anything is packed in it.
@@ -109,6 +109,7 @@ impl Stage {
                 Kill::At(step, Work::Restore) => self.end_restore_at(step),
                 Kill::At(step, Work::Layout) => self.end_layout_at(step),
                 Kill::At(step, Work::Database) => self.end_database_at(step),
+                Kill::At(step, Work::Upkeep) => self.end_upkeep_at(step),
                 Kill::Amid(Work::Backup | Work::Restore) => self.end_amid_backup(),
                 Kill::Amid(_) => self.end_amid(),
             };

@@ -22,9 +22,12 @@ const KEPT_SUMS_US: i64 = 4 * DAY_US;
 const MARGIN_US: i64 = 2 * DAY_US;
 /// Rows of each kind that go at once, so that no commit waits long for it.
 const AT_ONCE: i64 = 5_000;
+/// How often all of it is done when a test hurries it.
+const HURRY: Duration = Duration::from_millis(300);
 
 /// Does it again and again until the store closes, as long as no other process does.
 pub(super) async fn keep_up(shared: Arc<Shared>, every: Duration) {
+    let every = if is_hurried!("retain.eager") { HURRY } else { every };
     let lease = Lease::ask(shared.database.clone(), Duty::Upkeep, shared.closing.clone());
     loop {
         tokio::select! {

@@ -52,6 +52,7 @@ pub(super) async fn count(shared: &Shared, firm: i64) -> Result<(), StoreError> 
                 rollup::write(&transaction, version, &hours).await?;
                 shared.metrics.hours_counted.add(hours.len() as u64);
             }
+            crash_point!("database.counted-before-commit");
             transaction.commit().await.map_err(failed("counting readings"))?;
         }
         let client = shared.session().await?;

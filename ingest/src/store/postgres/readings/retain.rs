@@ -72,6 +72,7 @@ async fn expire(
         days += rollup::expire(&transaction, version.number, width_us, day_before(now_us, kept_us)).await?;
     }
     if pass == Pass::Apply && days > 0 {
+        crash_point!("database.expired-before-commit");
         transaction.commit().await.map_err(failed("dropping hours"))?;
     }
     Ok(days)
@@ -89,7 +90,9 @@ async fn go(shared: &Shared, version: &Version, before_us: i64) -> Result<Retain
         let first_us = first.get::<_, Ts>(0).0;
         let transaction = rollup::moment(&mut client).await?;
         let readings = go_day(shared, &transaction, version, tables::day_of(first_us) * DAY_US).await?;
+        crash_point!("database.retained-before-commit");
         transaction.commit().await.map_err(&failed)?;
+        crash_point!("database.retained-before-next");
         shared.metrics.retained_readings.add(readings);
         done.add(Retained { readings, from_us: Some(first_us), ..Retained::default() });
     }
