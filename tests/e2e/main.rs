@@ -20,6 +20,7 @@ mod loadgen;
 mod mosquitto;
 mod ordeal;
 mod outage;
+mod pg_restore;
 mod plc_faults;
 mod probe;
 mod processes;
