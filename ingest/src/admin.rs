@@ -8,6 +8,7 @@
 pub mod dead_letters;
 mod gateways;
 pub mod socket;
+pub mod upkeep;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::notary::Notary;
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{BackupError, BackupOrder, Manifest, Readings, StoreError};
+use crate::store::{BackupError, BackupOrder, Manifest, Pass, Readings, StoreError};
 use crate::time::rfc3339;
 use crate::witness::{Witness, WitnessError};
 
@@ -76,9 +77,15 @@ pub enum Command {
     DeadLetterRetry(dead_letters::Chosen),
     DeadLetterDiscard(dead_letters::Chosen),
     Backup(WantedBackup),
+    Retention { firm: Option<FirmId>, pass: Pass },
 }
 
 impl Command {
+    /// Whether it runs over all that is stored, and ends when nobody waits for it any more.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self, Self::Backup(_) | Self::Retention { .. })
+    }
+
     /// Whether it takes something back that must not return with a restore.
     fn withdraws(&self) -> bool {
         use Command::{ConsentRevoke, GatewayRevoke, MemberRevoke, OperatorRevoke};
@@ -165,6 +172,7 @@ pub enum Answer {
     DeadLetters(Vec<dead_letters::Line>),
     DeadLettersHandled(dead_letters::Outcome),
     BackedUp(Box<Manifest>),
+    Retention(Vec<upkeep::RetentionLine>),
 }
 
 /// Why a command was not carried out.
@@ -395,6 +403,7 @@ impl Admin {
             Command::DeadLetterRetry(chosen) => self.handle_dead(&chosen, Deed::Retry).await,
             Command::DeadLetterDiscard(chosen) => self.handle_dead(&chosen, Deed::Discard).await,
             Command::Backup(wanted) => self.back_up(wanted).await,
+            Command::Retention { firm, pass } => self.retention(firm, pass).await,
         }
     }
 

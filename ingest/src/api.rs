@@ -113,7 +113,13 @@ async fn healthz(State(api): State<Arc<Api>>) -> Response {
     if !health.answers {
         return (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").into_response();
     }
-    let mut text = "ok".to_owned();
+    let (status, mut text) = match health.disk_short {
+        true => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the disk is below its reserve: nothing more is stored, and gateways keep what they read".to_owned(),
+        ),
+        false => (StatusCode::OK, "ok".to_owned()),
+    };
     if health.suspended {
         text.push_str(
             "\na restore suspended consents; `sandan-ingest consent list` shows those that are not confirmed",
@@ -122,7 +128,7 @@ async fn healthz(State(api): State<Arc<Api>>) -> Response {
     if health.witness_behind {
         text.push_str("\nthe witness cannot be written; the log says why");
     }
-    text.into_response()
+    (status, text).into_response()
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> Response {

@@ -95,6 +95,7 @@ pub enum Kind {
     DeadLettersExported,
     DeadLettersRetried,
     DeadLettersDiscarded,
+    RetentionApplied,
 }
 
 impl Kind {
@@ -130,6 +131,7 @@ impl Kind {
         Kind::DeadLettersExported,
         Kind::DeadLettersRetried,
         Kind::DeadLettersDiscarded,
+        Kind::RetentionApplied,
     ];
 
     /// Its word in the log.
@@ -166,6 +168,7 @@ impl Kind {
             Kind::DeadLettersExported => "dead_letters_exported",
             Kind::DeadLettersRetried => "dead_letters_retried",
             Kind::DeadLettersDiscarded => "dead_letters_discarded",
+            Kind::RetentionApplied => "retention_applied",
         }
     }
 

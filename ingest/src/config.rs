@@ -24,6 +24,7 @@ pub use self::fault::{Fault, Faults};
 pub(crate) use self::retention::shown as shown_retention;
 pub use self::store::{Engine, Postgres};
 use self::table::{Table, Text};
+use crate::disk::Reserve;
 use crate::retention::Classes;
 
 /// What a private key must not allow to users who are neither its owner nor of its group.
@@ -46,6 +47,8 @@ pub struct Config {
     pub http: Http,
     /// What keeps everything durable but the files of the certificate authority.
     pub engine: Engine,
+    /// Room that has to be left on the disk of `data_dir`.
+    pub reserve: Reserve,
     /// How long readings, minutes and hours are kept.
     pub retention: Classes,
     /// A file outside of `data_dir` that tells an older store from the newest.
@@ -226,7 +229,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
             http
         },
     );
-    let engine = store::store(root.table("store"), home);
+    let stored = store::store(root.table("store"), home);
     let retention = retention::classes(root.table("retention").as_ref());
     let witness = root.table("witness").map_or(Some(None), |table| {
         let file = witness(&table, home, data_dir.as_deref());
@@ -235,12 +238,14 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     });
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     root.finish();
+    let (engine, reserve) = stored?;
     Some(Config {
         complex: complex?,
         data_dir: data_dir?,
         uplink: uplink?,
         http: http?,
-        engine: engine?,
+        engine,
+        reserve,
         retention,
         witness: witness?,
         quota,

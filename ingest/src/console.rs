@@ -199,7 +199,8 @@ async fn overview(State(console): State<Arc<Console>>, Query(asked): Query<Asked
                 tracing::error!(%error, "what is put aside cannot be counted for the console");
                 BTreeMap::default()
             });
-            page::overview(&console.complex, lang, &views, &firms, &dead, now_us).into_response()
+            let is_short = console.access.is_disk_short();
+            page::overview(&console.complex, lang, &views, &firms, &dead, is_short, now_us).into_response()
         }
         Err(error) => broken(&error, &console, lang),
     }

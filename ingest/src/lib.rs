@@ -26,6 +26,7 @@ pub mod auth;
 pub mod ca;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod notary;
 pub mod run;
 pub mod witness;

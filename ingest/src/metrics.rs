@@ -53,6 +53,12 @@ pub struct Metrics {
     pub requests_open: Gauge,
     /// 1 while the witness could not be written.
     pub witness_behind: Gauge,
+    /// Bytes left on the disk of the data directory.
+    pub disk_free_bytes: Gauge,
+    /// Bytes that have to be left.
+    pub disk_reserve_bytes: Gauge,
+    /// 1 while nothing more is acknowledged for want of room.
+    pub disk_short: Gauge,
 }
 
 impl Metrics {
@@ -67,6 +73,12 @@ impl Metrics {
         registry.register("http_requests_open", "HTTP requests being answered", self.requests_open.clone());
         let behind = "1 while the witness could not be written";
         registry.register("witness_behind", behind, self.witness_behind.clone());
+        let free = "Bytes left on the disk of the data directory";
+        registry.register("disk_free_bytes", free, self.disk_free_bytes.clone());
+        let least = "Bytes that have to be left there";
+        registry.register("disk_reserve_bytes", least, self.disk_reserve_bytes.clone());
+        let short = "1 while less is left, and nothing more is acknowledged";
+        registry.register("disk_short", short, self.disk_short.clone());
     }
 }
 

@@ -6,6 +6,7 @@ mod data_dir;
 mod door;
 mod http;
 mod restore;
+mod room;
 mod uplink;
 
 use std::net::SocketAddr;
@@ -30,8 +31,9 @@ use crate::admin::{Admin, Inviting, Running, socket};
 use crate::api::{self, Api};
 use crate::auth::{Auth, Sessions};
 use crate::ca::{Authority, CaError};
-use crate::config::{Config, Quota};
+use crate::config::{Config, Engine, Quota};
 use crate::console::{self, Console};
+use crate::disk::{self, Room};
 use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
@@ -331,7 +333,17 @@ async fn serve_until(
 
     let stop = CancellationToken::new();
     let connections = session::Ending { stop: stop.clone(), ..Default::default() };
+    let room = Arc::new(match (&config.engine, config.reserve) {
+        (Engine::Sqlite, reserve) => {
+            let dir = config.data_dir.clone();
+            Room::new(reserve, Arc::new(move || disk::space(&dir)))
+        }
+        // Its disk is the server's business, which cannot be asked how much is left.
+        (Engine::Postgres(_), _) => Room::default(),
+    });
+    room::look(&room, &parts.metrics);
     let settings = session::Settings {
+        room: room.clone(),
         retention_us: config.retention_us(),
         quotas: Arc::new(quotas(config)),
         now: system_clock(),
@@ -357,7 +369,11 @@ async fn serve_until(
     let tls = Arc::new(uplink::UplinkTls::new(config, uplink_at, parts.ca.clone(), system_clock())?);
     let gate = uplink::gate(&tls, refusals);
     let mut uplink = uplink::start(uplink, gate, routes.add_service(enrolments), connections);
-    let kept = [tokio::spawn(guard.run(certificates, links)), tokio::spawn(tls.keep_fresh())];
+    let kept = [
+        tokio::spawn(guard.run(certificates, links)),
+        tokio::spawn(tls.keep_fresh()),
+        tokio::spawn(room::keep(room, parts.metrics.clone(), stop.clone())),
+    ];
     let pages = http::start(http, &config.http, pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
     let signing = parts.notary.clone().keep(parts.stores.control.clone(), system_clock(), stop.clone());

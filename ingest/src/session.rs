@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::KeyHash;
 use crate::ca::Leaf;
+use crate::disk::Room;
 use crate::store::{Readings, StoreError};
 
 pub mod admission;
@@ -172,6 +173,8 @@ pub struct Settings {
     pub retention_us: i64,
     /// How fast firms may send.
     pub quotas: Arc<Quotas>,
+    /// Whether the disk has room for more.
+    pub room: Arc<Room>,
     /// The clock, µs since 1970.
     pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// How often a gateway reports; three without a frame end the session.

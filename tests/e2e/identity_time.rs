@@ -81,6 +81,7 @@ impl Complex {
             heartbeat: session::HEARTBEAT,
             hello_deadline: session::HELLO_DEADLINE,
             quotas: Arc::new(session::Quotas::new(session::Rate { readings: 1e6, bytes: 1e9 }, [].into())),
+            room: Arc::default(),
             shutdown: CancellationToken::new(),
         };
         let certificates = Arc::new(Certificates::new(control.clone(), refusals, now.clone()));

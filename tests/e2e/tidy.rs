@@ -167,6 +167,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
                     "ca",
                     "config",
                     "console",
+                    "disk",
                     "enrollment",
                     "fleet",
                     "metrics",
@@ -179,7 +180,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
                 ],
             ),
             // The path. Who answers questions never sees the store: `access` is the only door.
-            ("session", &["auth", "ca", "fleet", "id", "metrics", "store", "time"]),
+            ("session", &["auth", "ca", "disk", "fleet", "id", "metrics", "store", "time"]),
             ("enrollment", &["audit", "auth", "ca", "fleet", "session", "store", "time"]),
             ("store", &["audit", "auth", "consent", "fleet", "id", "retention", "time"]),
             ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "notary", "store", "time"]),
@@ -201,7 +202,8 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("notary", &["audit", "store", "time"]),
             ("ca", &["auth", "config", "time"]),
             ("auth", &["id", "store", "time"]),
-            ("config", &["retention", "time"]),
+            ("config", &["disk", "retention", "time"]),
+            ("disk", &[]),
             ("retention", &["time"]),
             // Nothing without the feature of this name.
             ("failpoint", &[]),

@@ -115,7 +115,7 @@ impl Admin {
         }))
     }
 
-    async fn known(&self, firm: &FirmId) -> Result<(), Refused> {
+    pub(super) async fn known(&self, firm: &FirmId) -> Result<(), Refused> {
         let known = self.control.firms().await?.iter().any(|it| it.id == *firm);
         if known { Ok(()) } else { Err(missing("firm", firm)) }
     }

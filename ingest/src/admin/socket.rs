@@ -79,9 +79,9 @@ async fn answer(stream: impl AsyncRead + AsyncWrite, admin: &Admin, stop: &Cance
         }
         let answer = match serde_json::from_str::<Command>(&line) {
             // It takes long: who asked may go meanwhile, and the service may end.
-            Ok(command @ Command::Backup(_)) => tokio::select! {
+            Ok(command) if command.is_long() => tokio::select! {
                 answer = admin.execute(command) => answer,
-                () = stop.cancelled() => Err(Refused::new("the service ends; the backup was given up", "")),
+                () = stop.cancelled() => Err(Refused::new("the service ends; the command was given up", "")),
                 () = gone(&mut reader) => return Ok(()),
             },
             Ok(command) => admin.execute(command).await,

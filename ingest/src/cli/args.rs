@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
+use super::upkeep::Retention;
 use crate::admin::{Command, Grant, WantedBackup};
 use crate::audit::Chain;
 use crate::audit::seal::PublicKey;
@@ -77,6 +78,8 @@ pub(super) enum Verb {
         /// What `backup` made.
         dir: PathBuf,
     },
+    /// Let go what is past its retention.
+    Retention(Retention),
     /// What came and could not be stored, per firm.
     #[command(subcommand)]
     DeadLetter(DeadLetterVerb),
@@ -332,6 +335,7 @@ impl Verb {
             Verb::Audit(AuditVerb::Verify(_)) => return Err("name whose log is to be verified".to_owned()),
             Verb::Audit(AuditVerb::Head { chain }) => Command::AuditHead { chain },
             Verb::Audit(AuditVerb::Keys) => Command::AuditKeys,
+            Verb::Retention(it) => it.command(),
             Verb::DeadLetter(verb) => verb.command(),
         })
     }

@@ -76,6 +76,15 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
                 writeln!(out, "{files} files, {bytes} bytes of them are shared with {}", with.display())
             })
         }
+        Answer::Retention(lines_of) if json => lines(out, lines_of),
+        Answer::Retention(lines_of) => {
+            let rows = lines_of.iter().map(|it| {
+                let gone = &it.gone;
+                let counts = [gone.readings, gone.bytes, gone.days].map(|count| count.to_string());
+                [it.firm.to_string()].into_iter().chain(counts).chain([time(gone.from_us)]).collect()
+            });
+            table(out, &["FIRM", "READINGS", "BYTES", "DAYS OF ROLLUPS", "FROM"], rows)
+        }
         Answer::Audit(entries) => lines(out, entries),
         Answer::DeadLetters(letters) if json => lines(out, letters),
         Answer::DeadLetters(letters) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::OTHERS;
+use crate::disk::Reserve;
 use super::table::{Table, Text};
 use crate::time::{MINUTE_US, SECOND_US, parse_duration, show_duration};
 
@@ -46,9 +47,14 @@ pub struct Postgres {
     pub statement_timeout: Duration,
 }
 
-/// The engine.
-pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<Engine> {
-    let Some(table) = table else { return Some(Engine::Sqlite) };
+/// The least reserve: what comes between two looks at the disk, and the logs of the files.
+const MIN_RESERVE: u64 = 64 << 20;
+/// The greatest part of a disk that may stand empty.
+const MAX_RESERVE_PERCENT: u8 = 50;
+
+/// The engine, and the room that has to be left on its disk.
+pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<(Engine, Reserve)> {
+    let Some(table) = table else { return Some((Engine::Sqlite, Reserve::default())) };
     let engine = match table.text("engine") {
         None if table.has("engine") => None,
         None => Some(Engine::Sqlite),
@@ -70,8 +76,35 @@ pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<Engine> {
         let hint = "write readings = \"90d\" under [retention]";
         table.fault(it.at, "`retention` is not said in [store] any more".to_owned(), hint);
     }
+    let reserve = match &engine {
+        Some(Engine::Postgres(_)) => Some(Reserve::default()),
+        Some(Engine::Sqlite) => reserve(&table),
+        None => {
+            table.skip(&["reserve"]);
+            None
+        }
+    };
     table.finish();
-    engine
+    Some((engine?, reserve?))
+}
+
+/// `2GiB`, `512MiB` or `5%`.
+fn reserve(table: &Table<'_>) -> Option<Reserve> {
+    let Some(it) = table.text("reserve") else { return (!table.has("reserve")).then(Reserve::default) };
+    let units = [("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let size = units.iter().find_map(|(unit, shift)| {
+        let number: u64 = it.value.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(1 << shift).filter(|bytes| *bytes >= MIN_RESERVE)
+    });
+    let part = it.value.strip_suffix('%').and_then(|number| number.parse().ok());
+    match (size, part.filter(|percent| (1..=MAX_RESERVE_PERCENT).contains(percent))) {
+        (Some(bytes), _) => Some(Reserve { bytes, percent: 100 }),
+        (None, Some(percent)) => Some(Reserve { bytes: u64::MAX, percent }),
+        (None, None) => {
+            let wanted = format!("64MiB or more, nor 1% to {MAX_RESERVE_PERCENT}% of the disk");
+            it.refuse(table, &wanted, "write it like \"1GiB\" or \"5%\"")
+        }
+    }
 }
 
 fn postgres(table: &Table<'_>, home: &Path) -> Option<Postgres> {

@@ -61,6 +61,21 @@ fn retention_has_classes_and_what_is_left_out_is_as_around_it() {
 }
 
 #[test]
+fn a_reserve_is_a_size_or_a_part_of_the_disk() {
+    let parse = |rest: &str| {
+        let text = format!("complex = \"c\"\ndata_dir = \"d\"\n[store]\n{rest}");
+        Config::parse(Path::new("c"), &text).map(|config| config.reserve)
+    };
+    assert_eq!(parse("").unwrap(), Reserve::default());
+    assert_eq!(parse("reserve = \"2GiB\"").unwrap(), Reserve { bytes: 2 << 30, percent: 100 });
+    assert_eq!(parse("reserve = \"64MiB\"").unwrap(), Reserve { bytes: 64 << 20, percent: 100 });
+    assert_eq!(parse("reserve = \"10%\"").unwrap(), Reserve { bytes: u64::MAX, percent: 10 });
+    for wrong in ["\"63MiB\"", "\"0%\"", "\"51%\"", "\"1\"", "\"-1GiB\"", "1", "\"99999999999TiB\""] {
+        assert_eq!(parse(&format!("reserve = {wrong}")).unwrap_err().list.len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn two_lines_are_enough_and_paths_start_at_the_file() {
     let config = Config::parse(Path::new("etc/ingest.toml"), "complex = \"c\"\ndata_dir = \"data\"\n").unwrap();
     assert_eq!(config.data_dir, Path::new("etc/data"));

@@ -91,6 +91,7 @@ pub(super) fn overview(
     views: &[View],
     firms: &BTreeMap<FirmId, Firm>,
     dead: &BTreeMap<GatewayId, Vec<DeadLetterCount>>,
+    is_disk_short: bool,
     now_us: i64,
 ) -> Markup {
     let tools = html! {
@@ -99,6 +100,9 @@ pub(super) fn overview(
         }
     };
     let body = html! {
+        @if is_disk_short {
+            p.refused role="alert" { span aria-hidden="true" { "✕ " } (say(lang, &Sentence::DiskShort)) }
+        }
         (summary(lang, views, now_us))
         @if views.is_empty() { p { (say(lang, &Sentence::NoGateways)) } }
         div.gateways {

@@ -68,6 +68,8 @@ pub(super) enum Sentence<'a> {
     LinkUsed,
     LinkOpen,
     Broken,
+    /// Nothing more is stored.
+    DiskShort,
     OtherLanguage,
     NoGateways,
     AsOf(String),
@@ -165,6 +167,14 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
             "The service could not answer. Its log says why.".into(),
         ),
         Sentence::OtherLanguage => ("English".into(), "한국어".into()),
+        Sentence::DiskShort => (
+            "서버 디스크의 남은 공간이 예비 공간보다 적습니다. 새 측정값을 저장하지 않으며, 게이트웨이가 보관하고 있다가 \
+             공간이 생기면 보냅니다."
+                .into(),
+            "The server's disk has less room than its reserve. Nothing new is stored: gateways keep what they read, \
+             and send it once there is room."
+                .into(),
+        ),
         Sentence::NoGateways => ("등록된 게이트웨이가 없습니다.".into(), "No gateway was added yet.".into()),
         Sentence::AsOf(time) => (format!("{time} 기준"), format!("as of {time}")),
         Sentence::State(state) => {

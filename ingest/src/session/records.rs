@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::time::Duration;
 
 use futures::FutureExt;
 use prost::Message;
@@ -31,6 +32,12 @@ const REMEMBERED_BIRTHS: usize = 4;
 const REMEMBERED_CLOCKS: usize = 64;
 /// Dead letters that one Ack names, so that it stays small; the counts name all.
 const NAMED_LETTERS: usize = 256;
+
+/// How soon a gateway asks again whether the disk has room: not long after it has, and seldom
+/// enough for 2,000 of them.
+const NO_ROOM_DELAY: Duration = Duration::from_secs(10);
+/// For the gateway's log.
+const NO_ROOM: &str = "the ingest's disk is below its reserve";
 
 /// What a record needs before it can be judged.
 enum Need {
@@ -185,15 +192,23 @@ impl Session<'_> {
     /// Whether the firm has to send its next record later, which it then is told.
     async fn put_off(&mut self, lane: LaneId, sequence: u64) -> Result<bool, End> {
         let settings = &self.service.settings;
+        if settings.room.is_short() {
+            return self.later(lane, sequence, NO_ROOM_DELAY, NO_ROOM).await;
+        }
         let Err((exceeded, delay)) = settings.quotas.check(&self.firm, (settings.now)()) else { return Ok(false) };
         self.service.store.metrics().put_off.add(1);
         self.service.fleet.held_back(&self.gateway);
+        self.later(lane, sequence, delay, exceeded.words()).await
+    }
+
+    /// Tells the gateway to send a record later. Always true.
+    async fn later(&mut self, lane: LaneId, sequence: u64, delay: Duration, reason: &str) -> Result<bool, End> {
         self.lane(lane).await?.put_off();
         let later = v1::RetryLater {
             lane: lane.to_vec(),
             sequence,
             delay_ms: u32::try_from(delay.as_millis()).unwrap_or(u32::MAX),
-            reason: exceeded.words().to_owned(),
+            reason: reason.to_owned(),
         };
         self.send(ingest_frame::Frame::RetryLater(later)).await?;
         Ok(true)

@@ -125,6 +125,7 @@ impl Rig {
         let mut settings = Settings {
             retention_us: 86_400 * SECOND,
             quotas: Arc::new(Quotas::new(Rate { readings: 1e6, bytes: 1e9 }, BTreeMap::new())),
+            room: Arc::default(),
             now: Arc::new(|| BOOTED_US + 3_600 * SECOND),
             heartbeat: HEARTBEAT,
             hello_deadline: HELLO_DEADLINE,

@@ -96,6 +96,37 @@ async fn a_firm_beyond_its_rate_is_told_to_send_later_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn while_the_disk_is_short_nothing_is_stored_and_everything_afterwards() {
+    let free = Arc::new(std::sync::atomic::AtomicU64::new(1_000));
+    let probe = free.clone();
+    let space = move || Ok(crate::disk::Space { free: probe.load(Ordering::SeqCst), total: 10_000 });
+    let room = Arc::new(Room::new(crate::disk::Reserve { bytes: 500, percent: 100 }, Arc::new(space)));
+    let kept = room.clone();
+    let rig = Rig::with(move |settings| settings.room = kept).await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    let mut wire = rig.connect(&mut plant).await;
+    let first = plant.seal(&[pressure(0, 1.0)]);
+    wire.sealed(&first).await;
+    assert_eq!(wire.ack_through(1).await.stored, 1);
+    free.store(499, Ordering::SeqCst);
+    assert!(room.look().unwrap().has_turned);
+    let held = plant.seal(&[pressure(SECOND, 2.0)]);
+    for again in [&held, &first] {
+        wire.sealed(again).await;
+        let later = wire.later().await;
+        assert_eq!((later.sequence, later.delay_ms), (again.sequence, 10_000));
+        assert_eq!(later.reason, "the ingest's disk is below its reserve");
+    }
+    assert_eq!(values(&*rig.store, plant.key(0)).await, [1.0], "reads go on");
+    assert_eq!(rig.store.metrics().put_off.get(), 0, "it is not the firm that is too fast");
+    free.store(550, Ordering::SeqCst);
+    assert!(room.look().unwrap().has_turned);
+    wire.sealed(&held).await;
+    assert_eq!(wire.ack_through(2).await.stored, 2);
+    assert_eq!(values(&*rig.store, plant.key(0)).await, [1.0, 2.0]);
+}
+
+#[tokio::test]
 async fn what_came_under_a_clock_that_is_replaced_or_estimated_says_so() {
     let rig = Rig::start().await;
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
