@@ -8,6 +8,7 @@ mod acquisition;
 mod audit;
 mod chain;
 mod demo;
+mod disk;
 mod docs;
 mod faults;
 mod fuzz_corpus;

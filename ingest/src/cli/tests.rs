@@ -33,6 +33,17 @@ fn wrong_arguments_are_told_before_anything_is_opened() {
 }
 
 #[test]
+fn retention_says_which_of_the_two_it_is_for() {
+    assert!(command("sandan-ingest retention").unwrap_err().contains("--dry-run|--now"));
+    assert!(command("sandan-ingest retention --now --dry-run").unwrap_err().contains("cannot be used with"));
+    let Ok(Command::Retention { firm: Some(_), pass: crate::store::Pass::Apply }) =
+        command("sandan-ingest retention --firm hanbit --now")
+    else {
+        panic!()
+    };
+}
+
+#[test]
 fn a_grant_is_what_was_typed() {
     let line = "sandan-ingest consent grant --grantor a --grantee b --asset x --asset z --metric y --form bucketed \
                 --floor 60s --function mean --function max --from 1970-01-01T00:00:01Z --until 1970-01-01T00:00:02Z";

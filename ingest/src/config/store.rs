@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::OTHERS;
-use crate::disk::Reserve;
 use super::table::{Table, Text};
+use crate::disk::Reserve;
 use crate::time::{MINUTE_US, SECOND_US, parse_duration, show_duration};
 
 /// Connections of a process that serves: four reads at once, the commits of readings and of

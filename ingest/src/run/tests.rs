@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 mod database;
+mod upkeep;
 
 use super::*;
 use crate::admin::{Answer, Command, Grant};
