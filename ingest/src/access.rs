@@ -350,14 +350,12 @@ impl Access {
                     answers: suspended.is_some(),
                     suspended: suspended.is_some_and(|count| count > 0),
                     witness_behind: false,
-                    disk_short: false,
                 };
                 *health = Some((now_us, found));
                 found
             }
         };
         found.witness_behind = self.metrics.witness_behind.get() != 0;
-        found.disk_short = self.is_disk_short();
         found
     }
 
@@ -382,8 +380,6 @@ pub struct Health {
     pub suspended: bool,
     /// The witness could not be written.
     pub witness_behind: bool,
-    /// Nothing more is stored for want of room on the disk.
-    pub disk_short: bool,
 }
 
 /// The reads that one firm has open.

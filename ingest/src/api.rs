@@ -113,13 +113,13 @@ async fn healthz(State(api): State<Arc<Api>>) -> Response {
     if !health.answers {
         return (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").into_response();
     }
-    let (status, mut text) = match health.disk_short {
-        true => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the disk is below its reserve: nothing more is stored, and gateways keep what they read".to_owned(),
-        ),
-        false => (StatusCode::OK, "ok".to_owned()),
+    let (status, text) = if api.access.is_disk_short() {
+        let why = "the disk is below its reserve: nothing more is stored, and gateways keep what they read";
+        (StatusCode::SERVICE_UNAVAILABLE, why)
+    } else {
+        (StatusCode::OK, "ok")
     };
+    let mut text = text.to_owned();
     if health.suspended {
         text.push_str(
             "\na restore suspended consents; `sandan-ingest consent list` shows those that are not confirmed",

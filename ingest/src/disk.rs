@@ -127,7 +127,7 @@ mod tests {
         let probe = free.clone();
         let probe = Arc::new(move || Ok(Space { free: probe.load(Ordering::Relaxed), total: 10_000 }));
         let room = Room::new(Reserve { bytes: 1_000, percent: 100 }, probe);
-        let mut look = |is: u64| {
+        let look = |is: u64| {
             free.store(is, Ordering::Relaxed);
             let seen = room.look().unwrap();
             assert_eq!(room.is_short(), seen.is_short);
@@ -144,9 +144,11 @@ mod tests {
     fn a_disk_that_cannot_be_asked_is_taken_for_what_it_was() {
         let gone = Arc::new(AtomicBool::new(false));
         let probe = gone.clone();
-        let probe = Arc::new(move || match probe.load(Ordering::Relaxed) {
-            true => Err(io::ErrorKind::NotFound.into()),
-            false => Ok(Space { free: 1, total: 100 }),
+        let probe = Arc::new(move || {
+            if probe.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Ok(Space { free: 1, total: 100 })
         });
         let room = Room::new(Reserve { bytes: 2, percent: 100 }, probe);
         assert!(room.look().unwrap().is_short);
