@@ -99,7 +99,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 31] = [
+    const ALL: [Kind; 32] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
