@@ -109,6 +109,10 @@ impl Collector for StoreCollector {
             ("compaction_failures", "Compactions that failed", &store.compaction_failures),
             ("compacted_readings", "Readings moved into firm files", &store.compacted_readings),
             ("retention_readings", "Readings that are gone, being past their retention", &store.retained_readings),
+            ("commits_retried", "Group commits tried again because the database was away", &store.commits_retried),
+            ("commits_uncertain", "Group commits that nobody knows the outcome of", &store.commits_uncertain),
+            ("upkeeps", "Passes of the database's upkeep", &store.upkeeps),
+            ("upkeep_failures", "Passes of the database's upkeep that failed", &store.upkeep_failures),
             ("hours_counted", "Hours of series that a database counted, late ones again", &store.hours_counted),
             ("chunks_read", "Chunks read for pulls", &store.reads),
         ];

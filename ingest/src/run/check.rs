@@ -123,11 +123,7 @@ async fn look_at_database(
     let database = Database::connect(data_dir::settings(it)).await?;
     database.refuse_newer().await?;
     let (facts, layout) = (database.facts(), database.layout().await?);
-    let mut notes = Vec::new();
-    if !facts.full_page_writes {
-        let note = "full_page_writes is off: only right on a file system that never writes half a page, such as ZFS";
-        notes.push(note.to_owned());
-    }
+    let notes = database.half_pages().into_iter().map(str::to_owned).collect();
     report.database = Some(DatabaseReport {
         server: database.settings().shown(),
         tls: it.ca_file.is_some(),

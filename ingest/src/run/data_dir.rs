@@ -122,6 +122,9 @@ async fn in_files(config: &Config, known: Option<Record>) -> Result<Stores, RunE
 
 async fn in_database(config: &Config, settings: postgres::Settings, known: Option<Record>) -> Result<Stores, RunError> {
     let database = Database::connect(settings).await?;
+    if let Some(note) = database.half_pages() {
+        tracing::warn!(database = %database.settings().shown(), "{note}");
+    }
     database.migrate().await?;
     let control = PostgresControl::new(database.clone());
     let place = Place::Database(&database);

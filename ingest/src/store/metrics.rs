@@ -102,6 +102,14 @@ pub struct Metrics {
     pub compacted_readings: Counter,
     /// Readings that are gone, being past their retention.
     pub retained_readings: Counter,
+    /// Group commits that were tried again because the database was away.
+    pub commits_retried: Counter,
+    /// Group commits of which nobody knows whether they happened.
+    pub commits_uncertain: Counter,
+    /// Passes of what a database store does by and by.
+    pub upkeeps: Counter,
+    /// Those that failed.
+    pub upkeep_failures: Counter,
     /// Hours of series that a database counted, late ones again.
     pub hours_counted: Counter,
     /// Chunks read.

@@ -223,8 +223,8 @@ impl Database {
         let tls = connector(&settings)?;
         let server = prepared(&settings);
         // One connection by hand first: a pool would not tell what was wrong.
-        let unreachable = |source| DatabaseError::Unreachable { server: settings.shown(), source };
-        let (client, connection) = server.connect(tls.clone()).await.map_err(unreachable)?;
+        let (client, connection) =
+            server.connect(tls.clone()).await.map_err(|source| unreachable(&settings, source))?;
         let driving = tokio::spawn(connection);
         let facts = facts(&client, &settings).await;
         drop(client);
@@ -257,7 +257,7 @@ impl Database {
 
     /// A connection that never goes back: what is held for as long as the process serves.
     pub async fn own(&self) -> Result<tokio_postgres::Client, DatabaseError> {
-        let unreachable = |source| DatabaseError::Unreachable { server: self.settings.shown(), source };
+        let unreachable = |source| unreachable(&self.settings, source);
         let tls = connector(&self.settings)?;
         let (client, connection) = prepared(&self.settings).connect(tls).await.map_err(unreachable)?;
         // Ends with the client, or when the server goes; whoever asks next hears of it.
@@ -280,10 +280,45 @@ impl Database {
         &self.facts
     }
 
+    /// A sentence for whoever runs it, where a power cut may leave half a page behind.
+    pub fn half_pages(&self) -> Option<&'static str> {
+        (!self.facts.full_page_writes).then_some(
+            "full_page_writes is off: only right on a file system that never writes half a page, such as ZFS",
+        )
+    }
+
     /// Where it is.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+/// Why nobody is reached: a certificate that is refused is no server that is away.
+fn unreachable(settings: &Settings, source: tokio_postgres::Error) -> DatabaseError {
+    let server = settings.shown();
+    match certificate_fault(&source) {
+        Some(what) => DatabaseError::Unfit {
+            server,
+            what,
+            hint: "compare `ca_file` and the host's name with the certificate in the server's ssl_cert_file",
+        },
+        None => DatabaseError::Unreachable { server, source },
+    }
+}
+
+/// What is wrong with the server's certificate, where that is what failed.
+fn certificate_fault(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(it) = cause {
+        // An error of the stream stands around the one of TLS, and does not name it as its source.
+        let inner = it.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| it.downcast_ref());
+        if let Some(refused @ rustls::Error::InvalidCertificate(_)) = tls {
+            return Some(refused.to_string());
+        }
+        cause = it.source();
+    }
+    None
 }
 
 /// What every session of ours has, whatever the server's defaults are.

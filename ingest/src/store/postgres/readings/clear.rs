@@ -38,6 +38,7 @@ pub(super) async fn keep_up(shared: Arc<Shared>, every: Duration) {
             continue;
         }
         if let Err(error) = upkeep(&shared).await {
+            shared.metrics.upkeep_failures.add(1);
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the upkeep of the store failed; it is tried again"
@@ -67,6 +68,7 @@ pub(super) async fn upkeep(shared: &Shared) -> Result<(), StoreError> {
     ] {
         while piece(shared, sql, before).await? >= AT_ONCE.cast_unsigned() {}
     }
+    shared.metrics.upkeeps.add(1);
     Ok(())
 }
 

@@ -147,12 +147,16 @@ async fn commit(shared: &Shared, known: &mut Known, group: Vec<Job>) {
                     give_up(part, "births name no place for a column that was admitted");
                 }
             }
-            Err(Failure::Unknown(why)) => give_up(part, &why),
+            Err(Failure::Unknown(why)) => {
+                shared.metrics.commits_uncertain.add(1);
+                give_up(part, &why);
+            }
             Err(Failure::Away(why)) => {
                 if !said {
                     tracing::error!(%why, "the database takes no readings; gateways keep them until it does");
                 }
                 said = true;
+                shared.metrics.commits_retried.add(1);
                 parts.push(part);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => pause = (2 * pause).min(PAUSES[1]),

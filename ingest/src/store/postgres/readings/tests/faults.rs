@@ -1,7 +1,10 @@
 //! A server that refuses, crashes and comes back.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use sandan_proto::record::Sealed;
 use sandan_proto::v1::DeadLetterReason;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::fixture::{BOOTED_US, Plant, pressure, values};
@@ -136,6 +139,123 @@ async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
         let lanes = store.lanes(&plant.gateway).await.unwrap();
         assert_eq!((lanes[0].through, lanes[0].readings), (RECORDS.cast_unsigned(), RECORDS.cast_unsigned()));
     }
+}
+
+/// A connection to a server's socket that breaks at commits: before the server has heard of one, or
+/// before anybody has heard that it is done.
+struct Cutter {
+    port: u16,
+    commits: Arc<AtomicUsize>,
+}
+
+/// Every commit of this number is cut.
+const CUT: usize = 4;
+
+impl Cutter {
+    /// Cuts nothing before it is told to.
+    async fn before(server: &servers::Server) -> (Self, Arc<AtomicBool>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = server.directory().join(".s.PGSQL.5432");
+        let (commits, cuts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, cutting) = (commits.clone(), cuts.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = tokio::net::UnixStream::connect(&socket).await else { continue };
+                tokio::spawn(pass_on(client, server, counted.clone(), cutting.clone()));
+            }
+        });
+        (Self { port, commits }, cuts)
+    }
+}
+
+async fn pass_on(
+    client: tokio::net::TcpStream,
+    server: tokio::net::UnixStream,
+    commits: Arc<AtomicUsize>,
+    cuts: Arc<AtomicBool>,
+) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let answers = tokio::io::copy(&mut from_server, &mut to_client);
+    let asks = async {
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            let Ok(length @ 1..) = from_client.read(&mut piece).await else { return };
+            let is_commit = piece[..length].windows(7).any(|bytes| bytes == b"COMMIT\0");
+            let number =
+                if is_commit && cuts.load(Ordering::SeqCst) { commits.fetch_add(1, Ordering::SeqCst) + 1 } else { 1 };
+            if number % (2 * CUT) == 0 {
+                return;
+            }
+            if to_server.write_all(&piece[..length]).await.is_err() {
+                return;
+            }
+            if number % CUT == 0 {
+                // It is done: nobody hears of it. The server closes when it sees the end.
+                let _ = to_server.shutdown().await;
+                return;
+            }
+        }
+    };
+    // Whatever ends first ends both.
+    tokio::select! {
+        _ = answers => {}
+        () = asks => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_break_at_a_commit_lose_and_double_nothing() {
+    const RECORDS: i64 = 60;
+    let server = servers::Server::start();
+    let (cutter, cuts) = Cutter::before(&server).await;
+    let mut bed = Bed::new(server.database(), TestClock::default()).await;
+    let name = bed.place.sql("SELECT current_database()");
+    let dsn = format!("host=127.0.0.1 port={} user=postgres dbname={name}", cutter.port);
+    let database = Database::connect(Settings { pool_size: 8, ..Settings::of(dsn.parse().unwrap()) }).await.unwrap();
+    bed.store = Some(PostgresReadings::open(database, options(&bed.clock)).await.unwrap());
+    let store = bed.store();
+    let mut plants = [Plant::new("hanbit/press-hall", "press-1"), Plant::new("daeil/annex", "press-2")];
+    let mut records = Vec::new();
+    for plant in &mut plants {
+        plant.connect(store).await;
+        let sealed = (0..RECORDS).map(|at| plant.seal(&[pressure(at * SECOND, at as f64)]));
+        records.push(sealed.collect::<Vec<_>>());
+    }
+    cuts.store(true, Ordering::SeqCst);
+    let [first, second] = &mut plants;
+    tokio::join!(insist(store, first, &records[0]), insist(store, second, &records[1]));
+    cuts.store(false, Ordering::SeqCst);
+    assert!(cutter.commits.load(Ordering::SeqCst) > 2 * CUT);
+    assert!(store.metrics().commits_uncertain.get() > 0, "sessions were told of it");
+    for plant in &plants {
+        let expected: Vec<f64> = (0..RECORDS).map(|at| at as f64).collect();
+        assert_eq!(values(store, plant.key(0)).await, expected);
+        let lanes = store.lanes(&plant.gateway).await.unwrap();
+        assert_eq!((lanes[0].through, lanes[0].readings), (RECORDS.cast_unsigned(), RECORDS.cast_unsigned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_processes_one_does_the_upkeep_and_then_another() {
+    let mut bed = Bed::new(servers::plain(), TestClock::default()).await;
+    bed.store = None;
+    let often = |clock| Options { upkeep: Some(Duration::from_millis(10)), ..options(clock) };
+    let first = PostgresReadings::open(bed.connect().await, often(&bed.clock)).await.unwrap();
+    let passes = |store: &PostgresReadings| store.metrics().upkeeps.get();
+    let reaches = async |store: &PostgresReadings, least: u64| {
+        while passes(store) < least {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    reaches(&first, 1).await;
+    let second = PostgresReadings::open(bed.connect().await, often(&bed.clock)).await.unwrap();
+    let before = passes(&first);
+    reaches(&first, before + 20).await;
+    assert_eq!((passes(&second), first.metrics().upkeep_failures.get()), (0, 0));
+    drop(first);
+    reaches(&second, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
