@@ -9,6 +9,7 @@
 
 pub mod broker;
 pub mod chance;
+pub mod commitbench;
 pub mod demo;
 pub mod faults;
 pub mod harness;

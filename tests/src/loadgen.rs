@@ -4,7 +4,11 @@
 //! again although they were acknowledged, and goes on where it was after a lost
 //! connection. What it made up is what the oracle compares with what is stored. It has no
 //! spool: a batch lives in memory until it is acknowledged.
+//!
+//! Unpaced, everything is sealed before the clock starts, ten readings a column, and then sent
+//! as fast as the credits allow, straight to the ingest: what the ingest can take.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -17,6 +21,7 @@ use serde::Serialize;
 
 use crate::chance::{asked_seed, fresh_seed};
 use crate::harness::http::Series;
+use crate::harness::process::cpu_seconds;
 use crate::harness::{Ingest, PATIENCE, Programs, become_program};
 use crate::oracle::ask::Readers;
 use crate::oracle::{Row, Source, Sum};
@@ -27,6 +32,10 @@ pub(crate) mod gateway;
 use gateway::{Generator, Made};
 
 const FIRM: &str = "load";
+/// Readings a second of the slowest ingest that is waited for.
+const SLOWEST: u64 = 20_000;
+/// Readings and bytes a second that no firm sends: an unpaced one is not to be held back.
+const NO_QUOTA: &str = "[quota]\nreadings_per_s = 1000000000\nbytes_per_s = 10000000000\n";
 
 /// An interruption: begins after so many seconds and lasts so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,9 @@ pub struct Load {
     /// How long new readings come
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub seconds: u64,
+    /// So many readings altogether, as fast as the ingest takes them; they are not read back
+    #[arg(long, value_name = "READINGS", conflicts_with_all = ["seconds", "outage", "kill", "resend"])]
+    pub unpaced: Option<u64>,
     /// The line is down: AFTER:LASTS in seconds; may be repeated
     #[arg(long, value_name = "AFTER:LASTS")]
     pub outage: Vec<Interruption>,
@@ -98,6 +110,10 @@ pub struct Figures {
     pub duplicates: u64,
     /// Sessions beyond the first of each gateway.
     pub reconnects: u64,
+    /// CPU of all gateways together, seconds a million readings.
+    pub cpu_gateways_s_per_million: f64,
+    /// CPU of the ingest, all its processes together but for what was killed, seconds a million readings.
+    pub cpu_ingest_s_per_million: f64,
     /// generated, stored, in gaps, dead-lettered, lost, doubled, changed; none with `--no-sum`.
     pub sum: Option<Sum>,
 }
@@ -106,6 +122,11 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{:.0} readings/s acknowledged ({} in all)", self.readings_per_second, self.acknowledged)?;
         writeln!(f, "acknowledged after {:.0} ms (median), {:.0} ms (p99)", self.ack_p50_ms, self.ack_p99_ms)?;
+        writeln!(
+            f,
+            "CPU a million readings: {:.3} s the gateways, {:.3} s the ingest",
+            self.cpu_gateways_s_per_million, self.cpu_ingest_s_per_million
+        )?;
         write!(f, "{} duplicate readings, {} reconnects", self.duplicates, self.reconnects)?;
         self.sum.as_ref().map_or(Ok(()), |sum| write!(f, "\n{sum}"))
     }
@@ -147,19 +168,27 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
     let proxy = Proxy::balance(ingests.iter().map(Ingest::uplink).collect(), seed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut generators = Vec::new();
+    // A line that never fails needs no proxy, which would take a core of its own.
+    let line = if load.unpaced.is_some() { ingest.uplink() } else { proxy.address() };
     for number in 0..load.gateways {
         let id = format!("{FIRM}/g-{number}");
-        let invitation = ingest.add_gateway_through(&id, proxy.address())?;
+        let invitation = ingest.add_gateway_through(&id, line)?;
         let state = dir.path().join(format!("g-{number}"));
         let entry = runtime.block_on(gateway::Entry::enroll(&state, &invitation))?;
-        generators.push(Generator::new(&id, entry, load, seed.wrapping_add(number as u64))?);
+        let mut generator = Generator::new(&id, entry, load, seed.wrapping_add(number as u64))?;
+        if let Some(readings) = load.unpaced {
+            generator.stock_up(readings / load.gateways as u64);
+        }
+        generators.push(generator);
     }
     // Of one that is never killed.
     let owner = ingests[ingests.len() - 1].asker(&ingest.add_member(FIRM, "김하늘")?);
 
+    let before = Cpu::now(&ingests)?;
     let began = Instant::now();
+    let seconds = if load.unpaced.is_some() { 0 } else { load.seconds };
     let made: Vec<Made> = runtime.block_on(async {
-        let until = clock::monotonic_us() + i64::try_from(load.seconds)?.saturating_mul(1_000_000);
+        let until = clock::monotonic_us() + i64::try_from(seconds)?.saturating_mul(1_000_000);
         let tasks: Vec<_> = generators.into_iter().map(|generator| tokio::spawn(generator.run(until))).collect();
         let line = async {
             let mut outages = load.outage.clone();
@@ -183,7 +212,8 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
             }
             std::future::pending::<anyhow::Result<()>>().await
         };
-        let limit = Duration::from_secs(load.seconds)
+        let limit = Duration::from_secs(seconds)
+            + Duration::from_secs(load.unpaced.unwrap_or(0) / SLOWEST)
             + load.outage.iter().chain(&load.kill).map(|it| it.lasts).sum::<Duration>()
             + PATIENCE;
         let all = async {
@@ -200,11 +230,13 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
         }
     })?;
     let took = began.elapsed();
+    let used = before.until(&Cpu::now(&ingests)?);
 
     let mut delays: Vec<f64> = made.iter().flat_map(|made| made.delays_ms.iter().copied()).collect();
     delays.sort_by(f64::total_cmp);
     let at = |share: usize| delays.get(delays.len() * share / 100).or(delays.last()).copied().unwrap_or(0.0);
     let acknowledged: u64 = made.iter().map(|made| made.acknowledged).sum();
+    let [cpu_gateways, cpu_ingest] = used.map(|seconds| seconds * 1e6 / acknowledged.max(1) as f64);
     let mut figures = Figures {
         readings_per_second: acknowledged as f64 / took.as_secs_f64(),
         acknowledged,
@@ -212,9 +244,11 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
         ack_p99_ms: at(99),
         duplicates: made.iter().map(|made| made.duplicates).sum(),
         reconnects: made.iter().map(|made| made.sessions.saturating_sub(1)).sum(),
+        cpu_gateways_s_per_million: cpu_gateways,
+        cpu_ingest_s_per_million: cpu_ingest,
         sum: None,
     };
-    if !load.no_sum {
+    if !load.no_sum && load.unpaced.is_none() {
         figures.sum = Some(readers(made).case(&owner, FIRM)?.sum());
     }
     for ingest in &mut ingests {
@@ -230,9 +264,11 @@ fn start_ingests(programs: &Programs, dir: &Path, load: &Load) -> anyhow::Result
         None if load.processes > 1 => anyhow::bail!("several processes need --postgres"),
         None => String::new(),
     };
+    let quota = if load.unpaced.is_some() { NO_QUOTA } else { "" };
+    let further = format!("{store}{quota}");
     let mut ingests = Vec::<Ingest>::new();
     for number in 0..load.processes {
-        let mut ingest = Ingest::with(programs, &dir.join(format!("ingest-{number}")), &store)?;
+        let mut ingest = Ingest::with(programs, &dir.join(format!("ingest-{number}")), &further)?;
         if let Some(first) = ingests.first() {
             first.share_authority(&ingest)?;
         }
@@ -240,6 +276,22 @@ fn start_ingests(programs: &Programs, dir: &Path, load: &Load) -> anyhow::Result
         ingests.push(ingest);
     }
     Ok(ingests)
+}
+
+/// CPU seconds: of this process, which is all gateways, and of each process of the ingest.
+struct Cpu(f64, BTreeMap<u32, f64>);
+
+impl Cpu {
+    fn now(ingests: &[Ingest]) -> anyhow::Result<Self> {
+        let of = |id: u32| Ok((id, cpu_seconds(id)?));
+        let ingests = ingests.iter().filter_map(Ingest::id).map(of).collect::<anyhow::Result<_>>()?;
+        Ok(Self(cpu_seconds(std::process::id())?, ingests))
+    }
+    /// What the gateways and the ingest used until then.
+    fn until(&self, then: &Self) -> [f64; 2] {
+        let ingests = then.1.iter().map(|(id, used)| used - self.1.get(id).unwrap_or(&0.0));
+        [then.0 - self.0, ingests.sum()]
+    }
 }
 
 /// What all of them made up, as the oracle takes it.

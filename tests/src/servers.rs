@@ -45,6 +45,11 @@ pub fn timescale() -> Database {
     }
 }
 
+/// Whether that is a native server, of which speed and concurrency mean something.
+pub fn is_native_timescale() -> bool {
+    std::env::var_os(TIMESCALE_DSN).is_some()
+}
+
 /// A database, and how to reach it.
 pub struct Database {
     dsn: String,

@@ -94,6 +94,10 @@ impl Ingest {
     fn authority(&self) -> PathBuf {
         self.config.with_file_name("data").join("ca")
     }
+    /// Its process id while it is up.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
     /// Where gateways connect.
     pub fn uplink(&self) -> SocketAddr {
         self.uplink

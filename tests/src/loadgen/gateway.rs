@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use sandan_gateway::identity::{self, Identity};
 use sandan_gateway::{clock, uplink};
-use sandan_proto::batch::{self, BatchBuilder};
+use sandan_proto::batch::{self, BatchBuilder, Column, Group, Values};
 use sandan_proto::births::Births;
 use sandan_proto::id::{BootId, LaneId};
 use sandan_proto::invitation::Invitation;
@@ -31,6 +31,8 @@ const AGAIN: Duration = Duration::from_millis(300);
 const BEAT: Duration = Duration::from_secs(5);
 /// Frames on their way to the socket.
 const OUTBOUND: usize = 4;
+/// Readings of a column in a batch that is sealed before the clock starts.
+const COLUMN: u32 = 10;
 
 /// How a gateway gets in.
 pub(crate) struct Entry {
@@ -98,6 +100,8 @@ pub(super) struct Generator {
     cumulative: u64,
     /// Monotonic time up to which readings are made, µs.
     made_until_us: i64,
+    /// Everything was sealed before.
+    stocked: bool,
     epoch: u64,
     waiting: VecDeque<Waiting>,
     made: Made,
@@ -106,11 +110,13 @@ pub(super) struct Generator {
 impl Generator {
     pub(super) fn new(id: &str, entry: Entry, load: &Load, seed: u64) -> anyhow::Result<Self> {
         let asset = id.replace('/', "-");
-        let metrics: Vec<String> =
-            std::iter::once("x_serial".to_owned()).chain((0..load.signals).map(|at| format!("x_s{at}"))).collect();
-        let series = metrics.iter().enumerate().map(|(at, metric)| v1::Series {
+        // What is not read back needs no serial number.
+        let serial = load.unpaced.is_none().then(|| "x_serial".to_owned());
+        let typed = serial.iter().map(|_| v1::ValueType::I64).chain(std::iter::repeat(v1::ValueType::F64));
+        let metrics: Vec<String> = serial.iter().cloned().chain((0..load.signals).map(|at| format!("x_s{at}"))).collect();
+        let series = metrics.iter().zip(typed).map(|(metric, of)| v1::Series {
             metric: metric.clone(),
-            value_type: if at == 0 { v1::ValueType::I64 } else { v1::ValueType::F64 }.into(),
+            value_type: of.into(),
             expected_interval_ms: 1000,
             signal: metric.clone(),
             ..v1::Series::default()
@@ -136,6 +142,7 @@ impl Generator {
             sequence: 0,
             cumulative: 0,
             made_until_us: clock::monotonic_us(),
+            stocked: load.unpaced.is_some(),
             epoch: 0,
             waiting: VecDeque::new(),
             made: Made { asset, metrics, ..Made::default() },
@@ -155,11 +162,53 @@ impl Generator {
         }
     }
 
+    /// Seals so many readings in advance, as they may lie in a spool: no batch is made while the
+    /// clock runs. Each column walks by tenths; the last of them is of now.
+    pub(super) fn stock_up(&mut self, readings: u64) {
+        let signals = self.made.metrics.len();
+        let batches = readings.div_ceil(signals as u64 * u64::from(COLUMN));
+        let step_us = 1_000_000 / i64::from(self.rate);
+        let mut first_us = clock::monotonic_us() - batches.cast_signed() * i64::from(COLUMN) * step_us;
+        let mut tenths: Vec<i64> = (0..signals).map(|at| 1_000 + at as i64).collect();
+        for _ in 0..batches {
+            let times_us: Vec<i64> = (0..i64::from(COLUMN)).map(|row| first_us + row * step_us).collect();
+            let columns = (0..).zip(&mut tenths).map(|(series, tenths)| {
+                let values = times_us.iter().map(|_| {
+                    *tenths += self.chance.below(7).cast_signed() - 3;
+                    *tenths as f64 / 10.0
+                });
+                Column { series, quality: Vec::new(), values: Values::F64(values.collect()) }
+            });
+            let columns = columns.collect();
+            first_us += i64::from(COLUMN) * step_us;
+            self.seal(&[Group { times_us, columns }]);
+        }
+    }
+
+    /// Seals the next batch of the lane.
+    fn seal(&mut self, groups: &[Group]) {
+        let times = || groups.iter().flat_map(|group| group.times_us.iter().copied());
+        let readings = batch::count(groups);
+        self.sequence += 1;
+        self.cumulative += readings;
+        let sealed = Sealed {
+            lane: self.lane,
+            sequence: self.sequence,
+            births: self.births.hash(),
+            boot: self.boot,
+            cumulative_readings: self.cumulative,
+            first_us: times().min().unwrap_or_default(),
+            last_us: times().max().unwrap_or_default(),
+            payload: batch::encode(groups),
+        };
+        self.waiting.push_back(Waiting { sealed: sealed.to_wire(), readings, since: Instant::now() });
+    }
+
     /// Seals the batches that are due.
     fn make(&mut self, until_us: i64) {
         let step_us = 1_000_000 / i64::from(self.rate);
         let batch_us = i64::try_from(SEAL.as_micros()).unwrap_or(i64::MAX);
-        while self.made_until_us + batch_us <= until_us.min(clock::monotonic_us()) {
+        while !self.stocked && self.made_until_us + batch_us <= until_us.min(clock::monotonic_us()) {
             let mut builder = BatchBuilder::default();
             let first_us = self.made_until_us;
             for row in 0..i64::from(self.rate) {
@@ -175,20 +224,7 @@ impl Generator {
                 }
                 self.made.rows.push((self.serial, at_us + self.offset_us, values));
             }
-            let (readings, last_us) = (builder.readings() as u64, first_us + (i64::from(self.rate) - 1) * step_us);
-            self.sequence += 1;
-            self.cumulative += readings;
-            let sealed = Sealed {
-                lane: self.lane,
-                sequence: self.sequence,
-                births: self.births.hash(),
-                boot: self.boot,
-                cumulative_readings: self.cumulative,
-                first_us,
-                last_us,
-                payload: batch::encode(&builder.take()),
-            };
-            self.waiting.push_back(Waiting { sealed: sealed.to_wire(), readings, since: Instant::now() });
+            self.seal(&builder.take());
             self.made_until_us += batch_us;
         }
     }
@@ -263,6 +299,9 @@ impl Generator {
                     let permit = permit.context("the line is gone")?;
                     if again.take().is_none() {
                         next += 1;
+                        if let Some(waiting) = self.waiting.get_mut(at).filter(|_| self.stocked) {
+                            waiting.since = Instant::now();
+                        }
                     }
                     permit.send(v1::GatewayFrame { frame: due.map(Frame::Sealed) });
                 }
