@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use crate::chance::{asked_seed, fresh_seed};
 use crate::harness::{Programs, become_program};
-use crate::loadgen::{Load, play};
+use crate::loadgen::{Load, play_beside};
 use crate::servers::{self, Server};
 
 mod bare;
@@ -79,20 +79,30 @@ pub fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let is_asked = |store: Store| args.store.is_none_or(|only| only == store);
-    for _ in 0..args.times {
-        if is_asked(Store::Sqlite) {
-            say("sqlite", ingest(args, args.readings, None)?, &Json::Null);
+    if is_asked(Store::Sqlite) {
+        for _ in 0..args.times {
+            say("sqlite", ingest(args, args.readings, None, &|| Ok(None))?, &Json::Null);
         }
-        if is_asked(Store::Postgres) {
-            let server = Server::start();
+    }
+    if is_asked(Store::Postgres) {
+        let server = Server::start();
+        // Whoever comes first makes the files of the server's log; those who come after use them.
+        ingest(args, args.rows, Some(server.database().dsn()), &|| Ok(None))?;
+        for _ in 0..args.times {
             on_database(args, "postgres", &server.database(), Some(server.directory()))?;
         }
-        if is_asked(Store::Timescale) && servers::is_native_timescale() {
+    }
+    if is_asked(Store::Timescale) && servers::is_native_timescale() {
+        ingest(args, args.rows, Some(servers::timescale().dsn()), &|| Ok(None))?;
+        for _ in 0..args.times {
             on_database(args, "timescale", &servers::timescale(), None)?;
         }
     }
     Ok(())
 }
+
+/// CPU seconds that a database has used so far, where that is known.
+type Cpu<'a> = dyn Fn() -> anyhow::Result<Option<f64>> + 'a;
 
 /// One run with a database, and the same rows once more without an ingest. `directory` is the
 /// server's, where its processes are seen from here.
@@ -103,11 +113,9 @@ fn on_database(
     directory: Option<&Path>,
 ) -> anyhow::Result<()> {
     let server = directory.map(bare::Server::of).transpose()?;
-    let before = server.as_ref().map(bare::Server::cpu_seconds).transpose()?;
-    let mut figures = ingest(args, args.rows, Some(database.dsn()))?;
-    if let (Some(server), Some(before)) = (&server, before) {
-        figures["cpu_server_s_per_million"] = ((server.cpu_seconds()? - before) * 1e6 / args.rows as f64).into();
-    }
+    database.sql("CHECKPOINT");
+    let cpu = || server.as_ref().map(bare::Server::cpu_seconds).transpose();
+    let mut figures = ingest(args, args.rows, Some(database.dsn()), &cpu)?;
     let copied = bare::copy_again(database, server.as_ref())?;
     let share = |key: &str| figures[key].as_f64().zip(copied[key].as_f64()).map(|(ours, bare)| ours / bare);
     figures["share_of_bare_copy"] = share("readings_per_second").into();
@@ -115,9 +123,9 @@ fn on_database(
     Ok(())
 }
 
-fn ingest(args: &Args, readings: u64, postgres: Option<&str>) -> anyhow::Result<Json> {
+fn ingest(args: &Args, readings: u64, postgres: Option<&str>, cpu: &Cpu<'_>) -> anyhow::Result<Json> {
     let seed = asked_seed().unwrap_or_else(fresh_seed);
-    let figures = play(&Programs::own()?, &args.load(readings, postgres), seed)?;
+    let figures = play_beside(&Programs::own()?, &args.load(readings, postgres), seed, cpu)?;
     Ok(serde_json::to_value(figures)?)
 }
 

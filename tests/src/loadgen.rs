@@ -114,6 +114,9 @@ pub struct Figures {
     pub cpu_gateways_s_per_million: f64,
     /// CPU of the ingest, all its processes together but for what was killed, seconds a million readings.
     pub cpu_ingest_s_per_million: f64,
+    /// CPU of the database's server, the same; none where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_database_s_per_million: Option<f64>,
     /// generated, stored, in gaps, dead-lettered, lost, doubled, changed; none with `--no-sum`.
     pub sum: Option<Sum>,
 }
@@ -161,6 +164,16 @@ pub fn main() -> ExitCode {
 
 /// Plays it against an ingest of its own.
 pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figures> {
+    play_beside(programs, load, seed, &|| Ok(None))
+}
+
+/// The same, and asks beside it what CPU seconds a database has used so far, where that is known.
+pub(crate) fn play_beside(
+    programs: &Programs,
+    load: &Load,
+    seed: u64,
+    database: &dyn Fn() -> anyhow::Result<Option<f64>>,
+) -> anyhow::Result<Figures> {
     let dir = tempfile::Builder::new().prefix("sandan-load-").tempdir()?;
     let mut ingests = start_ingests(programs, dir.path(), load)?;
     let ingest = &ingests[0];
@@ -184,7 +197,7 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
     // Of one that is never killed.
     let owner = ingests[ingests.len() - 1].asker(&ingest.add_member(FIRM, "김하늘")?);
 
-    let before = Cpu::now(&ingests)?;
+    let (before, database_before) = (Cpu::now(&ingests)?, database()?);
     let began = Instant::now();
     let seconds = if load.unpaced.is_some() { 0 } else { load.seconds };
     let made: Vec<Made> = runtime.block_on(async {
@@ -231,12 +244,14 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
     })?;
     let took = began.elapsed();
     let used = before.until(&Cpu::now(&ingests)?);
+    let used_by_database = database()?.zip(database_before).map(|(after, before)| after - before);
 
     let mut delays: Vec<f64> = made.iter().flat_map(|made| made.delays_ms.iter().copied()).collect();
     delays.sort_by(f64::total_cmp);
     let at = |share: usize| delays.get(delays.len() * share / 100).or(delays.last()).copied().unwrap_or(0.0);
     let acknowledged: u64 = made.iter().map(|made| made.acknowledged).sum();
-    let [cpu_gateways, cpu_ingest] = used.map(|seconds| seconds * 1e6 / acknowledged.max(1) as f64);
+    let per_million = |seconds: f64| seconds * 1e6 / acknowledged.max(1) as f64;
+    let [cpu_gateways, cpu_ingest] = used.map(per_million);
     let mut figures = Figures {
         readings_per_second: acknowledged as f64 / took.as_secs_f64(),
         acknowledged,
@@ -246,6 +261,7 @@ pub fn play(programs: &Programs, load: &Load, seed: u64) -> anyhow::Result<Figur
         reconnects: made.iter().map(|made| made.sessions.saturating_sub(1)).sum(),
         cpu_gateways_s_per_million: cpu_gateways,
         cpu_ingest_s_per_million: cpu_ingest,
+        cpu_database_s_per_million: used_by_database.map(per_million),
         sum: None,
     };
     if !load.no_sum && load.unpaced.is_none() {

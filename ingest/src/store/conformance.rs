@@ -21,6 +21,7 @@ pub(crate) mod coarse;
 pub(crate) mod control;
 pub(crate) mod dead;
 pub(crate) mod delivery;
+mod differential;
 pub(crate) mod model;
 pub(crate) mod reads;
 

@@ -499,4 +499,4 @@ fn watermark(conn: &Connection, gateway: &GatewayId, lane: LaneId) -> rusqlite::
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

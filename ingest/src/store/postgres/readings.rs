@@ -310,4 +310,4 @@ impl DeadLetters for PostgresReadings {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ use crate::store::{Placement, Rows};
 
 mod backups;
 mod births;
-mod conformance;
+pub(crate) mod conformance;
 mod dead;
 mod pulls;
 mod retain;

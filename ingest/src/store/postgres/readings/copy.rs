@@ -139,7 +139,12 @@ impl Rows {
         &mut self.open
     }
 
-    /// The pieces in order, the last of which ends the copy; none where there is no row.
+    /// The pieces that are whole, in order: what comes after them is in the others.
+    pub(super) fn take_whole(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.whole)
+    }
+
+    /// The pieces in order that were not taken, the last of which ends the copy; none where there is no row.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
         if self.count == 0 {
             return Vec::new();

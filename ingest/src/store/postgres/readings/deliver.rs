@@ -1,19 +1,22 @@
 //! The transaction of one group of records: locks, decides, copies, moves watermarks.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use deadpool_postgres::{Object, Transaction};
 use futures::SinkExt;
 use sandan_proto::id::{GatewayId, LaneId};
-use tokio_postgres::Row;
+use tokio::sync::mpsc;
+use tokio_postgres::{CopyInSink, Row};
 use tokio_postgres::types::ToSql;
 
 use super::bury::{At, bury, forked};
 use super::error::{is_about_data, may_pass, sentence};
 use super::plan::{Checksums, Gateway, Lane, Plan, Verdict};
-use super::rows::{Commit, Copies, Places, RowsError};
+use super::rows::{self, Commit, Copies, Late, Places, RowsError};
 use super::sessions::SEEN_US;
 use super::{Shared, count, tables};
 use crate::store::StoreError;
@@ -22,6 +25,8 @@ use crate::store::epochs::Used;
 
 /// Births and clocks that a writer knows to be noted; beyond it, it asks anew.
 const KNOWN: usize = 65_536;
+/// Pieces of rows that wait to be sent: enough that the server never waits, a megabyte in memory.
+const PIECES: usize = 8;
 
 /// Why a group is not stored.
 pub(super) enum Failure {
@@ -147,10 +152,10 @@ async fn write(
         .filter_map(|verdict| if let Verdict::Next { firm, .. } = verdict { Some(*firm) } else { None })
         .collect();
     let commits = commit_numbers(transaction, &firms).await.map_err(before_commit)?;
-    let copies = rows(group, &verdicts, &births, &commits).await?;
-    tables::ensure(shared, &copies.days).await.map_err(away)?;
-    copy(transaction, &copies).await.map_err(before_commit)?;
-    count::note_late(transaction, &copies.late).await.map_err(before_commit)?;
+    let wanted = wanted(group, &verdicts, &births, &commits);
+    tables::ensure(shared, &days(&wanted).await?).await.map_err(away)?;
+    let late = copy_batches(transaction, wanted).await?;
+    count::note_late(transaction, &late).await.map_err(before_commit)?;
     let clocks = fix_clocks(transaction, known, now_us, &plan).await.map_err(before_commit)?;
     let outcomes = settle(transaction, now_us, group, &verdicts, &births).await?;
     move_watermarks(transaction, now_us, &plan).await.map_err(before_commit)?;
@@ -245,13 +250,16 @@ pub(super) async fn commit_numbers(transaction: &Transaction<'_>, firms: &BTreeS
     Ok(transaction.query(&sql, &[&firms]).await?.iter().map(|row| (row.get(0), commit(row))).collect())
 }
 
-/// Decodes the batches into rows, on a thread that may take its time.
-async fn rows(
+/// A batch that is stored: the record, where its series go, and its firm's commit.
+type Wanted = (Arc<Delivery>, Places, Commit);
+
+/// The batches of a group that are stored.
+fn wanted(
     group: &[Arc<Delivery>],
     verdicts: &[Verdict],
     births: &HashMap<u32, Option<Places>>,
     commits: &HashMap<i64, Commit>,
-) -> Result<Copies, Failure> {
+) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for (delivery, verdict) in group.iter().zip(verdicts) {
         let (Content::Batch { births: number, .. }, Verdict::Next { firm, .. }) = (&delivery.content, verdict) else {
@@ -261,37 +269,90 @@ async fn rows(
             wanted.push((Arc::clone(delivery), Arc::clone(places), *commit));
         }
     }
-    if wanted.is_empty() {
-        return Ok(Copies::default());
+    wanted
+}
+
+/// The days that the batches have readings of.
+async fn days(wanted: &[Wanted]) -> Result<BTreeSet<i64>, Failure> {
+    let deliveries: Vec<_> = wanted.iter().map(|(delivery, ..)| Arc::clone(delivery)).collect();
+    let look = move || {
+        let mut days = BTreeSet::new();
+        deliveries.iter().try_for_each(|delivery| rows::add_days(&delivery.content, &mut days)).map(|()| days)
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|error| Failure::Away(error.to_string()))?.map_err(undecodable)
+}
+
+fn undecodable(error: RowsError) -> Failure {
+    match error {
+        RowsError::Unplaced => Failure::Stale,
+        RowsError::Store(error) => Failure::Data(error.to_string()),
     }
-    let encode = move || {
+}
+
+/// Makes rows of the batches and copies them, the one beside the other: the server is not to
+/// wait for rows that are being made. Numbers go as they come, rows of the other tables after.
+/// Gives what is late in them.
+async fn copy_batches(transaction: &Transaction<'_>, wanted: Vec<Wanted>) -> Result<BTreeSet<Late>, Failure> {
+    if wanted.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let (made, mut pieces) = mpsc::channel(PIECES);
+    // On a thread that may take its time.
+    let make = tokio::task::spawn_blocking(move || {
         let mut copies = Copies::default();
         for (delivery, places, commit) in wanted {
             copies.push(&delivery.content, &places, commit)?;
+            for piece in copies.tables[0].take_whole() {
+                if made.blocking_send(piece).is_err() {
+                    // Nobody copies any more, and whoever did knows why.
+                    return Ok(copies);
+                }
+            }
         }
         Ok(copies)
-    };
-    match tokio::task::spawn_blocking(encode).await {
-        Ok(Ok(copies)) => Ok(copies),
-        Ok(Err(RowsError::Unplaced)) => Err(Failure::Stale),
-        Ok(Err(RowsError::Store(error))) => Err(Failure::Data(error.to_string())),
-        Err(error) => Err(Failure::Away(error.to_string())),
+    });
+    // Dropped before it is finished, a copy fails, and nothing of it stays.
+    let mut numbers = None;
+    while let Some(piece) = pieces.recv().await {
+        let sink = match &mut numbers {
+            Some(sink) => sink,
+            none => none.insert(begin(transaction, COPY[0]).await.map_err(before_commit)?),
+        };
+        sink.send(piece).await.map_err(before_commit)?;
     }
+    let copies = make.await.map_err(|error| Failure::Away(error.to_string()))?.map_err(undecodable)?;
+    finish(transaction, &copies, numbers).await.map_err(before_commit)?;
+    Ok(copies.late)
 }
 
 /// Copies rows into their tables.
 pub(super) async fn copy(transaction: &Transaction<'_>, copies: &Copies) -> Sql<()> {
+    finish(transaction, copies, None).await
+}
+
+type Sink = Pin<Box<CopyInSink<Bytes>>>;
+
+async fn begin(transaction: &Transaction<'_>, sql: &str) -> Sql<Sink> {
+    let sql = transaction.prepare_cached(sql).await?;
+    Ok(Box::pin(transaction.copy_in(&sql).await?))
+}
+
+/// Copies what is left of the rows, of the first table into a copy that has begun.
+async fn finish(transaction: &Transaction<'_>, copies: &Copies, mut begun: Option<Sink>) -> Sql<()> {
     for (rows, sql) in copies.tables.iter().zip(COPY) {
+        let begun = begun.take();
         let pieces = rows.pieces();
         if pieces.is_empty() {
             continue;
         }
-        let sql = transaction.prepare_cached(sql).await?;
-        let mut sink = std::pin::pin!(transaction.copy_in(&sql).await?);
+        let mut sink = match begun {
+            Some(sink) => sink,
+            None => begin(transaction, sql).await?,
+        };
         for piece in pieces {
             sink.send(piece).await?;
         }
-        sink.finish().await?;
+        sink.as_mut().finish().await?;
     }
     Ok(())
 }

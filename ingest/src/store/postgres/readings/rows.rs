@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sandan_proto::batch;
+use bytes::Bytes;
+use sandan_proto::batch::{self, Group};
 use sandan_proto::reading::{Quality, ValueType};
 
 use super::copy::{Column, Rows};
@@ -58,9 +59,7 @@ impl Copies {
     /// Appends what of a batch is stored. Nothing is appended where a place is missing.
     pub(super) fn push(&mut self, content: &Content, places: &Places, commit: Commit) -> Result<(), RowsError> {
         let Content::Batch { sealed, clock, dead_columns, .. } = content else { return Ok(()) };
-        let groups = batch::decode(&sealed.payload)
-            .map_err(|error| StoreError::Damaged(format!("an admitted batch: {error}")))
-            .map_err(RowsError::Store)?;
+        let groups = decode(&sealed.payload)?;
         let columns = || {
             let all = groups.iter().flat_map(|group| group.columns.iter().map(move |column| (group, column)));
             all.zip(0u32..).filter(|(_, ordinal)| dead_columns.binary_search(ordinal).is_err()).map(|(it, _)| it)
@@ -73,7 +72,7 @@ impl Copies {
         for (group, column) in columns() {
             let (Some(first), Some(last)) = (group.times_us.first(), group.times_us.last()) else { continue };
             let Some(series) = place(column.series) else { continue };
-            self.note_days(group.times_us.as_slice(), *clock);
+            self.days.extend(days_of(&group.times_us, *clock));
             let (first_us, last_us) = (first.saturating_add(clock.offset_us), last.saturating_add(clock.offset_us));
             // What overlaps an earlier column of the series comes behind it where times are equal.
             let nth = match self.ties.get(&series) {
@@ -105,15 +104,33 @@ impl Copies {
         Ok(())
     }
 
-    fn note_days(&mut self, times_us: &[i64], clock: Clock) {
-        let day = |time_us: &i64| day_of(time_us.saturating_add(clock.offset_us));
-        let ends = [times_us.first(), times_us.last()].map(|end| end.map_or(0, day));
-        if ends[0] == ends[1] {
-            self.days.insert(ends[0]);
-        } else {
-            self.days.extend(times_us.iter().map(day));
-        }
+}
+
+/// Adds the days of which a batch has readings, also of columns that are not stored where they
+/// lie between two that are.
+pub(super) fn add_days(content: &Content, days: &mut BTreeSet<i64>) -> Result<(), RowsError> {
+    let Content::Batch { sealed, clock, first_us, last_us, .. } = content else { return Ok(()) };
+    let ends = [day_of(*first_us), day_of(*last_us)];
+    if ends[0] == ends[1] {
+        days.insert(ends[0]);
+        return Ok(());
     }
+    let groups = decode(&sealed.payload)?;
+    let found = groups.iter().flat_map(|group| days_of(&group.times_us, *clock));
+    days.extend(found.filter(|day| (ends[0]..=ends[1]).contains(day)));
+    Ok(())
+}
+
+/// The days of times that ascend.
+fn days_of(times_us: &[i64], clock: Clock) -> BTreeSet<i64> {
+    let day = |time_us: &i64| day_of(time_us.saturating_add(clock.offset_us));
+    let ends = [times_us.first(), times_us.last()].map(|end| end.map(day));
+    if ends[0] == ends[1] { ends[0].into_iter().collect() } else { times_us.iter().map(day).collect() }
+}
+
+fn decode(payload: &Bytes) -> Result<Vec<Group>, RowsError> {
+    let damaged = |error| StoreError::Damaged(format!("an admitted batch: {error}"));
+    batch::decode(payload).map_err(damaged).map_err(RowsError::Store)
 }
 
 /// Why a batch gives no rows.

@@ -7,7 +7,7 @@ use super::*;
 use crate::servers;
 use crate::store::conformance::{Engine, TestClock};
 
-mod conformance;
+pub(crate) mod conformance;
 mod faults;
 mod rollups;
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::conformance::{Engine, TestClock, conform, model};
 
 /// A store in a directory of its own.
-struct Sqlite {
+pub(crate) struct Sqlite {
     dir: tempfile::TempDir,
     clock: TestClock,
     store: Option<SqliteReadings>,

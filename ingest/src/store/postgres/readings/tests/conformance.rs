@@ -8,7 +8,7 @@ use crate::store::conformance::{conform, model};
 /// What both kinds of server do alike.
 macro_rules! engine {
     ($name:ident, $place:expr, $rearrange:expr) => {
-        struct $name(Bed);
+        pub(crate) struct $name(Bed);
 
         impl Engine for $name {
             async fn new(clock: TestClock) -> Self {
@@ -40,7 +40,7 @@ macro_rules! engine {
     };
 }
 
-mod plain {
+pub(crate) mod plain {
     use super::*;
 
     engine!(Plain, servers::plain(), "VACUUM readings.reading");
@@ -56,7 +56,7 @@ mod plain {
     }
 }
 
-mod timescale {
+pub(crate) mod timescale {
     use super::*;
 
     const COMPRESS: &str = "SELECT compress_chunk(chunk, true) FROM show_chunks('readings.reading') AS chunk";
