@@ -81,7 +81,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let is_asked = |store: Store| args.store.is_none_or(|only| only == store);
     if is_asked(Store::Sqlite) {
         for _ in 0..args.times {
-            say("sqlite", ingest(args, args.readings, None, &|| Ok(None))?, &Json::Null);
+            say("sqlite", &ingest(args, args.readings, None, &|| Ok(None))?, &Json::Null);
         }
     }
     if is_asked(Store::Postgres) {
@@ -106,12 +106,7 @@ type Cpu<'a> = dyn Fn() -> anyhow::Result<Option<f64>> + 'a;
 
 /// One run with a database, and the same rows once more without an ingest. `directory` is the
 /// server's, where its processes are seen from here.
-fn on_database(
-    args: &Args,
-    name: &str,
-    database: &servers::Database,
-    directory: Option<&Path>,
-) -> anyhow::Result<()> {
+fn on_database(args: &Args, name: &str, database: &servers::Database, directory: Option<&Path>) -> anyhow::Result<()> {
     let server = directory.map(bare::Server::of).transpose()?;
     database.sql("CHECKPOINT");
     let cpu = || server.as_ref().map(bare::Server::cpu_seconds).transpose();
@@ -119,7 +114,7 @@ fn on_database(
     let copied = bare::copy_again(database, server.as_ref())?;
     let share = |key: &str| figures[key].as_f64().zip(copied[key].as_f64()).map(|(ours, bare)| ours / bare);
     figures["share_of_bare_copy"] = share("readings_per_second").into();
-    say(name, figures, &copied);
+    say(name, &figures, &copied);
     Ok(())
 }
 
@@ -129,6 +124,6 @@ fn ingest(args: &Args, readings: u64, postgres: Option<&str>, cpu: &Cpu<'_>) -> 
     Ok(serde_json::to_value(figures)?)
 }
 
-fn say(store: &str, ingest: Json, bare_copy: &Json) {
+fn say(store: &str, ingest: &Json, bare_copy: &Json) {
     println!("{}", json!({ "store": store, "ingest": ingest, "bare_copy": bare_copy }));
 }

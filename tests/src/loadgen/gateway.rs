@@ -113,7 +113,8 @@ impl Generator {
         // What is not read back needs no serial number.
         let serial = load.unpaced.is_none().then(|| "x_serial".to_owned());
         let typed = serial.iter().map(|_| v1::ValueType::I64).chain(std::iter::repeat(v1::ValueType::F64));
-        let metrics: Vec<String> = serial.iter().cloned().chain((0..load.signals).map(|at| format!("x_s{at}"))).collect();
+        let metrics: Vec<String> =
+            serial.iter().cloned().chain((0..load.signals).map(|at| format!("x_s{at}"))).collect();
         let series = metrics.iter().zip(typed).map(|(metric, of)| v1::Series {
             metric: metric.clone(),
             value_type: of.into(),

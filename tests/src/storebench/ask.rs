@@ -87,10 +87,10 @@ pub(super) async fn ask(dir: &Path, times: usize) -> anyhow::Result<()> {
     let line = json!({ "figure": "catalogue page", "series": series.len(), "first_ms": first_ms, "ms": middle(took) });
     println!("{line}");
 
-    // The newest whole day that the store has, or what there is.
+    // The newest 24 whole hours that the store has, or what there is.
     let info = series.first().context("the store holds nothing; was it made by `build`?")?;
     let newest_us = info.newest_us.unwrap_or(BEGAN_US);
-    let to_us = (newest_us.div_euclid(HOUR_US) + 1) * HOUR_US;
+    let to_us = newest_us.div_euclid(HOUR_US) * HOUR_US;
     let from_us = (to_us - DAY_US).max(BEGAN_US);
     let seoul = Grid::Days { zone: jiff::tz::TimeZone::get("Asia/Seoul")? };
     let minutes = Form::buckets(60_000_000);

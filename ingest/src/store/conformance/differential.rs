@@ -87,9 +87,8 @@ fn any_question() -> impl Strategy<Value = Question> {
     ];
     let from = prop_oneof![3 => -20i64..60, 1 => 0i64..3_000];
     let length = prop_oneof![2 => 1i64..60, 1 => 60i64..4_000];
-    (0..PLANTS.len(), 1u8..64, from, length, grid, 1usize..40).prop_map(
-        |(plant, series, from, length, grid, limit)| Question { plant, series, from, length, grid, limit },
-    )
+    (0..PLANTS.len(), 1u8..64, from, length, grid, 1usize..40)
+        .prop_map(|(plant, series, from, length, grid, limit)| Question { plant, series, from, length, grid, limit })
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -135,8 +134,7 @@ struct Sender {
 impl Sender {
     fn new(number: u8) -> Self {
         let (gateway, asset) = PLANTS[usize::from(number)];
-        let mut sender =
-            Self { plant: Plant::new(gateway, asset), number, boots: 0, clock: CLOCK, sent: Vec::new() };
+        let mut sender = Self { plant: Plant::new(gateway, asset), number, boots: 0, clock: CLOCK, sent: Vec::new() };
         sender.boot(CLOCK);
         sender
     }
@@ -315,7 +313,8 @@ async fn play<E: Engine>(script: Script) -> Vec<String> {
             Step::Ask(question) => question.ask(engine.store(), &senders).await,
             Step::Open(question) => {
                 let (permit, mut answer) = (question.permit(&senders), Answer::default());
-                let next = answer.add(engine.store().read(&permit, None, question.limit).await.unwrap(), question.limit);
+                let next =
+                    answer.add(engine.store().read(&permit, None, question.limit).await.unwrap(), question.limit);
                 open.push((title.clone(), question.limit, permit, answer, next));
                 String::new()
             }
@@ -416,7 +415,8 @@ async fn facts(store: &dyn Readings, senders: &[Sender], said: &mut Vec<String>)
     said.push(format!("refused: {:#?}", store.refused_series(&firm).await.unwrap()));
     said.push(format!("gaps: {:#?}", store.gaps(&firm, 100).await.unwrap()));
     said.push(format!("dead: {:#?}", store.dead_totals().await.unwrap()));
-    for (number, record) in store.dead_records(&firm, &Choice::default(), 0, 100).await.unwrap().into_iter().enumerate() {
+    for (number, record) in store.dead_records(&firm, &Choice::default(), 0, 100).await.unwrap().into_iter().enumerate()
+    {
         let mut content = store.dead_content(&firm, record.id).await.unwrap().unwrap();
         // Numbers rise, and may leave some out.
         content.record.id = number as i64;

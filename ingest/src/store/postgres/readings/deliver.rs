@@ -298,7 +298,7 @@ async fn copy_batches(transaction: &Transaction<'_>, wanted: Vec<Wanted>) -> Res
     }
     let (made, mut pieces) = mpsc::channel(PIECES);
     // On a thread that may take its time.
-    let make = tokio::task::spawn_blocking(move || {
+    let task = tokio::task::spawn_blocking(move || {
         let mut copies = Copies::default();
         for (delivery, places, commit) in wanted {
             copies.push(&delivery.content, &places, commit)?;
@@ -320,7 +320,7 @@ async fn copy_batches(transaction: &Transaction<'_>, wanted: Vec<Wanted>) -> Res
         };
         sink.send(piece).await.map_err(before_commit)?;
     }
-    let copies = make.await.map_err(|error| Failure::Away(error.to_string()))?.map_err(undecodable)?;
+    let copies = task.await.map_err(|error| Failure::Away(error.to_string()))?.map_err(undecodable)?;
     finish(transaction, &copies, numbers).await.map_err(before_commit)?;
     Ok(copies.late)
 }

@@ -103,7 +103,6 @@ impl Copies {
         }
         Ok(())
     }
-
 }
 
 /// Adds the days of which a batch has readings, also of columns that are not stored where they
