@@ -445,7 +445,7 @@ fn agree(one: &[String], other: &[String]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn sqlite_and_postgresql_give_the_same_answers(script in any_script()) {
@@ -455,7 +455,7 @@ proptest! {
 
 proptest! {
     // It runs in WASM, and a case takes it seconds.
-    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn sqlite_and_timescaledb_give_the_same_answers(script in any_script()) {

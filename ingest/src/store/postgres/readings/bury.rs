@@ -26,7 +26,8 @@ pub(super) async fn forked(
     let (lane, sequence) = (delivery.lane.to_vec(), delivery.last.cast_signed());
     let known = transaction
         .query_opt(
-            "SELECT 1 FROM dead_record WHERE gateway = $1 AND lane = $2 AND sequence = $3 AND original = $4 LIMIT 1",
+            "SELECT 1 FROM readings.dead_record
+             WHERE gateway = $1 AND lane = $2 AND sequence = $3 AND original = $4 LIMIT 1",
             &[&gateway, &lane, &sequence, &original.as_ref()],
         )
         .await?;
