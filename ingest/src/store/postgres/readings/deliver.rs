@@ -10,8 +10,8 @@ use deadpool_postgres::{Object, Transaction};
 use futures::SinkExt;
 use sandan_proto::id::{GatewayId, LaneId};
 use tokio::sync::mpsc;
-use tokio_postgres::{CopyInSink, Row};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{CopyInSink, Row};
 
 use super::bury::{At, bury, forked};
 use super::error::{is_about_data, may_pass, sentence};
