@@ -30,7 +30,7 @@ pub use self::life::{
     SECOND_THOUGHT_US, Signature, Situation, Turn,
 };
 pub use self::officers::{OfficerDeed, OfficerEvent, OfficerRefusal, Officers, Standing};
-pub use self::page::{NotAHash, PageHash};
+pub use self::page::{Name, NotAHash, Page, PageHash, PageOf, page};
 pub use self::record::{Consent, Grantee, Mark, Status, StoredTerms};
 pub use self::roles::{Actor, Role};
 pub use self::rules::{AllianceRule, Class, Dictionary, Layer, Meaning, Prohibition, Rules, Run, Sensitive};

@@ -1,3 +1,5 @@
+mod roles;
+
 use clap::CommandFactory;
 
 use super::*;

@@ -1,11 +1,15 @@
 //! The page that people read before they agree, and the hash that binds it to the terms
 //! that machines run.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use self::text::{Name, Page, PageOf, page};
 
 /// SHA-256 over the terms and the page in both languages. Not a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

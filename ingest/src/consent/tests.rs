@@ -1,9 +1,12 @@
 mod decide;
+mod edges;
 mod life;
 mod matrix;
 mod officers;
+mod pages;
 mod props;
 mod record;
+mod vectors;
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 use super::*;
 
-mod acts;
+pub(super) mod acts;
 
 /// Every request against every set of consents, and every act of everyone on a consent in
 /// every state, as a file that people review. `SANDAN_BLESS=1` writes it anew.
@@ -93,11 +93,11 @@ fn short_forms() -> String {
 }
 
 /// A full consent, or several, with the rules beside them.
-struct Case {
-    name: &'static str,
-    grants: Vec<Grant>,
-    rules: Rules,
-    used: Vec<(u128, u64)>,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) grants: Vec<Grant>,
+    pub(super) rules: Rules,
+    pub(super) used: Vec<(u128, u64)>,
 }
 
 fn with(name: &'static str, grants: Vec<Grant>) -> Case {
@@ -134,7 +134,7 @@ fn rosters(kind: GroupKind, rosters: &[&[&str]]) -> Group {
     Group { kind, coordinator: firm("hanbit"), rosters: (1..).zip(rosters.iter().map(roster)).collect() }
 }
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     use Function::{Max, Mean};
     let force = |change: fn(&mut Agreed)| grant(1, full(SharedForm::Raw, change));
     let means = |change: fn(&mut Agreed)| grant(1, full(bucketed(60, &[Mean, Max]), change));
@@ -278,7 +278,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-fn full_forms() -> String {
+pub(super) fn full_requests() -> Vec<(&'static str, Request)> {
     use Function::{Max, Mean};
     let called = |number| {
         let mut request = kept(raw("saesol", press(), 0, 700));
@@ -294,7 +294,7 @@ fn full_forms() -> String {
         request.manner.purpose = Some(Purpose::Research);
         request
     };
-    let requests: Vec<(&str, Request)> = vec![
+    vec![
         ("own, raw", raw("hanbit", press(), 0, 700)),
         ("raw [0, 700)", kept(raw("saesol", press(), 0, 700))),
         ("raw, no purpose", raw("saesol", press(), 0, 700)),
@@ -307,7 +307,11 @@ fn full_forms() -> String {
         ("mean of 60 s, no duty kept", loose(buckets("saesol", 60, &[Mean], 0, 700))),
         ("mean of 120 s", kept(buckets("saesol", 120, &[Mean], 0, 700))),
         ("mean, max of 360 s", kept(buckets("saesol", 360, &[Mean, Max], 0, 720))),
-    ];
+    ]
+}
+
+fn full_forms() -> String {
+    let requests = full_requests();
     let mut table = "\
 # The full form: readings of [0, 700) for quality, at t = 1500 in [1000, 2000), through a door that
 # keeps every duty unless another is named.

@@ -4,7 +4,7 @@ use super::*;
 use crate::consent::tests::life::{Life, actor, bucketed_terms, narrower, officers, page, wider};
 use crate::id::{CommandId, PersonId};
 
-fn actors() -> Vec<(&'static str, Actor)> {
+pub(crate) fn actors() -> Vec<(&'static str, Actor)> {
     vec![
         ("officer", actor(1, Role::DataOfficer, Some("hanbit"))),
         ("waiting officer", actor(3, Role::DataOfficer, Some("hanbit"))),
@@ -26,7 +26,7 @@ fn actors() -> Vec<(&'static str, Actor)> {
 }
 
 /// A consent in every state that its life has, and when it is looked at.
-fn states() -> Vec<(&'static str, Agreement, i64)> {
+pub(crate) fn states() -> Vec<(&'static str, Agreement, i64)> {
     let (before, within, after) = (900 * S, 1_500 * S, 2_000 * S);
     let new = Life::drafted;
     let states = vec![
@@ -50,7 +50,7 @@ fn states() -> Vec<(&'static str, Agreement, i64)> {
     states.into_iter().map(|(name, life, at_us)| (name, life.it, at_us)).collect()
 }
 
-fn acts() -> Vec<(&'static str, Act)> {
+pub(crate) fn acts() -> Vec<(&'static str, Act)> {
     vec![
         ("send", Act::Send { page: page() }),
         ("counter", Act::Counter { terms: bucketed_terms() }),
