@@ -50,9 +50,9 @@ fn commands() -> BTreeSet<String> {
         for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
             let words = format!("{before}{}", verb.get_name());
             if verb.has_subcommands() {
-                leaves(verb, &format!("{words} "), found)
+                leaves(verb, &format!("{words} "), found);
             } else {
-                assert!(found.insert(words))
+                assert!(found.insert(words));
             }
         }
     }
@@ -80,14 +80,22 @@ fn the_reviewed_lines_are_what_the_guards_let_through() {
         let row = &rows[&route];
         let is = |column: &str, wanted: bool| assert_eq!(row[column] != "no", wanted, "{route}: {column}");
         match guard {
-            Guard::Public => COLUMNS.into_iter().for_each(|column| assert_eq!(row[column], "yes", "{route}: {column}")),
+            Guard::Public => {
+                for column in COLUMNS {
+                    assert_eq!(row[column], "yes", "{route}: {column}");
+                }
+            }
             Guard::Member => {
                 is("member", true);
-                ["nobody", "operator", "gateway", "host"].into_iter().for_each(|column| is(column, false));
+                for column in ["nobody", "operator", "gateway", "host"] {
+                    is(column, false);
+                }
             }
             Guard::Operator => {
                 is("operator", true);
-                ["nobody", "member", "gateway", "host"].into_iter().for_each(|column| is(column, false));
+                for column in ["nobody", "member", "gateway", "host"] {
+                    is(column, false);
+                }
             }
         }
     }

@@ -110,7 +110,8 @@ fn shared(of: &PageOf<'_>) -> Vec<Line> {
     let (runs_ko, runs_en) = runs(", 다음 고객의 작업만:", ", only the runs of");
     let times_ko = match (from, to) {
         (None, None) => "모든 시간".to_owned(),
-        _ => format!("{} 부터 {} 전까지", or(from, "처음"), or(to, "계속")),
+        (from, None) => format!("{} 부터 계속", or(from, "처음")),
+        (from, to) => format!("{} 부터 {} 전까지", or(from, "처음"), or(to, "")),
     };
     let times_en = match (from, to) {
         (None, None) => "of any time".to_owned(),
@@ -187,7 +188,7 @@ fn form(form: &SharedForm) -> (String, String) {
     match form {
         SharedForm::Raw => ("측정값 하나하나 (원본)".to_owned(), "every reading (raw)".to_owned()),
         SharedForm::Bucketed { floor_us, functions } => (
-            format!("{} 이상으로 묶은 {}", duration(*floor_us, true), list(functions, true)),
+            format!("{} 또는 그 배수로 묶은 {}", duration(*floor_us, true), list(functions, true)),
             format!("{} of {} and multiples of it", list(functions, false), duration(*floor_us, false)),
         ),
         SharedForm::Benchmark => {

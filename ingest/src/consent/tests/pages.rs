@@ -121,7 +121,7 @@ fn what_has_no_name_goes_by_its_id() {
     let base = cases().remove(2).1;
     let none = Name::default();
     let (assets, metrics) = (BTreeMap::new(), BTreeMap::new());
-    let bare = PageOf {
+    let nameless = PageOf {
         id: ConsentId::numbered(7),
         version: 1,
         grantor: &none,
@@ -131,7 +131,7 @@ fn what_has_no_name_goes_by_its_id() {
         metrics: &metrics,
         example: &[],
     };
-    let page = page(&bare);
+    let page = page(&nameless);
     assert!(page.korean.contains("설비: press-1, press-9\n"), "{}", page.korean);
     assert!(page.english.contains("Looks like: there is no value yet\n"), "{}", page.english);
 }
