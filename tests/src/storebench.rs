@@ -4,10 +4,12 @@
 //! What it prints is one JSON line a figure. `tests/bench/` has the scripts that build it and
 //! put figures side by side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use sandan_ingest::store::sqlite::{Compaction, Options, SqliteReadings};
 
 mod ask;
 mod bytes;
@@ -50,6 +52,14 @@ enum Verb {
         #[arg(long, default_value_t = 6)]
         hours: u32,
     },
+}
+
+/// A store in which nothing is packed unless it is asked for.
+fn open(dir: &Path) -> anyhow::Result<SqliteReadings> {
+    let compaction =
+        Compaction { check: None, readings: u64::MAX, bytes: u64::MAX, rows: u64::MAX, ..Compaction::default() };
+    let options = Options { compaction, ..Options::default() };
+    SqliteReadings::open(dir, options).with_context(|| format!("opening a store in {}", dir.display()))
 }
 
 /// Runs the program.

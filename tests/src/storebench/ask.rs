@@ -1,45 +1,21 @@
 //! What a store takes to start, to list a firm's series, and to read a day of one.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use sandan_ingest::consent::{Form, Function, Grid, Manner, Permit, Request, Snapshot, decide};
+use anyhow::Context;
+use sandan_ingest::consent::{Form, Function, Grid, Permit};
 use sandan_ingest::store::{Readings, Rows};
-use sandan_proto::id::{FirmId, SeriesKey};
+use sandan_proto::id::FirmId;
 use serde_json::json;
 
-use super::plant::{BEGAN_US, open};
+use super::open;
+use super::plant::{BEGAN_US, own};
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// Rows of a chunk: as the API reads.
 const CHUNK: usize = 10_000;
-
-/// What a firm may read of its own.
-pub(super) fn own(
-    series: &SeriesKey,
-    form: Form,
-    functions: &[Function],
-    from_us: i64,
-    to_us: i64,
-) -> anyhow::Result<Permit> {
-    let snapshot = Snapshot::new(series.firm.clone(), 0, Vec::new());
-    let request = Request {
-        asker: series.firm.clone(),
-        series: series.clone(),
-        form,
-        functions: functions.iter().copied().collect::<BTreeSet<_>>(),
-        from_us,
-        to_us,
-        manner: Manner::default(),
-    };
-    match decide(&snapshot, &request, to_us) {
-        Ok(decision) => decision.permits.into_iter().next().context("nothing lies in that range"),
-        Err(denial) => bail!("a firm may not read its own: {denial:?}"),
-    }
-}
 
 /// Rows of a whole read.
 pub(super) async fn read(store: &dyn Readings, permit: &Permit) -> anyhow::Result<usize> {

@@ -11,8 +11,8 @@ use sandan_proto::batch::{Column, Group, Values};
 use sandan_proto::reading::Value;
 use serde_json::json;
 
-use super::ask::own;
-use super::plant::{BEGAN_US, Plant, Series, open};
+use super::open;
+use super::plant::{BEGAN_US, Plant, Series, own};
 use crate::chance::Chance;
 use crate::plcsim::machine::{Machine, Make};
 

@@ -8,7 +8,8 @@ use sandan_proto::batch::{Column, Group, Values};
 use sandan_proto::reading::ValueType;
 use serde_json::json;
 
-use super::plant::{Plant, Series, open};
+use super::open;
+use super::plant::{Plant, Series};
 use crate::chance::Chance;
 
 /// Series of one firm, all of one device, so that they share their times.

@@ -1,11 +1,13 @@
 //! A gateway that hands its batches straight to the store.
+//!
+//! The benches of `sandan-ingest` include this file by its path, so that it uses nothing else of
+//! this package.
 
-use std::collections::VecDeque;
-use std::path::Path;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use sandan_ingest::store::sqlite::{Compaction, Options, SqliteReadings};
+use sandan_ingest::consent::{Form, Function, Manner, Permit, Request, Snapshot, decide};
 use sandan_ingest::store::{Clock, Content, Delivery, Opening, Placement, Readings, Receipt, Registered, Stored};
 use sandan_proto::batch::{self, Group};
 use sandan_proto::births::Births;
@@ -19,12 +21,28 @@ pub(super) const BEGAN_US: i64 = 1_767_225_600_000_000;
 /// Batches that wait for a commit.
 const UNDERWAY: usize = 64;
 
-/// A store in which nothing is packed unless it is asked for.
-pub(super) fn open(dir: &Path) -> anyhow::Result<SqliteReadings> {
-    let compaction =
-        Compaction { check: None, readings: u64::MAX, bytes: u64::MAX, rows: u64::MAX, ..Compaction::default() };
-    let options = Options { compaction, ..Options::default() };
-    SqliteReadings::open(dir, options).with_context(|| format!("opening a store in {}", dir.display()))
+/// What a firm may read of its own.
+pub(super) fn own(
+    series: &SeriesKey,
+    form: Form,
+    functions: &[Function],
+    from_us: i64,
+    to_us: i64,
+) -> anyhow::Result<Permit> {
+    let snapshot = Snapshot::new(series.firm.clone(), 0, Vec::new());
+    let request = Request {
+        asker: series.firm.clone(),
+        series: series.clone(),
+        form,
+        functions: functions.iter().copied().collect::<BTreeSet<_>>(),
+        from_us,
+        to_us,
+        manner: Manner::default(),
+    };
+    match decide(&snapshot, &request, to_us) {
+        Ok(decision) => decision.permits.into_iter().next().context("nothing lies in that range"),
+        Err(denial) => bail!("a firm may not read its own: {denial:?}"),
+    }
 }
 
 /// A series to be.
