@@ -49,7 +49,7 @@ enum Verb {
         /// Folders of recordings: `;`-separated files, packed or not, whose first column is a time.
         recordings: Vec<PathBuf>,
         /// Hours of the simulated machines, each polled once a second.
-        #[arg(long, default_value_t = 6)]
+        #[arg(long, default_value_t = 24)]
         hours: u32,
     },
 }

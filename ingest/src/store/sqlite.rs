@@ -34,6 +34,7 @@ use shared::{Shared, Turns, inbox_path, pin};
 
 mod backup;
 mod catalogue;
+mod chunk;
 mod clear;
 mod clocks;
 mod compact;

@@ -1,6 +1,8 @@
 //! What a reading takes on disk once it is packed: of simulated machines and of recordings,
 //! beside the same columns under zstd.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use serde_json::json;
 use super::open;
 use super::plant::{BEGAN_US, Plant, Series, own};
 use crate::chance::Chance;
-use crate::plcsim::machine::{Machine, Make};
+use crate::plcsim::machine::{ByteOrder, Machine, Make, Point};
 
 /// The level of the comparison, as PostgreSQL and file systems offer it.
 const ZSTD_LEVEL: i32 = 3;
@@ -44,11 +46,13 @@ struct Recording {
 
 /// Packs machines and recordings, and prints what each takes.
 pub(super) async fn bytes(recordings: &[PathBuf], hours: u32) -> anyhow::Result<()> {
-    let machines: Vec<_> = MACHINES.into_iter().map(|make| machine(make, hours)).collect();
-    for machine in &machines {
-        measure(&machine.name, std::slice::from_ref(machine)).await?;
+    for (named, tenths) in [("rounded to 0.1", true), ("as polled", false)] {
+        let machines: Vec<_> = MACHINES.into_iter().map(|make| machine(make, hours, tenths)).collect();
+        for machine in &machines {
+            measure(&format!("{}, {named}", machine.name), std::slice::from_ref(machine)).await?;
+        }
+        measure(&format!("all machines, {named}"), &machines).await?;
     }
-    measure("all machines", &machines).await?;
     for dir in recordings {
         let mut files: Vec<_> = std::fs::read_dir(dir)
             .with_context(|| format!("reading {}", dir.display()))?
@@ -61,8 +65,10 @@ pub(super) async fn bytes(recordings: &[PathBuf], hours: u32) -> anyhow::Result<
     Ok(())
 }
 
-/// A machine polled once a second by a gateway whose replies take some ms, now and then many.
-fn machine(make: Make, hours: u32) -> Recording {
+/// A machine polled once a second by a gateway whose replies take some ms, now and then many. Its
+/// values are what its registers say: tenths where it has tenths, singles where it has those; or
+/// all of them rounded to tenths.
+fn machine(make: Make, hours: u32, tenths: bool) -> Recording {
     let mut machine = Machine::new(make, 7);
     let mut chance = Chance::new(make as u64);
     let names = machine.points().iter().enumerate().map(|(at, _)| format!("x_{at}")).collect();
@@ -72,7 +78,8 @@ fn machine(make: Make, hours: u32) -> Recording {
         let late_ms = if chance.percent(1) { chance.within(10..80) } else { chance.within(2..7) };
         times_us.push(second * 1_000_000 + late_ms.cast_signed() * 1_000);
         machine.advance_to(Duration::from_secs(second.cast_unsigned()));
-        let values = machine.values();
+        let polled = machine.values().into_iter().zip(machine.points());
+        let values: Vec<Value> = polled.map(|(value, point)| polled_as(point, value, tenths)).collect();
         if columns.is_empty() {
             columns = values.iter().map(|value| Values::empty(value.value_type())).collect();
         }
@@ -82,6 +89,15 @@ fn machine(make: Make, hours: u32) -> Recording {
         }
     }
     Recording { name: format!("{make:?}").to_lowercase(), names, times_us, columns }
+}
+
+/// What a gateway makes of a value.
+fn polled_as(point: &Point, value: Value, tenths: bool) -> Value {
+    let order = ByteOrder::default();
+    match point.decode(&point.encode(&value, order), order).unwrap_or(value) {
+        Value::F64(real) if tenths => Value::F64((real * 10.0).round() / 10.0),
+        polled => polled,
+    }
 }
 
 /// `time;one;two`, a header first; labels at the end are left out.
@@ -146,6 +162,41 @@ fn under_zstd(recording: &Recording) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
+/// Bytes that a coder needs which knows beforehand how often each value comes, or each step from
+/// one to the next, whichever is less, and for times how late each is behind its second. What
+/// is measured to the last bit has hardly a value twice, so that its bound is a poor one.
+fn bound(recording: &Recording) -> f64 {
+    let late = recording.times_us.iter().map(|time_us| time_us.rem_euclid(1_000_000));
+    let mut bytes = entropy(late);
+    for values in &recording.columns {
+        bytes += match values {
+            Values::F64(all) => least(&all.iter().map(|value| shifted(*value)).collect::<Vec<_>>()),
+            Values::I64(all) => least(all),
+            Values::Bool(all) => least(&all.iter().map(|value| i64::from(*value)).collect::<Vec<_>>()),
+            Values::Text(all) => entropy(all.iter()),
+        };
+    }
+    bytes
+}
+
+/// A number in thousandths where it is one; its bits where not.
+fn shifted(value: f64) -> i64 {
+    #[allow(clippy::cast_possible_truncation)] // what is out of range does not come back
+    let whole = (value * 1_000.0).round() as i64;
+    if (whole as f64 / 1_000.0).to_bits() == value.to_bits() { whole } else { value.to_bits().cast_signed() }
+}
+
+fn least(values: &[i64]) -> f64 {
+    entropy(values.iter()).min(entropy(values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))))
+}
+
+fn entropy<T: Eq + Hash>(of: impl Iterator<Item = T>) -> f64 {
+    let mut counts = HashMap::<T, u64>::new();
+    of.for_each(|it| *counts.entry(it).or_default() += 1);
+    let all = counts.values().sum::<u64>() as f64;
+    counts.values().map(|count| *count as f64 * (all / *count as f64).log2()).sum::<f64>() / 8.0
+}
+
 /// Stores recordings in a store of their own, packs it, reads everything back, and prints what
 /// it takes.
 async fn measure(name: &str, recordings: &[Recording]) -> anyhow::Result<()> {
@@ -187,12 +238,14 @@ async fn measure(name: &str, recordings: &[Recording]) -> anyhow::Result<()> {
     drop(store);
     let bytes = size_of(&dir.path().join("firms"))?;
     let zstd = recordings.iter().map(under_zstd).sum::<anyhow::Result<u64>>()?;
+    let bound: f64 = recordings.iter().map(bound).sum();
     let line = json!({
         "figure": name,
         "readings": readings,
         "bytes": bytes,
         "bytes_per_reading": bytes as f64 / readings as f64,
         "zstd_bytes_per_reading": zstd as f64 / readings as f64,
+        "entropy_bytes_per_reading": bound / readings as f64,
     });
     println!("{line}");
     Ok(())

@@ -17,7 +17,8 @@ const POWERS: [f64; 4] = [1.0, 10.0, 100.0, 1_000.0];
 /// Integers below are exact as a number.
 const EXACT: u64 = 1 << 53;
 
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
+/// A number, seven bits a byte.
+pub(in crate::store) fn put(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -135,10 +136,11 @@ fn damaged(what: &str) -> StoreError {
     StoreError::Damaged(format!("packed stats cannot be read: {what}"))
 }
 
-fn take(bytes: &mut &[u8]) -> Result<u64, StoreError> {
+/// The other way.
+pub(in crate::store) fn take(bytes: &mut &[u8]) -> Result<u64, StoreError> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or_else(|| damaged("a stretch is cut off"))?;
+        let (&byte, rest) = bytes.split_first().ok_or_else(|| damaged("a number is cut off"))?;
         *bytes = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {

@@ -41,9 +41,9 @@ pub(super) const INBOX: Format = Format {
 /// A firm's own file.
 pub(super) const FIRM: Format = Format {
     application_id: 0x7361_6e66,
-    version: 2,
+    version: 3,
     schema: include_str!("firm_file.sql"),
-    migrations: &[include_str!("migrations/firm_2.sql")],
+    migrations: &[include_str!("migrations/firm_2.sql"), include_str!("migrations/firm_3.sql")],
     name: "a sandan firm file",
 };
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sandan_proto::id::FirmId;
 use uuid::Uuid;
 
 use super::file::{self, failed};
 use super::run::Run;
-use super::{heads, pack, slices};
+use super::{chunk, heads, pack, slices};
 use crate::store::aggregate::hold_us;
 use crate::store::{SeriesNo, StoreError};
 
@@ -85,21 +85,38 @@ pub(super) fn write(
     let failed = failed("writing a firm file");
     for ((times, commits), columns) in grouped(runs) {
         let (times_packed, commits_packed) = (pack::pack_ascending(&times)?, pack::pack_commits(&commits)?);
-        tx.prepare_cached("INSERT INTO block (rows, times, commits) VALUES (?1, ?2, ?3)")
-            .and_then(|mut insert| insert.execute(params![times.len() as i64, times_packed, commits_packed]))
-            .map_err(&failed)?;
+        let lens = [times_packed.len() as i64, commits_packed.len() as i64];
+        tx.prepare_cached(
+            "INSERT INTO block (rows, times, commits, times_bytes, commits_bytes) VALUES (?1, x'', x'', ?2, ?3)",
+        )
+        .and_then(|mut insert| insert.execute(params![times.len() as i64, lens[0], lens[1]]))
+        .map_err(&failed)?;
         let block = tx.last_insert_rowid();
+        let mut chunks = chunk::Chunks::new(tx, block);
+        chunks.put([&times_packed, &commits_packed])?;
         let (Some(&first_us), Some(&last_us)) = (times.first(), times.last()) else { continue };
         let newest_commit = commits.iter().copied().max().unwrap_or(0);
         for (series, run) in columns {
             let (quality, data) = (pack::pack_quality(&run.quality)?, pack::pack_values(&run.values)?);
             let hold_us = holds.get(&series).copied().unwrap_or_else(|| hold_us(0));
             let stats = slices::of(&times, &run, hold_us).map(|stats| pack::pack_stats(first_us, &stats));
+            let place = chunks.put([&quality, &data])?;
             let insert = || {
                 tx.prepare_cached(
-                    "INSERT INTO packed (series, block, first_us, last_us, quality, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO packed
+                         (series, block, first_us, last_us, quality, data, chunk, at, quality_bytes, data_bytes)
+                     VALUES (?1, ?2, ?3, ?4, x'', x'', ?5, ?6, ?7, ?8)",
                 )?
-                .execute(params![series.0, block, first_us, last_us, quality, data])?;
+                .execute(params![
+                    series.0,
+                    block,
+                    first_us,
+                    last_us,
+                    place.chunk,
+                    place.at as i64,
+                    quality.len() as i64,
+                    data.len() as i64
+                ])?;
                 let packed = tx.last_insert_rowid();
                 if let Some(stats) = stats {
                     tx.prepare_cached(
@@ -123,6 +140,29 @@ pub(super) fn write(
                 ])
             };
             insert().map_err(&failed)?;
+        }
+        chunks.end()?;
+    }
+    Ok(())
+}
+
+/// Deletes packed columns of a series, and what of their blocks nothing needs any more.
+pub(super) fn delete(tx: &Transaction<'_>, series: SeriesNo, columns: &[Packed]) -> rusqlite::Result<()> {
+    for packed in columns {
+        let chunk: Option<Option<i64>> = tx
+            .prepare_cached("DELETE FROM packed WHERE id = ?1 RETURNING chunk")?
+            .query_row([packed.id], |row| row.get(0))
+            .optional()?;
+        tx.prepare_cached("DELETE FROM slices WHERE series = ?1 AND first_us = ?2 AND packed = ?3")?
+            .execute(params![series.0, packed.first_us, packed.id])?;
+        // The times go with the last column of their group.
+        let gone = tx
+            .prepare_cached("DELETE FROM block WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM packed WHERE block = ?1)")?
+            .execute([packed.block])?;
+        match chunk.flatten() {
+            _ if gone > 0 => chunk::forget_all(tx, packed.block)?,
+            Some(number) => chunk::forget(tx, packed.block, number)?,
+            None => {}
         }
     }
     Ok(())
@@ -180,18 +220,41 @@ pub(super) fn packed(conn: &Connection, series: SeriesNo, from_us: i64, to_us: i
     find().map_err(failed("reading a firm file"))
 }
 
+/// Bytes of two parts of a chunk; none where they are in a row of their own.
+type Lens = Option<[usize; 2]>;
+
+fn lens(first: Option<u32>, second: Option<u32>) -> Lens {
+    first.zip(second).map(|(first, second)| [first as usize, second as usize])
+}
+
 /// Unpacks a column.
 pub(super) fn unpack(conn: &Connection, packed: Packed) -> Result<Run, StoreError> {
-    let find = || {
-        let (rows, times, commits): (u32, Vec<u8>, Vec<u8>) = conn
-            .prepare_cached("SELECT rows, times, commits FROM block WHERE id = ?1")?
-            .query_row([packed.block], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let (quality, data): (Vec<u8>, Vec<u8>) = conn
-            .prepare_cached("SELECT quality, data FROM packed WHERE id = ?1")?
-            .query_row([packed.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok((rows as usize, times, commits, quality, data))
-    };
-    let (rows, times, commits, quality, data) = find().map_err(failed("reading a firm file"))?;
+    let failed = failed("reading a firm file");
+    let (rows, mut shared, in_chunk): (u32, [Vec<u8>; 2], Lens) = conn
+        .prepare_cached("SELECT rows, times, commits, times_bytes, commits_bytes FROM block WHERE id = ?1")
+        .and_then(|mut find| {
+            find.query_row([packed.block], |row| {
+                Ok((row.get(0)?, [row.get(1)?, row.get(2)?], lens(row.get(3)?, row.get(4)?)))
+            })
+        })
+        .map_err(&failed)?;
+    if let Some(lens) = in_chunk {
+        shared = chunk::get(conn, packed.block, chunk::Place { chunk: 0, at: 0 }, lens)?;
+    }
+    let (mut own, place, lens): ([Vec<u8>; 2], Option<chunk::Place>, Lens) = conn
+        .prepare_cached("SELECT quality, data, chunk, at, quality_bytes, data_bytes FROM packed WHERE id = ?1")
+        .and_then(|mut find| {
+            find.query_row([packed.id], |row| {
+                let place = row.get::<_, Option<i64>>(2)?.zip(row.get::<_, Option<u32>>(3)?);
+                let place = place.map(|(chunk, at)| chunk::Place { chunk, at: at as usize });
+                Ok(([row.get(0)?, row.get(1)?], place, lens(row.get(4)?, row.get(5)?)))
+            })
+        })
+        .map_err(&failed)?;
+    if let Some((place, lens)) = place.zip(lens) {
+        own = chunk::get(conn, packed.block, place, lens)?;
+    }
+    let ([times, commits], [quality, data], rows) = (shared, own, rows as usize);
     if rows > BLOCK_ROWS {
         return Err(StoreError::Damaged(format!("block {} has {rows} rows, more than {BLOCK_ROWS}", packed.block)));
     }

@@ -1,4 +1,4 @@
--- One firm's packed readings, format 2.
+-- One firm's packed readings, format 3.
 CREATE TABLE mark (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     inbox BLOB NOT NULL,                        -- uuid of the inbox that `id` counts in
@@ -10,8 +10,16 @@ CREATE TABLE mark (
 CREATE TABLE block (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     rows    INTEGER NOT NULL,
-    times   BLOB NOT NULL,                      -- ascending, pco
-    commits BLOB NOT NULL                       -- the commit number of each row, pco
+    times   BLOB NOT NULL,                      -- ascending, pco; empty: in the first chunk
+    commits BLOB NOT NULL,                      -- the commit number of each row, pco; likewise
+    times_bytes   INTEGER,                      -- of the chunk, from its beginning
+    commits_bytes INTEGER                       -- of the chunk, behind them
+) STRICT;
+
+-- What is packed of a block, in rows of some pages: id is the block's times 2^20, and a number.
+CREATE TABLE chunk (
+    id   INTEGER PRIMARY KEY,
+    data BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE packed (
@@ -20,8 +28,12 @@ CREATE TABLE packed (
     block    INTEGER NOT NULL REFERENCES block (id),
     first_us INTEGER NOT NULL,
     last_us  INTEGER NOT NULL,
-    quality  BLOB NOT NULL,                     -- runs; empty when all are good
-    data     BLOB NOT NULL
+    quality  BLOB NOT NULL,                     -- runs; empty when all are good, or in a chunk
+    data     BLOB NOT NULL,                     -- empty: in a chunk
+    chunk    INTEGER,                           -- number of the block's chunk
+    at       INTEGER,                           -- first byte in it
+    quality_bytes INTEGER,
+    data_bytes    INTEGER                       -- behind the quality
 ) STRICT;
 CREATE INDEX packed_series ON packed (series, first_us, last_us, block);
 CREATE INDEX packed_block ON packed (block);

@@ -254,14 +254,7 @@ fn of_day(conn: &Connection, series: SeriesNo, width_us: i64, day_us: i64) -> Re
 }
 
 fn delete(tx: &Transaction<'_>, series: &Series, columns: &[Packed]) -> rusqlite::Result<()> {
-    for packed in columns {
-        tx.prepare_cached("DELETE FROM packed WHERE id = ?1")?.execute([packed.id])?;
-        tx.prepare_cached("DELETE FROM slices WHERE series = ?1 AND first_us = ?2 AND packed = ?3")?
-            .execute(params![series.number.0, packed.first_us, packed.id])?;
-        // The times go with the last column of their group.
-        tx.prepare_cached("DELETE FROM block WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM packed WHERE block = ?1)")?
-            .execute([packed.block])?;
-    }
+    firm_file::delete(tx, series.number, columns)?;
     let last_us = columns.iter().map(|packed| packed.last_us).max();
     tx.prepare_cached("UPDATE newest SET raw_from_us = max(coalesce(raw_from_us, ?2), ?2) WHERE series = ?1")?
         .execute(params![series.number.0, last_us.map(|last_us| last_us + 1)])?;

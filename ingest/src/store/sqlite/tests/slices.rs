@@ -123,7 +123,7 @@ async fn hours_and_days_are_answered_without_decoding() {
         before.push(buckets(&store, &asked(part), 1_000).await);
     }
     let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
-    file.execute("UPDATE packed SET data = x''", []).unwrap();
+    file.execute("UPDATE chunk SET data = x''", []).unwrap();
     for (part, before) in whole.iter().zip(before) {
         assert!(!before.is_empty());
         assert_eq!(buckets(&store, &asked(part), 1_000).await, before);
@@ -144,11 +144,23 @@ async fn a_changed_interval_makes_the_slices_of_before_useless_and_not_wrong() {
     same(&store, &plant).await;
 }
 
-/// As a build that knew no slices left it.
+/// As a build that knew neither chunks nor slices left it.
 fn as_format_1(dir: &tempfile::TempDir) {
     let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
     file.execute_batch(
-        "DROP TABLE slices; DROP TABLE rollup; DROP INDEX packed_block;
+        "UPDATE block SET times = substr(data, 1, times_bytes), commits = substr(data, 1 + times_bytes, commits_bytes)
+         FROM chunk WHERE chunk.id = block.id << 20;
+         UPDATE packed SET quality = substr(chunk.data, 1 + at, quality_bytes),
+                           data = substr(chunk.data, 1 + at + quality_bytes, data_bytes)
+         FROM chunk WHERE chunk.id = packed.block << 20 | packed.chunk;
+         DROP TABLE chunk;
+         ALTER TABLE block DROP COLUMN times_bytes;
+         ALTER TABLE block DROP COLUMN commits_bytes;
+         ALTER TABLE packed DROP COLUMN chunk;
+         ALTER TABLE packed DROP COLUMN at;
+         ALTER TABLE packed DROP COLUMN quality_bytes;
+         ALTER TABLE packed DROP COLUMN data_bytes;
+         DROP TABLE slices; DROP TABLE rollup; DROP INDEX packed_block;
          ALTER TABLE newest DROP COLUMN longest_us;
          ALTER TABLE newest DROP COLUMN raw_from_us;
          ALTER TABLE newest DROP COLUMN minutes_from_us;
@@ -184,6 +196,45 @@ async fn a_firm_file_of_format_1_is_brought_up_when_it_is_first_opened() {
         let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, file::FIRM.version);
     }
+}
+
+/// Its slices were counted by the build that packed its readings.
+#[tokio::test]
+async fn a_firm_file_of_format_2_says_what_it_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(&store).await;
+    for second in 0..10 {
+        done(&plant.deliver(&store, &[pressure(second * SECOND, 1.0)]).await);
+    }
+    {
+        let file = Connection::open(firm_file::path(dir.path(), 1)).unwrap();
+        file.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+        file.execute_batch(include_str!("firm_2.sql")).unwrap();
+        let (uuid, firm) = (store.shared.uuid, plant.firm());
+        file.execute("UPDATE mark SET id = 0, inbox = ?1, firm = ?2", params![uuid.as_bytes(), firm.as_str()])
+            .unwrap();
+    }
+    let began_us = 1_767_225_600_000_000;
+    let asked = |form, functions: &[Function]| {
+        let permit = Permit::for_test(vec![plant.key(0)], form, began_us, began_us + HOUR);
+        permit.asking(functions.iter().copied())
+    };
+    let raw = asked(Form::Raw, &[]);
+    let Rows::Raw(readings) = store.read(&raw, None, 1_000).await.unwrap().rows else { panic!("not raw") };
+    assert_eq!(readings.len(), 600);
+    let sum: f64 = readings.iter().filter_map(|reading| reading.value.as_ref()?.as_f64()).sum();
+    for functions in [&[Function::Sum][..], &[Function::Sum, Function::Durations]] {
+        let hours = buckets(&store, &asked(Form::buckets(HOUR), functions), 10).await;
+        assert_eq!((hours.len(), hours[0].count), (1, 600));
+        assert!((hours[0].sum - sum).abs() < 1e-6, "{} and {sum}", hours[0].sum);
+    }
+    // What is packed now lies beside it.
+    store.compact(&plant.firm()).await.unwrap();
+    let Rows::Raw(again) = store.read(&raw, None, 1_000).await.unwrap().rows else { panic!("not raw") };
+    assert_eq!(again, readings);
+    assert_eq!(values(&store, plant.key(0)).await.len(), 10);
 }
 
 #[tokio::test]
