@@ -108,6 +108,7 @@ impl Collector for StoreCollector {
             ("compactions", "Compactions done", &store.compactions),
             ("compaction_failures", "Compactions that failed", &store.compaction_failures),
             ("compacted_readings", "Readings moved into firm files", &store.compacted_readings),
+            ("merged_readings", "Readings packed again, with others of their series", &store.merged_readings),
             ("retention_readings", "Readings that are gone, being past their retention", &store.retained_readings),
             ("commits_retried", "Group commits tried again because the database was away", &store.commits_retried),
             ("commits_uncertain", "Group commits that nobody knows the outcome of", &store.commits_uncertain),

@@ -100,6 +100,8 @@ pub struct Metrics {
     pub compaction_failures: Counter,
     /// Readings moved into firm files.
     pub compacted_readings: Counter,
+    /// Readings that were packed again, with others of their series.
+    pub merged_readings: Counter,
     /// Readings that are gone, being past their retention.
     pub retained_readings: Counter,
     /// Group commits that were tried again because the database was away.

@@ -33,11 +33,13 @@ use inbox::{Inbox, Now};
 use shared::{Shared, Turns, inbox_path, pin};
 
 mod backup;
+mod budget;
 mod catalogue;
 mod chunk;
 mod clear;
 mod clocks;
 mod compact;
+mod consolidate;
 pub mod control;
 mod dead;
 mod deliver;
@@ -61,6 +63,7 @@ mod shared;
 mod slices;
 mod sums;
 
+pub use budget::Shares;
 pub use compact::Compaction;
 pub(crate) use look::look;
 

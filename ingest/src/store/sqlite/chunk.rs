@@ -3,11 +3,10 @@
 //! A column takes some 2 KB. In rows of their own such columns leave a third to a half of each
 //! page empty; in rows of many pages the last one is all that is lost.
 
-use rusqlite::{OptionalExtension, Transaction, params};
-
-use crate::store::StoreError;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::file::failed;
+use crate::store::StoreError;
 
 /// Bytes at which a chunk is full: eight pages. A larger one would save little more, and a
 /// column costs reading its whole chunk.
@@ -30,6 +29,7 @@ pub(super) struct Chunks<'a> {
     block: i64,
     number: i64,
     bytes: Vec<u8>,
+    written: u64,
 }
 
 fn id(block: i64, number: i64) -> i64 {
@@ -38,7 +38,7 @@ fn id(block: i64, number: i64) -> i64 {
 
 impl<'a> Chunks<'a> {
     pub(super) fn new(tx: &'a Transaction<'a>, block: i64) -> Self {
-        Self { tx, block, number: 0, bytes: Vec::with_capacity(CHUNK_BYTES) }
+        Self { tx, block, number: 0, bytes: Vec::with_capacity(CHUNK_BYTES), written: 0 }
     }
 
     /// Adds a piece, all of which lies in one chunk.
@@ -52,33 +52,30 @@ impl<'a> Chunks<'a> {
         Ok(place)
     }
 
-    /// Writes what is left.
-    pub(super) fn end(&mut self) -> Result<(), StoreError> {
+    /// Writes what is left. Gives how many bytes were written since the beginning.
+    pub(super) fn end(&mut self) -> Result<u64, StoreError> {
         self.tx
             .prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")
             .and_then(|mut insert| insert.execute(params![id(self.block, self.number), self.bytes]))
             .map_err(failed("writing a firm file"))?;
         self.number += 1;
+        self.written += self.bytes.len() as u64;
         self.bytes.clear();
-        Ok(())
+        Ok(self.written)
     }
 }
 
 /// The two parts of a piece.
-pub(super) fn get(
-    conn: &rusqlite::Connection,
-    block: i64,
-    place: Place,
-    lens: [usize; 2],
-) -> Result<[Vec<u8>; 2], StoreError> {
+pub(super) fn get(conn: &Connection, block: i64, place: Place, lens: [usize; 2]) -> Result<[Vec<u8>; 2], StoreError> {
     let len = lens[0].saturating_add(lens[1]);
-    let mut piece: Vec<u8> = conn
+    // None of an empty one.
+    let piece: Option<Option<Vec<u8>>> = conn
         .prepare_cached("SELECT substr(data, ?2 + 1, ?3) FROM chunk WHERE id = ?1")
         .and_then(|mut find| {
             find.query_row(params![id(block, place.chunk), place.at as i64, len as i64], |row| row.get(0)).optional()
         })
-        .map_err(failed("reading a firm file"))?
-        .unwrap_or_default();
+        .map_err(failed("reading a firm file"))?;
+    let mut piece = piece.flatten().unwrap_or_default();
     if piece.len() != len {
         return Err(StoreError::Damaged(format!("chunk {} of block {block} is gone or cut off", place.chunk)));
     }

@@ -4,8 +4,8 @@
 //! inbox rows go, and holds the mark up to which they are in it: a crash in between
 //! leaves rows that the mark declares packed, and the next start deletes them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ use sandan_proto::id::{FirmId, GatewayId, LaneId};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::{Budget, Shares};
 use super::clear::{self, Cleared};
 use super::file::failed;
 use super::heads::{Head, Heads, Load};
@@ -24,7 +25,7 @@ use super::inbox::Inbox;
 use super::rows::{self, Places};
 use super::run::Run;
 use super::sums::{self, Sums};
-use super::{Shared, catalogue, firm_file, retain};
+use super::{Shared, catalogue, consolidate, firm_file, retain};
 use crate::store::{SeriesNo, StoreError};
 
 /// When a firm's inbox rows are packed: at the first of these.
@@ -44,6 +45,9 @@ pub struct Compaction {
     pub age: Duration,
     /// How often this is looked at. None: only when it is asked for.
     pub check: Option<Duration>,
+    /// What packing, and packing again, take of the machine. A firm that waits for twice as much
+    /// as makes it due is packed whatever it takes.
+    pub shares: Shares,
 }
 
 impl Default for Compaction {
@@ -55,6 +59,7 @@ impl Default for Compaction {
             rows: 16_384,
             age: Duration::from_hours(1),
             check: Some(Duration::from_secs(5)),
+            shares: Shares::default(),
         }
     }
 }
@@ -137,12 +142,13 @@ impl Drop for Compactor {
 
 fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
     let rules = &shared.options.compaction;
+    let mut work = Work::new(rules.shares);
     let mut cleared = Cleared::default();
     let mut retained = retain::Last::default();
     loop {
         let request = match rules.check {
             Some(_) if is_hurried!("compact.eager") => requests.recv_timeout(HURRY),
-            Some(check) => requests.recv_timeout(check),
+            Some(check) => requests.recv_timeout(work.rest(shared).map_or(check, |rest| rest.min(check))),
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match request {
@@ -152,8 +158,10 @@ fn run(shared: &Shared, inbox: &Inbox, requests: &Receiver<Request>) {
             }
             Ok(Request::Alone(job)) => job(),
             Err(RecvTimeoutError::Timeout) => {
-                if let Err(error) = compact_due(shared, inbox)
+                if let Err(error) = work
+                    .compact_due(shared, inbox)
                     .and(shorten_log(shared, inbox))
+                    .and_then(|()| work.merge(shared))
                     .and_then(|()| clear::clear_due(shared, inbox, &mut cleared))
                     .and_then(|()| retain::retain_due(shared, inbox, &mut retained))
                 {
@@ -180,46 +188,110 @@ pub(super) fn shorten_log(shared: &Shared, inbox: &Inbox) -> Result<(), StoreErr
     inbox.begin_log_anew()
 }
 
-/// Packs the firms that are due, one pass each, so that none waits for another's backlog.
-fn compact_due(shared: &Shared, inbox: &Inbox) -> Result<(), StoreError> {
-    let rules = &shared.options.compaction;
-    let age_us = i64::try_from(rules.age.as_micros()).unwrap_or(i64::MAX);
-    let reader = shared.reader()?;
-    let mut first_error = None;
-    for (firm, load, oldest_us) in shared.heads.waiting() {
-        let old = (shared.options.now)().saturating_sub(oldest_us) >= age_us;
-        let due = is_hurried!("compact.eager") || old || load.reaches(rules.load()) || {
-            let series = catalogue::count_series(&reader, firm)?.max(1);
-            load.readings >= series.saturating_mul(rules.readings_per_series)
-        };
-        if due {
+/// What the compactor does by itself, within its budget.
+pub(super) struct Work {
+    budget: Budget,
+    /// Firms of which something was packed since it was looked at for merging; none: all of them.
+    unmerged: Option<BTreeSet<i64>>,
+    /// A firm is due, and waits for the budget alone.
+    held: bool,
+}
+
+impl Work {
+    pub(super) fn new(shares: Shares) -> Self {
+        Self { budget: Budget::new(shares), unmerged: None, held: false }
+    }
+
+    /// How long to rest before what waits; none where nothing does.
+    pub(super) fn rest(&self, shared: &Shared) -> Option<Duration> {
+        let waits = self.held || self.unmerged.as_ref().is_some_and(|firms| !firms.is_empty());
+        waits.then(|| self.budget.pause((shared.options.now)()).unwrap_or_default())
+    }
+
+    /// Packs the firms that are due, one pass each, so that none waits for another's backlog.
+    fn compact_due(&mut self, shared: &Shared, inbox: &Inbox) -> Result<(), StoreError> {
+        self.held = false;
+        let rules = &shared.options.compaction;
+        let age_us = i64::try_from(rules.age.as_micros()).unwrap_or(i64::MAX);
+        let reader = shared.reader()?;
+        let mut first_error = None;
+        for (firm, load, oldest_us) in shared.heads.waiting() {
+            let waited_us = (shared.options.now)().saturating_sub(oldest_us);
+            let most = rules.load();
+            let due = is_hurried!("compact.eager") || waited_us >= age_us || load.reaches(most) || {
+                let series = catalogue::count_series(&reader, firm)?.max(1);
+                load.readings >= series.saturating_mul(rules.readings_per_series)
+            };
+            if !due {
+                continue;
+            }
+            let presses = is_hurried!("compact.eager") || waited_us / 2 >= age_us || load.reaches(most.twice());
+            if !presses && self.budget.pause((shared.options.now)()).is_some() {
+                self.held = true;
+                continue;
+            }
+            let began_us = (shared.options.now)();
             // One firm's damaged file must not keep the others in the inbox.
-            if let Err(error) = compact(shared, inbox, firm) {
-                first_error.get_or_insert(error);
+            match compact(shared, inbox, firm) {
+                Ok(bytes) => self.budget.spend(began_us, (shared.options.now)(), bytes.unwrap_or(0)),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+            if let Some(unmerged) = &mut self.unmerged {
+                unmerged.insert(firm);
             }
         }
+        shared.give_back(reader);
+        first_error.map_or(Ok(()), Err)
     }
-    shared.give_back(reader);
-    first_error.map_or(Ok(()), Err)
+
+    /// Puts packed readings together that belong together, one step of one firm after the other,
+    /// as long as the budget lasts.
+    pub(super) fn merge(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        let unmerged = match &mut self.unmerged {
+            Some(unmerged) => unmerged,
+            none => {
+                let reader = shared.reader()?;
+                let firms = catalogue::firm_numbers(&reader);
+                shared.give_back(reader);
+                none.insert(firms?.into_iter().collect())
+            }
+        };
+        while let Some(&firm) = unmerged.first() {
+            if self.budget.pause((shared.options.now)()).is_some() && !is_hurried!("compact.eager") {
+                return Ok(());
+            }
+            let began_us = (shared.options.now)();
+            // What fails is tried again when something new is packed of the firm.
+            let step = consolidate::step(shared, firm);
+            if !matches!(step, Ok(step) if step.more) {
+                unmerged.remove(&firm);
+            }
+            self.budget.spend(began_us, (shared.options.now)(), step?.bytes);
+        }
+        Ok(())
+    }
 }
 
 fn compact_all(shared: &Shared, inbox: &Inbox, firm: &FirmId) -> Result<(), StoreError> {
     let reader = shared.reader()?;
     let number = catalogue::firm_number(&reader, firm)?;
     shared.give_back(reader);
-    number.map_or(Ok(()), |number| compact_firm(shared, inbox, number))
+    number.map_or(Ok(()), |number| {
+        compact_firm(shared, inbox, number)?;
+        consolidate::consolidate(shared, number)
+    })
 }
 
 /// Packs all that waits of a firm.
 pub(super) fn compact_firm(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<(), StoreError> {
-    while compact(shared, inbox, firm)? {}
+    while compact(shared, inbox, firm)?.is_some() {}
     Ok(())
 }
 
-/// One pass over one firm: false when there was nothing to pack.
-fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError> {
+/// One pass over one firm: the bytes that were packed, none when there was nothing to pack.
+fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<Option<u64>, StoreError> {
     let rows = shared.heads.oldest(firm, shared.options.compaction.load());
-    let Some(last) = rows.last() else { return Ok(false) };
+    let Some(last) = rows.last() else { return Ok(None) };
     let mark = last.id;
     let reader = shared.reader()?;
     let id = catalogue::firm_id(&reader, firm)?;
@@ -227,7 +299,7 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     let packed_through = firm_file::mark(&file, shared.uuid)?;
     let mut runs = HashMap::<SeriesNo, Run>::new();
     let mut places = Places::default();
-    let mut readings = 0;
+    let (mut readings, mut bytes) = (0, 0);
     for head in rows.iter().filter(|head| head.id > packed_through) {
         gather(&reader, &mut places, head.id, &mut runs)?;
         readings += head.readings;
@@ -237,7 +309,7 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     runs.values_mut().for_each(Run::sort);
     if mark > packed_through {
         crash_point!("compact.gathered-before-packed");
-        firm_file::append(&mut file, mark, runs, &holds)?;
+        bytes = firm_file::append(&mut file, mark, runs, &holds)?;
         firm_file::shorten_log(&file);
         shared.metrics.compacted_readings.add(readings);
     }
@@ -257,7 +329,7 @@ fn compact(shared: &Shared, inbox: &Inbox, firm: i64) -> Result<bool, StoreError
     // Last, so that what could not be deleted is tried again. Readers go by the mark.
     shared.heads.remove_through(firm, mark);
     shared.metrics.compactions.add(1);
-    Ok(true)
+    Ok(Some(bytes))
 }
 
 fn gather(

@@ -91,11 +91,7 @@ fn plan(columns: &[Column]) -> Vec<Range<usize>> {
 
 /// Takes a whole run of small columns, or leaves its first one. One that has grown waits until as
 /// much lies beside it, so that a reading is rewritten a few times and not each time.
-fn settle(
-    beside: &mut Vec<Range<usize>>,
-    rows: &impl Fn(&Range<usize>) -> u64,
-    together: &mut Vec<Range<usize>>,
-) {
+fn settle(beside: &mut Vec<Range<usize>>, rows: &impl Fn(&Range<usize>) -> u64, together: &mut Vec<Range<usize>>) {
     let all: u64 = beside.iter().map(rows).sum();
     let largest = beside.iter().map(rows).max().unwrap_or(0);
     if beside.len() >= TOGETHER && 2 * largest <= all {
@@ -248,7 +244,11 @@ mod tests {
         assert!(plan(&hours(&[360; 7])).is_empty());
         assert_eq!(plan(&hours(&[360; 8])), [0..8]);
         assert_eq!(plan(&hours(&[360, 360, 8_192, 360, 360, 360, 360, 360, 360, 360, 360])), [3..11]);
-        assert_eq!(plan(&hours(&[1_500, 6, 6, 6, 6, 6, 6, 6, 6])), [1..9], "what has grown is not rewritten for little");
+        assert_eq!(
+            plan(&hours(&[1_500, 6, 6, 6, 6, 6, 6, 6, 6])),
+            [1..9],
+            "what has grown is not rewritten for little"
+        );
         assert_eq!(plan(&hours(&[6; 24 * 8])), [0..168, 168..192], "a week at most");
     }
 

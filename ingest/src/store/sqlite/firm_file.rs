@@ -52,19 +52,20 @@ pub(super) fn mark(conn: &Connection, inbox: Uuid) -> Result<i64, StoreError> {
 }
 
 /// Packs runs, each of one series and in the order of time, and moves the mark; all
-/// of it synced when this returns. `holds` is for how long a value of each series holds, µs.
+/// of it synced when this returns. Gives how many bytes were packed. `holds` is for how long a value of each series holds, µs.
 pub(super) fn append(
     conn: &mut Connection,
     mark: i64,
     runs: HashMap<SeriesNo, Run>,
     holds: &HashMap<SeriesNo, i64>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let failed = failed("writing a firm file");
     let tx = conn.transaction().map_err(&failed)?;
-    write(&tx, runs, holds)?;
+    let bytes = write(&tx, runs, holds)?;
     tx.execute("UPDATE mark SET id = ?1 WHERE one = 1", [mark]).map_err(&failed)?;
     crash_point!("compact.written-before-commit");
-    tx.commit().map_err(&failed)
+    tx.commit().map_err(&failed)?;
+    Ok(bytes)
 }
 
 /// Copies the log into the file and cuts it to nothing, where no reader holds on to it: idle ones
@@ -76,13 +77,14 @@ pub(super) fn shorten_log(conn: &Connection) {
     }
 }
 
-/// Writes runs as blocks.
+/// Writes runs as blocks. Gives how many bytes they take, without the file's own.
 pub(super) fn write(
     tx: &Transaction<'_>,
     runs: HashMap<SeriesNo, Run>,
     holds: &HashMap<SeriesNo, i64>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let failed = failed("writing a firm file");
+    let mut bytes = 0;
     for ((times, commits), columns) in grouped(runs) {
         let (times_packed, commits_packed) = (pack::pack_ascending(&times)?, pack::pack_commits(&commits)?);
         let lens = [times_packed.len() as i64, commits_packed.len() as i64];
@@ -141,9 +143,9 @@ pub(super) fn write(
             };
             insert().map_err(&failed)?;
         }
-        chunks.end()?;
+        bytes += chunks.end()?;
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// Deletes packed columns of a series, and what of their blocks nothing needs any more.
@@ -181,8 +183,10 @@ fn grouped(runs: HashMap<SeriesNo, Run>) -> Vec<(Shared, Vec<(SeriesNo, Run)>)> 
     let mut groups: Vec<(Shared, Vec<(SeriesNo, Run)>)> = Vec::new();
     let mut known = HashMap::<Shared, usize>::new();
     for (series, run) in runs {
-        for start in (0..run.len()).step_by(BLOCK_ROWS) {
-            let mut piece = run.slice(start..run.len().min(start + BLOCK_ROWS));
+        // Even ones: a small rest would soon be put together with what follows.
+        let rows = run.len().div_ceil(run.len().div_ceil(BLOCK_ROWS).max(1)).max(1);
+        for start in (0..run.len()).step_by(rows) {
+            let mut piece = run.slice(start..run.len().min(start + rows));
             let shared = (std::mem::take(&mut piece.times), std::mem::take(&mut piece.commits));
             if let Some(&group) = known.get(&shared) {
                 groups[group].1.push((series, piece));

@@ -3,7 +3,8 @@ CREATE TABLE mark (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     inbox BLOB NOT NULL,                        -- uuid of the inbox that `id` counts in
     id    INTEGER NOT NULL,                     -- inbox rows up to here are in this file
-    firm  TEXT NOT NULL
+    firm  TEXT NOT NULL,
+    merged INTEGER NOT NULL DEFAULT 0           -- blocks up to here were looked at for merging
 ) STRICT;
 
 -- A time column shared by the series of a group.

@@ -30,6 +30,15 @@ impl Load {
     pub(super) fn reaches(self, most: Self) -> bool {
         self.rows >= most.rows || self.readings >= most.readings || self.bytes >= most.bytes
     }
+
+    /// Two times as much.
+    pub(super) fn twice(self) -> Self {
+        Self {
+            rows: self.rows.saturating_mul(2),
+            readings: self.readings.saturating_mul(2),
+            bytes: self.bytes.saturating_mul(2),
+        }
+    }
 }
 
 /// What is known of one firm.

@@ -123,7 +123,7 @@ fn days(file: &Connection, series: &Series, before: impl Fn(i64) -> i64, pass: P
 fn weigh(file: &Connection, columns: &[Packed]) -> rusqlite::Result<Retained> {
     let mut sum = Retained { from_us: columns.iter().map(|packed| packed.first_us).min(), ..Retained::default() };
     let mut find = file.prepare_cached(
-        "SELECT rows, length(data) + length(quality)
+        "SELECT rows, coalesce(data_bytes, length(data)) + coalesce(quality_bytes, length(quality))
          FROM packed JOIN block ON block.id = packed.block WHERE packed.id = ?1",
     )?;
     for packed in columns {

@@ -67,6 +67,33 @@ impl Run {
         true
     }
 
+    /// Appends another run; false when its type is another.
+    pub(super) fn append(&mut self, more: Self) -> bool {
+        let rows = self.len();
+        match (&mut self.values, more.values) {
+            (Values::F64(all), Values::F64(more)) => all.extend(more),
+            (Values::I64(all), Values::I64(more)) => all.extend(more),
+            (Values::Bool(all), Values::Bool(more)) => all.extend(more),
+            (Values::Text(all), Values::Text(more)) => all.extend(more),
+            _ => return false,
+        }
+        if !self.quality.is_empty() || !more.quality.is_empty() {
+            self.quality.resize(rows, Quality::GOOD);
+            self.quality.extend(more.quality);
+            self.quality.resize(rows + more.times.len(), Quality::GOOD);
+        }
+        self.times.extend(more.times);
+        self.commits.extend(more.commits);
+        true
+    }
+
+    /// Orders by time, then commit. Readings of one time and commit stay as they are.
+    pub(super) fn sort_by_commit(&mut self) {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|&index| (self.times[index], self.commits[index]));
+        *self = self.pick(&order);
+    }
+
     /// Orders by time. Readings of one time stay as they came, which is the order of
     /// their commits.
     pub(super) fn sort(&mut self) {

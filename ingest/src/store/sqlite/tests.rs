@@ -14,6 +14,7 @@ use crate::store::{Placement, Rows};
 mod backups;
 mod births;
 pub(crate) mod conformance;
+mod consolidate;
 mod dead;
 mod pulls;
 mod retain;

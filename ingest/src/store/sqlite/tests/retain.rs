@@ -58,7 +58,8 @@ async fn minutes_and_hours_outlive_their_readings_and_say_the_same() {
     let blocks: i64 = Connection::open(firm_file::path(dir.path(), 1))
         .unwrap()
         .query_row(
-            "SELECT (SELECT count(*) FROM block) + (SELECT count(*) FROM packed) + (SELECT count(*) FROM slices)",
+            "SELECT (SELECT count(*) FROM block) + (SELECT count(*) FROM packed) + (SELECT count(*) FROM slices)
+                  + (SELECT count(*) FROM chunk)",
             [],
             |row| row.get(0),
         )

@@ -154,6 +154,7 @@ fn as_format_1(dir: &tempfile::TempDir) {
                            data = substr(chunk.data, 1 + at + quality_bytes, data_bytes)
          FROM chunk WHERE chunk.id = packed.block << 20 | packed.chunk;
          DROP TABLE chunk;
+         ALTER TABLE mark DROP COLUMN merged;
          ALTER TABLE block DROP COLUMN times_bytes;
          ALTER TABLE block DROP COLUMN commits_bytes;
          ALTER TABLE packed DROP COLUMN chunk;
@@ -213,8 +214,7 @@ async fn a_firm_file_of_format_2_says_what_it_said() {
         file.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
         file.execute_batch(include_str!("firm_2.sql")).unwrap();
         let (uuid, firm) = (store.shared.uuid, plant.firm());
-        file.execute("UPDATE mark SET id = 0, inbox = ?1, firm = ?2", params![uuid.as_bytes(), firm.as_str()])
-            .unwrap();
+        file.execute("UPDATE mark SET id = 0, inbox = ?1, firm = ?2", params![uuid.as_bytes(), firm.as_str()]).unwrap();
     }
     let began_us = 1_767_225_600_000_000;
     let asked = |form, functions: &[Function]| {
