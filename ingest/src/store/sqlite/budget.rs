@@ -73,15 +73,14 @@ mod tests {
         let (mut now_us, mut worked_us) = (1_000_000_000, 0);
         let end_us = now_us + 10_000 * MS;
         while now_us < end_us {
-            match budget.pause(now_us) {
-                Some(pause) => now_us += i64::try_from(pause.as_micros()).unwrap(),
-                None => {
-                    let step_us = 7 * MS + now_us % 11;
-                    worked_us += step_us;
-                    budget.spend(now_us, now_us + step_us, 1 << 20);
-                    now_us += step_us;
-                }
+            if let Some(pause) = budget.pause(now_us) {
+                now_us += i64::try_from(pause.as_micros()).unwrap();
+                continue;
             }
+            let step_us = 7 * MS + now_us % 11;
+            worked_us += step_us;
+            budget.spend(now_us, now_us + step_us, 1 << 20);
+            now_us += step_us;
         }
         assert!((2_450 * MS..2_550 * MS).contains(&worked_us), "{worked_us}");
     }
@@ -91,14 +90,13 @@ mod tests {
         let mut budget = Budget::new(Shares { core: 1.0, bytes_per_s: 1 << 20 });
         let (mut now_us, mut written) = (0, 0);
         while now_us < 100_000 * MS {
-            match budget.pause(now_us) {
-                Some(pause) => now_us += i64::try_from(pause.as_micros()).unwrap(),
-                None => {
-                    budget.spend(now_us, now_us + MS, 300_000);
-                    written += 300_000_i64;
-                    now_us += MS;
-                }
+            if let Some(pause) = budget.pause(now_us) {
+                now_us += i64::try_from(pause.as_micros()).unwrap();
+                continue;
             }
+            budget.spend(now_us, now_us + MS, 300_000);
+            written += 300_000_i64;
+            now_us += MS;
         }
         let rate = written / 100;
         assert!((1_000_000..1_060_000).contains(&rate), "{rate} bytes a second");

@@ -48,7 +48,9 @@ impl<'a> Chunks<'a> {
             self.end()?;
         }
         let place = Place { chunk: self.number, at: self.bytes.len() };
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
         Ok(place)
     }
 

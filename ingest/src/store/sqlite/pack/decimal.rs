@@ -111,16 +111,17 @@ pub(super) fn unpack(bytes: &[u8], rows: usize) -> Result<Vec<f64>, StoreError> 
         return Err(damaged("it has more digits than there are"));
     }
     let mut exceptions = Vec::new();
-    let mut behind = 0_u64;
-    for _ in 0..take(&mut bytes)? {
-        let from = behind.saturating_add(take(&mut bytes)?);
-        behind = from.saturating_add(take(&mut bytes)?);
+    let mut behind = 0_usize;
+    let length = |bytes: &mut &[u8]| take(bytes).map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+    for _ in 0..length(&mut bytes)? {
+        let from = behind.saturating_add(length(&mut bytes)?);
+        behind = from.saturating_add(length(&mut bytes)?);
         let (bits, rest) = bytes.split_first_chunk().ok_or_else(|| damaged("an exception is cut off"))?;
         bytes = rest;
-        if behind > rows as u64 {
+        if behind > rows {
             return Err(damaged("an exception is behind its end"));
         }
-        exceptions.push((from as usize..behind as usize, f64::from_le_bytes(*bits)));
+        exceptions.push((from..behind, f64::from_le_bytes(*bits)));
     }
     let mut values: Vec<f64> = unpacked::<i64>(bytes, rows)?.into_iter().map(|whole| scale.real(whole)).collect();
     for (places, value) in exceptions {
