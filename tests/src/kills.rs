@@ -27,13 +27,15 @@ mod stage;
 use stage::Stage;
 
 /// Steps at which the suite ends the ingest, with what is going on then.
-pub const STEPS: [(&str, Work); 29] = [
+pub const STEPS: [(&str, Work); 31] = [
     ("file.made-before-commit", Work::Packing),
     ("compact.gathered-before-packed", Work::Packing),
     ("compact.written-before-commit", Work::Packing),
     ("compact.packed-before-deleted", Work::Packing),
     ("compact.deleted-some", Work::Packing),
     ("compact.deleted-before-forgotten", Work::Packing),
+    ("merge.written-before-commit", Work::Packing),
+    ("merge.committed-before-next", Work::Packing),
     ("retain.counted-before-commit", Work::Retention),
     ("retain.counted-before-next", Work::Retention),
     ("retain.dropped-before-next", Work::Retention),
