@@ -29,7 +29,7 @@ use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::notary::Notary;
 use crate::session;
 use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
-use crate::store::{BackupError, BackupOrder, Manifest, Pass, Readings, StoreError};
+use crate::store::{BackupError, BackupOrder, Holdings, Manifest, Pass, Readings, StoreError};
 use crate::time::rfc3339;
 use crate::witness::{Witness, WitnessError};
 
@@ -78,18 +78,27 @@ pub enum Command {
     DeadLetterDiscard(dead_letters::Chosen),
     Backup(WantedBackup),
     Retention { firm: Option<FirmId>, pass: Pass },
+    FirmHoldings { firm: FirmId },
+    FirmErase { firm: FirmId },
 }
 
 impl Command {
     /// Whether it runs over all that is stored, and ends when nobody waits for it any more.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self, Self::Backup(_) | Self::Retention { .. })
+        matches!(self, Self::Backup(_) | Self::Retention { .. } | Self::FirmErase { .. })
     }
 
     /// Whether it takes something back that must not return with a restore.
     fn withdraws(&self) -> bool {
-        use Command::{ConsentRevoke, GatewayRevoke, MemberRevoke, OperatorRevoke};
-        matches!(self, ConsentRevoke { .. } | GatewayRevoke { .. } | MemberRevoke { .. } | OperatorRevoke { .. })
+        use Command::{ConsentRevoke, FirmErase, GatewayRevoke, MemberRevoke, OperatorRevoke};
+        matches!(
+            self,
+            ConsentRevoke { .. }
+                | GatewayRevoke { .. }
+                | MemberRevoke { .. }
+                | OperatorRevoke { .. }
+                | FirmErase { .. }
+        )
     }
 }
 
@@ -173,6 +182,7 @@ pub enum Answer {
     DeadLettersHandled(dead_letters::Outcome),
     BackedUp(Box<Manifest>),
     Retention(Vec<upkeep::RetentionLine>),
+    Holdings(Holdings),
 }
 
 /// Why a command was not carried out.
@@ -403,6 +413,11 @@ impl Admin {
             Command::DeadLetterRetry(chosen) => self.handle_dead(&chosen, Deed::Retry).await,
             Command::DeadLetterDiscard(chosen) => self.handle_dead(&chosen, Deed::Discard).await,
             Command::Backup(wanted) => self.back_up(wanted).await,
+            Command::FirmHoldings { firm } => {
+                self.known(&firm).await?;
+                Ok(Answer::Holdings(self.readings.holdings(&firm).await?))
+            }
+            Command::FirmErase { firm } => self.erase(firm).await,
             Command::Retention { firm, pass } => self.retention(firm, pass).await,
         }
     }

@@ -96,10 +96,11 @@ pub enum Kind {
     DeadLettersRetried,
     DeadLettersDiscarded,
     RetentionApplied,
+    FirmErased,
 }
 
 impl Kind {
-    const ALL: [Kind; 32] = [
+    const ALL: [Kind; 33] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -132,6 +133,7 @@ impl Kind {
         Kind::DeadLettersRetried,
         Kind::DeadLettersDiscarded,
         Kind::RetentionApplied,
+        Kind::FirmErased,
     ];
 
     /// Its word in the log.
@@ -169,6 +171,7 @@ impl Kind {
             Kind::DeadLettersRetried => "dead_letters_retried",
             Kind::DeadLettersDiscarded => "dead_letters_discarded",
             Kind::RetentionApplied => "retention_applied",
+            Kind::FirmErased => "firm_erased",
         }
     }
 

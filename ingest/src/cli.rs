@@ -115,13 +115,21 @@ fn run(args: Args) -> Result<(), Failure> {
         }
         verb => {
             let now_us = crate::time::system_clock()();
+            let erase = if let Verb::Erase(it) = &verb { Some(it.clone()) } else { None };
             let command = verb.command(now_us).map_err(Failure::Usage)?;
             runtime.block_on(async {
                 let mut door = Door::open(&config).await?;
                 if let Some(notice) = door.notice() {
                     eprintln!("warning: {notice}");
                 }
-                let done = carry_out(&mut door, command, json).await;
+                let meant = match &erase {
+                    Some(erase) => erase.confirm(&mut door).await,
+                    None => Ok(()),
+                };
+                let done = match meant {
+                    Ok(()) => carry_out(&mut door, command, json).await,
+                    Err(failure) => Err(failure),
+                };
                 door.close().await;
                 done
             })

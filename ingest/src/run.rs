@@ -27,7 +27,7 @@ use self::data_dir::Stores;
 pub use self::door::Door;
 pub use self::restore::{RestoreReport, restore, verify_backup};
 use crate::access::Access;
-use crate::admin::{Admin, Inviting, Running, socket};
+use crate::admin::{Admin, Inviting, Refused, Running, socket};
 use crate::api::{self, Api};
 use crate::auth::{Auth, Sessions};
 use crate::ca::{Authority, CaError};
@@ -155,6 +155,9 @@ pub enum RunError {
          witness finds that it is an older state"
     )]
     NotOurBackup,
+    /// What was begun could not be ended.
+    #[error("a firm that is to be erased could not be: {0}")]
+    Erasure(#[from] Refused),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -330,6 +333,8 @@ async fn serve_until(
     let links = Arc::<session::Sessions>::default();
     let called = config.uplink.public_at(uplink_at);
     let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url }), called));
+
+    admin.finish_erasures().await?;
 
     let stop = CancellationToken::new();
     let connections = session::Ending { stop: stop.clone(), ..Default::default() };

@@ -10,6 +10,7 @@ mod chain;
 mod demo;
 mod disk;
 mod docs;
+mod erase;
 mod faults;
 mod fuzz_corpus;
 mod identity;

@@ -1,10 +1,13 @@
 //! What runs over all that a firm has stored.
 
 use sandan_proto::id::FirmId;
+use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
-use super::{ACTOR, Admin, Answer, Refused};
+use super::{ACTOR, Admin, Answer, Refused, missing};
 use crate::audit::{Chain, Draft, Kind};
+use crate::consent::{Consent, Status};
+use crate::store::control::{Change, Firm};
 use crate::store::{Pass, Retained};
 
 /// What retention took of a firm, or would take.
@@ -40,5 +43,56 @@ impl Admin {
             lines.push(RetentionLine { firm, gone });
         }
         Ok(Answer::Retention(lines))
+    }
+
+    /// Erases a firm but for its id and its log. Done twice, or after a kill amid it, it goes on
+    /// where it was.
+    pub(super) async fn erase(&self, firm: FirmId) -> Result<Answer, Refused> {
+        let firms = self.control.firms().await?;
+        let known = firms.into_iter().find(|it| it.id == firm).ok_or_else(|| missing("firm", &firm))?;
+        // Before anything is done: an engine that cannot count it cannot erase it either.
+        let held = self.readings.holdings(&firm).await?;
+        if !known.is_erased() {
+            self.access.apply(Change::EraseFirm { id: firm.clone(), held }, ACTOR).await?;
+        }
+        crash_point!("erase.noted-before-done");
+        self.finish_erasure(&firm).await?;
+        Ok(Answer::Holdings(held))
+    }
+
+    /// Goes on with what a kill amid an erasure has left, before anybody is let in.
+    pub async fn finish_erasures(&self) -> Result<(), Refused> {
+        for firm in self.control.firms().await?.into_iter().filter(Firm::is_erased) {
+            self.finish_erasure(&firm.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish_erasure(&self, firm: &FirmId) -> Result<(), Refused> {
+        for consent in self.control.consents().await? {
+            let Consent { id, grantor, grantee, status, .. } = consent;
+            if (grantor == *firm || grantee == *firm) && !matches!(status, Status::Revoked { .. }) {
+                self.access.apply(Change::Revoke { id, grantor, grantee }, ACTOR).await?;
+            }
+        }
+        let members = self.control.members().await?.into_iter();
+        for member in members.filter(|it| it.firm == *firm && it.revoked_us.is_none()) {
+            self.access.apply(Change::RevokeMember { id: member.id, firm: member.firm }, ACTOR).await?;
+        }
+        let gateways: Vec<_> = self.control.gateways().await?.into_iter().filter(|it| it.id.firm() == *firm).collect();
+        for gateway in &gateways {
+            if gateway.revoked_us.is_none() {
+                self.access.apply(Change::RevokeGateway(gateway.id.clone()), ACTOR).await?;
+            }
+            self.links.end(&gateway.id, Reason::Revoked);
+            self.fleet.forget(&gateway.id);
+        }
+        // What a session has handed over is deleted with the rest.
+        for gateway in &gateways {
+            self.links.gone(&gateway.id).await;
+        }
+        crash_point!("erase.revoked-before-deleted");
+        self.readings.erase(firm).await?;
+        Ok(())
     }
 }

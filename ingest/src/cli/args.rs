@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
-use super::upkeep::Retention;
+use super::upkeep::{Erase, Retention};
 use crate::admin::{Command, Grant, WantedBackup};
 use crate::audit::Chain;
 use crate::audit::seal::PublicKey;
@@ -78,6 +78,8 @@ pub(super) enum Verb {
         /// What `backup` made.
         dir: PathBuf,
     },
+    /// Delete everything of a firm but its id and its audit log; its gateways are refused from then on.
+    Erase(Erase),
     /// Let go what is past its retention.
     Retention(Retention),
     /// What came and could not be stored, per firm.
@@ -336,6 +338,7 @@ impl Verb {
             Verb::Audit(AuditVerb::Head { chain }) => Command::AuditHead { chain },
             Verb::Audit(AuditVerb::Keys) => Command::AuditKeys,
             Verb::Retention(it) => it.command(),
+            Verb::Erase(it) => Command::FirmErase { firm: it.firm },
             Verb::DeadLetter(verb) => verb.command(),
         })
     }

@@ -76,6 +76,8 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
                 writeln!(out, "{files} files, {bytes} bytes of them are shared with {}", with.display())
             })
         }
+        Answer::Holdings(held) if json => lines(out, std::slice::from_ref(held)),
+        Answer::Holdings(held) => writeln!(out, "{} readings of {} series", held.readings, held.series),
         Answer::Retention(lines_of) if json => lines(out, lines_of),
         Answer::Retention(lines_of) => {
             let rows = lines_of.iter().map(|it| {

@@ -1,10 +1,15 @@
-//! `retention`: what can be typed.
+//! `retention` and `erase`: what can be typed, and the question before the latter.
+
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
 use sandan_proto::id::FirmId;
 
-use crate::admin::Command;
-use crate::store::Pass;
+use super::Failure;
+use crate::admin::{Answer, Command, Refused};
+use crate::run::Door;
+use crate::store::{Holdings, Pass};
+use crate::time::rfc3339;
 
 /// What is to go, and whether it goes.
 #[derive(Debug, Args)]
@@ -26,4 +31,53 @@ impl Retention {
         let pass = if self.now { Pass::Apply } else { Pass::Look };
         Command::Retention { firm: self.firm, pass }
     }
+}
+
+/// Who is to go.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Erase {
+    /// As `firm list` prints it.
+    pub(super) firm: FirmId,
+    /// The firm once more, instead of the question.
+    #[arg(long, value_name = "FIRM")]
+    yes: Option<String>,
+}
+
+impl Erase {
+    /// Says what will go, and fails unless it is meant.
+    pub(super) async fn confirm(&self, door: &mut Door) -> Result<(), Failure> {
+        let firm = &self.firm;
+        if let Answer::Holdings(held) = door.execute(Command::FirmHoldings { firm: firm.clone() }).await? {
+            eprintln!("{}", told(firm, &held));
+        }
+        let given = match &self.yes {
+            Some(given) => given.clone(),
+            None if io::stdin().is_terminal() => {
+                eprint!("write `{firm}` to erase it for good: ");
+                io::stderr().flush()?;
+                let mut line = String::new();
+                io::stdin().lock().read_line(&mut line)?;
+                line.trim().to_owned()
+            }
+            None => {
+                let hint = format!("add --yes {firm} to erase it for good");
+                return Err(Refused::new("nothing was erased: it was not said twice", &hint).into());
+            }
+        };
+        if given == firm.as_str() {
+            return Ok(());
+        }
+        let what = format!("nothing was erased: `{}` is not `{firm}`", given.escape_debug());
+        Err(Refused::new(&what, "write the firm's id as `firm list` prints it").into())
+    }
+}
+
+fn told(firm: &FirmId, held: &Holdings) -> String {
+    let Holdings { series, gateways, readings, bytes, from_us, to_us, gaps, dead_records } = *held;
+    let times = from_us.zip(to_us).map(|(from, to)| format!(" from {} to {}", rfc3339(from), rfc3339(to)));
+    format!(
+        "{firm}: {readings} readings{} of {series} series and {gateways} gateways, {gaps} gaps, {dead_records} records \
+         put aside: {bytes} bytes; its members, consents and names",
+        times.unwrap_or_default()
+    )
 }

@@ -5,13 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandan_proto::id::GatewayId;
 use sandan_proto::v1::{self, goodbye::Reason};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Closed, FleetEvents};
 
-/// The live sessions of this process.
+/// The live sessions of this process, and those that are ending.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<GatewayId, Live>>);
+pub struct Sessions {
+    live: Mutex<HashMap<GatewayId, Live>>,
+    /// How many of a gateway have entered and not left.
+    present: Mutex<HashMap<GatewayId, usize>>,
+    left: Notify,
+}
 
 struct Live {
     epoch: u64,
@@ -31,7 +36,26 @@ pub(super) struct Entered {
 
 impl Sessions {
     fn live(&self) -> MutexGuard<'_, HashMap<GatewayId, Live>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self) -> MutexGuard<'_, HashMap<GatewayId, usize>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no session of a gateway is left, not even one that was ended and still
+    /// waits for what it has handed to the store.
+    pub async fn gone(&self, gateway: &GatewayId) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // Before the look, so that nobody leaves between the two.
+            left.as_mut().enable();
+            if !self.present().contains_key(gateway) {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Ends a gateway's session, as when its token was revoked. False when it has none.
@@ -60,6 +84,7 @@ impl Sessions {
             // It may have ended by itself already.
             let _ = older.close.send(Reason::Replaced);
         }
+        *self.present().entry(gateway.clone()).or_default() += 1;
         fleet.opened(gateway, hello);
         Some(Entered {
             sessions: Arc::clone(self),
@@ -77,10 +102,21 @@ impl Entered {
     pub(super) fn because(&mut self, why: Closed) {
         self.why = why;
     }
+
+    fn leave(&self) {
+        let mut present = self.sessions.present();
+        let left = present.get(&self.gateway).map_or(0, |count| count - 1);
+        match left {
+            0 => drop(present.remove(&self.gateway)),
+            _ => drop(present.insert(self.gateway.clone(), left)),
+        }
+    }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        self.leave();
+        self.sessions.left.notify_waiters();
         let mut sessions = self.sessions.live();
         let ours = sessions.get(&self.gateway).is_none_or(|live| live.epoch == self.epoch);
         if sessions.get(&self.gateway).is_some_and(|live| live.epoch == self.epoch) {

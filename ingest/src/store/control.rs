@@ -15,6 +15,7 @@ use crate::audit::{Chain, Draft, Entry, Head, Kind};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, SharedForm, Snapshot, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::store::Holdings;
 pub use crate::store::testimony::{Restored, Revocations, Testimony, Undone};
 use crate::time::rfc3339;
 
@@ -27,6 +28,13 @@ pub struct Firm {
     pub name_ko: String,
     /// Hanbit Mould.
     pub name_en: String,
+}
+
+impl Firm {
+    /// Whether it was erased: only its id is left, which is no other firm's again.
+    pub fn is_erased(&self) -> bool {
+        self.name_ko.is_empty() && self.name_en.is_empty()
+    }
 }
 
 /// A gateway that was invited once.
@@ -128,6 +136,13 @@ pub struct OperatorEntry {
 #[allow(missing_docs)]
 pub enum Change {
     AddFirm(Firm),
+    /// Forgets the names of a firm and of its members. From then on it can have no gateway, member or
+    /// consent; what it has of these is revoked, and what is stored of it deleted, after this.
+    EraseFirm {
+        id: FirmId,
+        /// What there was of it, for the log.
+        held: Holdings,
+    },
     /// Opens the enrolment of a gateway, which is added when there was none of this name.
     /// An earlier invitation of it opens nothing any more.
     InviteGateway {
@@ -263,6 +278,14 @@ impl Change {
             Change::AddFirm(it) => vec![
                 firm(&it.id, Kind::FirmAdded).with("name_ko", it.name_ko.as_str()).with("name_en", it.name_en.as_str()),
             ],
+            Change::EraseFirm { id, held } => {
+                let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
+                let draft = |chain| {
+                    let draft = Draft::new(chain, Kind::FirmErased, actor).with("firm", id.as_str());
+                    draft.with("readings", count(held.readings)).with("series", count(held.series))
+                };
+                vec![draft(Chain::Firm(id.clone())), draft(Chain::Complex)]
+            }
             Change::InviteGateway { id, expires_us, added, replace, .. } => {
                 let of = |kind| firm(&id.firm(), kind).with("gateway", id.as_str());
                 let invited = of(Kind::GatewayInvited).with("until", rfc3339(*expires_us));

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::delivery::Content;
+use super::holdings::Holdings;
 use super::retention::{Classes, Pass, Retained};
 use super::{
     BackupError, BackupOrder, Choice, Chunk, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord, Delivery,
@@ -50,6 +51,7 @@ mod file;
 mod firm_file;
 mod firm_readers;
 mod heads;
+mod holdings;
 mod inbox;
 mod look;
 mod merge;
@@ -387,6 +389,11 @@ impl Readings for SqliteReadings {
             number?.map_or(Ok(Retained::default()), |number| retain::retain(shared, inbox, number, pass))
         })
         .await
+    }
+
+    async fn holdings(&self, firm: &FirmId) -> Result<Holdings, StoreError> {
+        let firm = firm.clone();
+        self.reading(move |shared, conn| holdings::of(shared, conn, &firm)).await
     }
 
     async fn erase(&self, firm: &FirmId) -> Result<bool, StoreError> {

@@ -194,6 +194,11 @@ impl<'a> Tx<'a> {
                 let args: Args<'_> = &[&firm.id.as_str(), &firm.name_ko, &firm.name_en, &now_us];
                 self.insert(sql!("add_firm"), args, "firm", &firm.id).await
             }
+            Change::EraseFirm { id, .. } => {
+                self.firm_exists(id).await?;
+                self.execute(sql!("erase_names"), &[&id.as_str()]).await?;
+                self.execute(sql!("erase_member_names"), &[&id.as_str()]).await.map(drop)
+            }
             Change::InviteGateway { id, token, expires_us, added, replace } => {
                 let firm = id.firm();
                 self.firm_exists(&firm).await?;

@@ -241,6 +241,11 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
             let args = params![firm.id.as_str(), firm.name_ko, firm.name_en, now_us];
             insert(tx, sql!("add_firm"), args, "firm", &firm.id)
         }
+        Change::EraseFirm { id, .. } => {
+            firm_exists(tx, id)?;
+            execute(sql!("erase_names"), &[&id.as_str()])?;
+            execute(sql!("erase_member_names"), &[&id.as_str()])
+        }
         Change::InviteGateway { id, token, expires_us, added, replace } => {
             let firm = id.firm();
             firm_exists(tx, &firm)?;

@@ -33,7 +33,11 @@ INSERT INTO operator (id, name, token_hash, added_us) VALUES ($1, $2, $3, $4) ON
 -- name: add_consent
 INSERT INTO consent (id, grantor, grantee, terms, granted_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
 -- name: firm_exists
-SELECT count(*) FROM firm WHERE id = $1;
+SELECT count(*) FROM firm WHERE id = $1 AND name_ko || name_en <> '';
+-- name: erase_names
+UPDATE firm SET name_ko = '', name_en = '', epoch = epoch + 1 WHERE id = $1;
+-- name: erase_member_names
+UPDATE member SET name = '' WHERE firm = $1;
 -- name: gateway_revoked
 SELECT revoked_us FROM gateway WHERE id = $1;
 -- name: member_revoked
