@@ -225,8 +225,13 @@ pub(crate) async fn an_erased_firm_leaves_nothing_and_its_neighbour_everything<E
         plant.lose(store, 40 * SECOND, 50 * SECOND, 3).await;
     }
     let before = everything(store, &stays).await;
+    let [held, other] = [store.holdings(&gone.firm()).await.unwrap(), store.holdings(&stays.firm()).await.unwrap()];
+    assert_eq!((held.readings, held.series, held.gateways, held.gaps), (raw(store, &gone).await as u64, 6, 1, 1));
+    assert_eq!((held.from_us, held.to_us), (Some(BOOTED_US + SECOND), Some(BOOTED_US + 31 * SECOND + 1)));
     assert!(store.erase(&gone.firm()).await.unwrap());
     assert!(!store.erase(&gone.firm()).await.unwrap(), "once");
+    assert_eq!(store.holdings(&gone.firm()).await.unwrap(), crate::store::Holdings::default());
+    assert_eq!(store.holdings(&stays.firm()).await.unwrap(), other);
     assert_eq!(raw(store, &gone).await, 0);
     assert!(store.series(&gone.firm()).await.unwrap().is_empty());
     assert!(store.gaps(&gone.firm(), 10).await.unwrap().is_empty());

@@ -24,7 +24,7 @@ use super::database::Database;
 use crate::consent::Permit;
 use crate::store::{
     BackupError, BackupOrder, Choice, Chunk, Classes, Clock, DeadContent, DeadLetterCount, DeadLetters, DeadRecord,
-    Delivery, GapFact, LaneFacts, Manifest, Metrics, Opening, Pass, ReadCursor, Readings, Readmit, Receipt,
+    Delivery, GapFact, Holdings, LaneFacts, Manifest, Metrics, Opening, Pass, ReadCursor, Readings, Readmit, Receipt,
     RefusedSeries, Registered, Released, Retained, Retried, SeriesInfo, StoreError,
 };
 use queue::Queue;
@@ -40,6 +40,7 @@ mod deliver;
 mod erase;
 mod error;
 mod facts;
+mod holdings;
 mod merge;
 mod plan;
 mod queue;
@@ -259,6 +260,10 @@ impl Readings for PostgresReadings {
 
     async fn retain(&self, firm: &FirmId, pass: Pass) -> Result<Retained, StoreError> {
         retain::retain(&self.shared, firm, pass).await
+    }
+
+    async fn holdings(&self, firm: &FirmId) -> Result<Holdings, StoreError> {
+        holdings::of(&self.shared, firm).await
     }
 
     async fn erase(&self, firm: &FirmId) -> Result<bool, StoreError> {
