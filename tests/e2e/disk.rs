@@ -42,14 +42,26 @@ fn on_a_small_disk(dir: &Path) -> Option<(Programs, PathBuf)> {
     Some((Programs::at(script), pid))
 }
 
+/// Without mounting anything, on every machine.
+#[test]
+fn a_reserve_that_the_disk_does_not_have_keeps_readings_at_the_gateways() {
+    let dir = tempfile::Builder::new().prefix("sandan-e2e-").tempdir().unwrap();
+    with_a_reserve_that_shrinks(dir.path());
+}
+
 #[test]
 fn below_the_reserve_gateways_keep_what_they_read_and_send_it_once_there_is_room() {
     let dir = tempfile::Builder::new().prefix("sandan-e2e-").tempdir().unwrap();
-    let Some((small, pid)) = on_a_small_disk(dir.path()) else {
-        eprintln!("nobody may mount a file system here: what the service does without room is tested in its sessions");
-        return;
-    };
-    let mut ingest = Ingest::with(&small, dir.path(), RESERVE).unwrap();
+    match on_a_small_disk(dir.path()) {
+        Some((small, pid)) => on_a_disk_that_fills(dir.path(), &small, &pid),
+        // Where nobody may mount a file system, the disk stays and the reserve moves.
+        None => with_a_reserve_that_shrinks(dir.path()),
+    }
+}
+
+/// The reserve is more than any disk has, until the service is started again with less.
+fn with_a_reserve_that_shrinks(dir: &Path) {
+    let mut ingest = Ingest::with(&programs(), dir, "[store]\nreserve = \"1000000GiB\"\n").unwrap();
     ingest.start().unwrap();
     ingest.add_firm(FIRM, "한빛금형", "Hanbit Mould").unwrap();
     let owner = ingest.asker(&ingest.add_member(FIRM, "김하늘").unwrap());
@@ -57,7 +69,37 @@ fn below_the_reserve_gateways_keep_what_they_read_and_send_it_once_there_is_room
     let press = used(&plant, "press", "press-1");
     let plan = GatewayPlan::new(&format!("{FIRM}/press-hall"), &ingest.url(), vec![press.clone()]);
     let invitation = ingest.add_gateway(&plan.gateway).unwrap();
-    let mut gateway = Gateway::new(&programs(), &dir.path().join("gateway"), &plan, &invitation).unwrap();
+    let mut gateway = Gateway::new(&programs(), &dir.join("gateway"), &plan, &invitation).unwrap();
+    gateway.start().unwrap();
+    let unsent = || gateway.status().ok()?["spool"]["unacked_readings"].as_u64();
+    wait_for("the spool to fill", PATIENCE, || unsent().filter(|unsent| *unsent > 100)).unwrap();
+    let health = owner.get("/healthz").unwrap();
+    assert!(health.status == 503 && health.body.starts_with("the disk is below its reserve"), "{}", health.body);
+    assert!(ingest.terminate().unwrap().success());
+    let config = dir.join("ingest.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("1000000GiB", "64MiB");
+    std::fs::write(&config, text).unwrap();
+    ingest.start().unwrap();
+    wait_for("the spool to drain", PATIENCE, || unsent().filter(|unsent| *unsent < 20)).unwrap();
+    assert_eq!(owner.get("/healthz").unwrap().status, 200);
+    plant.fault("press", Fault::Absent).unwrap();
+    wait_for("every value to be stored", PATIENCE, || {
+        let accounts = accounts(&plant, &press, FIRM, &owner).ok()?;
+        accounts.iter().all(Account::agrees).then_some(())
+    })
+    .unwrap();
+}
+
+fn on_a_disk_that_fills(dir: &Path, small: &Programs, pid: &Path) {
+    let mut ingest = Ingest::with(small, dir, RESERVE).unwrap();
+    ingest.start().unwrap();
+    ingest.add_firm(FIRM, "한빛금형", "Hanbit Mould").unwrap();
+    let owner = ingest.asker(&ingest.add_member(FIRM, "김하늘").unwrap());
+    let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let press = used(&plant, "press", "press-1");
+    let plan = GatewayPlan::new(&format!("{FIRM}/press-hall"), &ingest.url(), vec![press.clone()]);
+    let invitation = ingest.add_gateway(&plan.gateway).unwrap();
+    let mut gateway = Gateway::new(&programs(), &dir.join("gateway"), &plan, &invitation).unwrap();
     gateway.start().unwrap();
     let stored = || {
         let page = owner.get("/metrics").ok()?.body;
@@ -68,7 +110,7 @@ fn below_the_reserve_gateways_keep_what_they_read_and_send_it_once_there_is_room
 
     // What the ingest sees of the disk, from outside of its namespace.
     let pid = std::fs::read_to_string(pid).unwrap();
-    let seen = PathBuf::from(format!("/proc/{}/root{}", pid.trim(), dir.path().join("data/ballast").display()));
+    let seen = PathBuf::from(format!("/proc/{}/root{}", pid.trim(), dir.join("data/ballast").display()));
     std::fs::write(&seen, vec![0_u8; BALLAST]).unwrap();
     wait_for("the service to say that there is no room", PATIENCE, || {
         let health = owner.get("/healthz").ok()?;

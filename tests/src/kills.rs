@@ -1,5 +1,5 @@
 //! The kill suite: the ingest is ended at every step of what it does to its files by itself
-//! (packing, retention, new layouts, backup, restore), and comes back each time with all that it
+//! (packing, retention, erasing a firm, new layouts, backup, restore), and comes back each time with all that it
 //! had acknowledged, once.
 //!
 //! Simulated gateways know what they sent. After each kill the service is started again, what
@@ -27,7 +27,7 @@ mod stage;
 use stage::Stage;
 
 /// Steps at which the suite ends the ingest, with what is going on then.
-pub const STEPS: [(&str, Work); 31] = [
+pub const STEPS: [(&str, Work); 33] = [
     ("file.made-before-commit", Work::Packing),
     ("compact.gathered-before-packed", Work::Packing),
     ("compact.written-before-commit", Work::Packing),
@@ -39,6 +39,8 @@ pub const STEPS: [(&str, Work); 31] = [
     ("retain.counted-before-commit", Work::Retention),
     ("retain.counted-before-next", Work::Retention),
     ("retain.dropped-before-next", Work::Retention),
+    ("erase.noted-before-done", Work::Erasure),
+    ("erase.revoked-before-deleted", Work::Erasure),
     ("backup.copied-pages", Work::Backup),
     ("backup.copied-before-next", Work::Backup),
     ("backup.shared-before-next", Work::Backup),
@@ -73,6 +75,8 @@ pub enum Work {
     Packing,
     /// Old readings become minutes and hours.
     Retention,
+    /// A firm is erased.
+    Erasure,
     /// The files are copied.
     Backup,
     /// A copy is put back.

@@ -33,6 +33,10 @@ pub(super) struct Stage {
     pub(super) ingest: Ingest,
     pub(super) senders: Vec<Sender>,
     pub(super) members: Vec<String>,
+    /// How many firms there were, with those that are erased: an id is never another's.
+    firms: u32,
+    /// Of which are erased.
+    erased: u32,
     pub(super) compared: u64,
     pub(super) whole: Vec<super::backups::Whole>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -66,6 +70,8 @@ impl Stage {
             ingest,
             senders: Vec::new(),
             members: Vec::new(),
+            firms: 0,
+            erased: 0,
             compared: 0,
             whole: Vec::new(),
             runtime,
@@ -93,7 +99,8 @@ impl Stage {
 
     /// A firm, its gateway and its member.
     fn add_firm(&mut self) -> anyhow::Result<()> {
-        let firm = format!("firm-{}", self.senders.len() + 1);
+        self.firms += 1;
+        let firm = format!("firm-{}", self.firms);
         let (sender, member) = enroll(&self.runtime, &self.ingest, &firm, &self.path(&firm))?;
         self.senders.push(sender);
         self.members.push(member);
@@ -105,6 +112,7 @@ impl Stage {
             self.note(kill);
             let done = match *kill {
                 Kill::At(step, work @ (Work::Packing | Work::Retention)) => self.end_at(step, work),
+                Kill::At(step, Work::Erasure) => self.end_erasure_at(step),
                 Kill::At(step, Work::Backup) => self.end_backup_at(step),
                 Kill::At(step, Work::Restore) => self.end_restore_at(step),
                 Kill::At(step, Work::Layout) => self.end_layout_at(step),
@@ -150,6 +158,33 @@ impl Stage {
             bail!("the step was never passed {} times", passes + 1)
         })?;
         self.go_on()
+    }
+
+    /// Ends it amid the erasing of a firm, which the next start makes up for.
+    fn end_erasure_at(&mut self, step: &str) -> anyhow::Result<()> {
+        self.add_firm()?;
+        self.make_some();
+        self.send_all()?;
+        let firm = format!("firm-{}", self.firms);
+        let erase = ["--json", "erase", &firm, "--yes", &firm];
+        self.ingest.kill();
+        // A start passes it for each firm that was erased before.
+        let passed = if step == "erase.revoked-before-deleted" { self.erased } else { 0 };
+        self.erased += 1;
+        let mut was_asked = false;
+        self.start_hurried(&format!("{PACKS};{step}={passed}*off->return"), |stage| {
+            was_asked = true;
+            let told = stage.ingest.command(&erase);
+            let Err(error) = told else { bail!("the erasing was not cut short") };
+            wait_for("the step to be passed", PATIENCE, || stage.ingest.has_ended().then_some(()))
+                .with_context(|| format!("the command said: {error:#}"))
+        })?;
+        ensure!(was_asked, "it ended before it was asked");
+        (self.senders.pop(), self.members.pop());
+        self.go_on()?;
+        let left = self.ingest.command(&erase)?;
+        ensure!(left.contains("\"series\":0") && left.contains("\"gateways\":0"), "{firm} has {left}");
+        Ok(())
     }
 
     /// Kills it at any moment of packing and retention.
