@@ -180,7 +180,8 @@ impl Stage {
                 .with_context(|| format!("the command said: {error:#}"))
         })?;
         ensure!(was_asked, "it ended before it was asked");
-        (self.senders.pop(), self.members.pop());
+        self.senders.pop();
+        self.members.pop();
         self.go_on()?;
         let left = self.ingest.command(&erase)?;
         ensure!(left.contains("\"series\":0") && left.contains("\"gateways\":0"), "{firm} has {left}");
