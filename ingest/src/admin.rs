@@ -39,7 +39,7 @@ const ACTOR: &str = "command line";
 const AUDIT_PAGE: usize = 1_000;
 /// Bytes that a backup copies in a second at most unless it is said otherwise: half of what the slowest disk worth
 /// running on does (128 MB/s), so that commits and reads keep theirs.
-const BACKUP_RATE: u64 = 64 << 20;
+pub(crate) const BACKUP_RATE: u64 = 64 << 20;
 /// Longest name of a firm, member or operator, in characters.
 const MAX_NAME_CHARS: usize = 100;
 

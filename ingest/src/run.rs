@@ -4,6 +4,7 @@
 mod check;
 mod data_dir;
 mod door;
+mod forecast;
 mod http;
 mod restore;
 mod room;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::check::{FileReport, Report, check};
 use self::data_dir::Stores;
 pub use self::door::Door;
+pub use self::forecast::{Forecast, Growth, Outlook};
 pub use self::restore::{RestoreReport, restore, verify_backup};
 use crate::access::Access;
 use crate::admin::{Admin, Inviting, Refused, Running, socket};

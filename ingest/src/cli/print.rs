@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::admin::Answer;
 use crate::audit::offline::Held;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
-use crate::run::{Report, RestoreReport};
+use crate::run::{Forecast, Outlook, Report, RestoreReport};
 use crate::store::backup::Sharing;
-use crate::time::{rfc3339, show_duration};
+use crate::time::{HOUR_US, rfc3339, show_duration};
 
 /// Prints what came of a command.
 pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::Result<()> {
@@ -163,6 +163,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::R
         writeln!(out, "           PostgreSQL {}, synced before a commit is acknowledged", it.version)?;
         let extension = it.timescale.as_ref().map_or("without the extension: daily partitions", String::as_str);
         writeln!(out, "           TimescaleDB {extension}")?;
+        writeln!(out, "           {:.3} GB; how full the disk of the server is has to be watched there", gb(it.bytes))?;
         for note in &it.notes {
             writeln!(out, "           note: {note}")?;
         }
@@ -173,7 +174,41 @@ pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::R
     for (name, count) in &report.counts {
         writeln!(out, "           {count} {name}")?;
     }
-    Ok(())
+    report.forecast.as_ref().map_or(Ok(()), |it| forecast(out, it))
+}
+
+/// Prints when the disk is full and how long a backup takes.
+pub(super) fn forecast(out: &mut impl Write, it: &Forecast) -> io::Result<()> {
+    let room = format!("{:.3} GB above the reserve", gb(it.room_bytes));
+    match &it.growth {
+        None => {
+            writeln!(out, "growth     not known before there is an hour of readings")?;
+            writeln!(out, "room       {room}")?;
+        }
+        Some(growth) => {
+            let (a_day, each) = (growth.readings_a_day, growth.bytes_a_reading);
+            // Whole hours: a window is not more exact than that.
+            let window = show_duration(growth.window_us / HOUR_US * HOUR_US);
+            writeln!(
+                out,
+                "growth     {:.3} GB a day: {a_day} readings of {each:.1} bytes, as in the last {window}",
+                growth.gb_a_day
+            )?;
+            match growth.room {
+                Outlook::FullInDays(days) => writeln!(out, "room       {room}: full in {days} days")?,
+                Outlook::StaysAtBytes(bytes) => {
+                    writeln!(out, "room       {room}: enough, the files stay at about {:.3} GB", gb(bytes))?;
+                }
+            }
+        }
+    }
+    writeln!(out, "backup     {:.3} GB: {} s at the usual rate", gb(it.backup_bytes), it.backup_seconds)
+}
+
+/// 10⁹ bytes.
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn gb(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
 }
 
 fn lines<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {

@@ -3,6 +3,7 @@ mod roles;
 use clap::CommandFactory;
 
 use super::*;
+use crate::run::{Forecast, Growth, Outlook};
 
 fn command(line: &str) -> Result<Command, String> {
     let args = Args::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
@@ -52,4 +53,28 @@ fn a_grant_is_what_was_typed() {
     let Ok(Command::ConsentGrant(grant)) = command(line) else { panic!("{line}") };
     assert_eq!((grant.assets.len(), grant.metrics.len(), grant.until_us), (2, 1, 2_000_000));
     assert_eq!((grant.event.from_us, grant.event.to_us, grant.not_before_us), (Some(1_000_000), None, None));
+}
+
+#[test]
+fn a_forecast_says_how_it_was_measured() {
+    let shown = |forecast: &Forecast| {
+        let mut text = Vec::new();
+        print::forecast(&mut text, forecast).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let young = Forecast { growth: None, room_bytes: 2_500_000_000, backup_bytes: 90_000, backup_seconds: 1 };
+    let told = shown(&young);
+    assert!(told.contains("not known before") && told.contains("2.500 GB above the reserve\n"), "{told}");
+    let growth = |room| Growth {
+        window_us: 7 * crate::time::DAY_US,
+        readings_a_day: 1_000_000,
+        bytes_a_reading: 4.04,
+        gb_a_day: 0.004_04,
+        room,
+    };
+    let told = shown(&Forecast { growth: Some(growth(Outlook::FullInDays(618))), ..young });
+    assert!(told.contains("0.004 GB a day: 1000000 readings of 4.0 bytes, as in the last 7d\n"), "{told}");
+    assert!(told.contains("full in 618 days\n") && told.contains("1 s at the usual rate"), "{told}");
+    let told = shown(&Forecast { growth: Some(growth(Outlook::StaysAtBytes(360_000_000))), ..young });
+    assert!(told.contains("enough, the files stay at about 0.360 GB\n"), "{told}");
 }

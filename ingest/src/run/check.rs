@@ -6,14 +6,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::data_dir::Place;
+use super::forecast::{Forecast, Measured, WINDOW_US, forecast};
 use super::{RunError, data_dir};
-use crate::admin::socket;
+use crate::admin::{BACKUP_RATE, socket};
 use crate::config::{Config, Engine, Listen, Postgres, Uplink, shown_retention};
+use crate::disk;
 use crate::retention::Retention;
 use crate::store::control::Control;
 use crate::store::postgres::{self, Database, PostgresControl};
 use crate::store::sqlite::control::SqliteControl;
-use crate::store::sqlite::{SqliteReadings, look};
+use crate::store::sqlite::{SqliteReadings, census, look};
+use crate::time::system_clock;
 use crate::witness::Record;
 
 /// What `check` prints.
@@ -33,6 +36,9 @@ pub struct Report {
     pub in_use: bool,
     /// Databases that are there.
     pub files: Vec<FileReport>,
+    /// When the disk is full, and how long a backup takes; none before the first start, while files of an
+    /// older layout are there, and of a database, whose disk is its server's.
+    pub forecast: Option<Forecast>,
     /// The database that keeps everything durable; none with the `SQLite` engine.
     pub database: Option<DatabaseReport>,
     /// The witness, and how the store stands to it; none where none is configured.
@@ -63,6 +69,8 @@ pub struct DatabaseReport {
     pub version: String,
     /// `2.28.3, timescale`; none without the extension.
     pub timescale: Option<String>,
+    /// What it takes on the server's disk.
+    pub bytes: u64,
     /// Its layout; 0 for one that was never used.
     pub layout: i32,
     /// Whether another process serves it or is at work on it.
@@ -89,6 +97,7 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
         data_dir: dir.display().to_string(),
         in_use: in_use(dir),
         files: files(dir),
+        forecast: None,
         database: None,
         witness: None,
         counts: Vec::new(),
@@ -110,8 +119,25 @@ async fn look_at_files(config: &Config, report: &mut Report, known: Option<&Reco
     }
     if dir.join(data_dir::INBOX).exists() {
         report.counts.extend(SqliteReadings::look(&dir.join(data_dir::INBOX))?);
+        report.forecast = measured(config, &report.files, system_clock()())?.map(|it| forecast(&it));
     }
     Ok(())
+}
+
+/// Measures what the files hold and the disk has left.
+fn measured(config: &Config, files: &[FileReport], now_us: i64) -> Result<Option<Measured>, RunError> {
+    let dir = &config.data_dir;
+    let Some(found) = census::take(dir, now_us.saturating_sub(WINDOW_US), now_us)? else { return Ok(None) };
+    let space = disk::space(dir).map_err(|source| RunError::DataDir { path: dir.clone(), source })?;
+    Ok(Some(Measured {
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        readings: found.readings,
+        age_us: found.from_us.map(|from_us| now_us.saturating_sub(from_us)),
+        of_window: found.of_span,
+        room: space.free.saturating_sub(config.reserve.of(space.total)),
+        kept_us: config.retention.longest_us(),
+        backup_rate: BACKUP_RATE,
+    }))
 }
 
 async fn look_at_database(
@@ -129,6 +155,7 @@ async fn look_at_database(
         tls: it.ca_file.is_some(),
         version: facts.version.clone(),
         timescale: facts.timescale.as_ref().map(|it| format!("{}, {}", it.version, it.license)),
+        bytes: database.bytes().await?,
         layout,
         shared: database.is_shared().await?,
         notes,

@@ -174,6 +174,9 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     let report = check(&config).await.unwrap();
     assert!(report.in_use && report.counts.contains(&("firms", 2)), "{report:?}");
     assert_eq!(report.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["control.db", "inbox.db"]);
+    let forecast = report.forecast.unwrap();
+    assert!(forecast.growth.is_none() && forecast.room_bytes > 0, "{forecast:?}");
+    assert_eq!(forecast.backup_bytes, report.files.iter().map(|file| file.bytes).sum::<u64>());
 
     stop.cancel();
     serving.await.unwrap();
@@ -191,6 +194,7 @@ async fn looking_before_the_first_start_makes_nothing() {
     let config = config(dir.path());
     let report = check(&config).await.unwrap();
     assert!(!report.in_use && report.files.is_empty() && report.counts.is_empty());
+    assert_eq!(report.forecast, None);
     assert!(!config.data_dir.exists());
 }
 

@@ -36,6 +36,7 @@ use shared::{Shared, Turns, inbox_path, pin};
 mod backup;
 mod budget;
 mod catalogue;
+pub mod census;
 mod chunk;
 mod clear;
 mod clocks;

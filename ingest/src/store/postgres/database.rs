@@ -279,6 +279,13 @@ impl Database {
         Ok(found.get::<_, i64>(0) > 0)
     }
 
+    /// What it takes on the server's disk.
+    pub async fn bytes(&self) -> Result<u64, DatabaseError> {
+        let found = self.client().await?.query_one("SELECT pg_database_size(current_database())", &[]).await;
+        let found = found.map_err(|source| DatabaseError::Statement { what: "asking for its size", source })?;
+        Ok(found.get::<_, i64>(0).unsigned_abs())
+    }
+
     /// What the server said of itself when it was first reached.
     pub fn facts(&self) -> &Facts {
         &self.facts

@@ -13,6 +13,7 @@ use crate::store::{Placement, Rows};
 
 mod backups;
 mod births;
+mod census;
 pub(crate) mod conformance;
 mod consolidate;
 mod dead;
