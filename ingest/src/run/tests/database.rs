@@ -95,7 +95,7 @@ async fn every_command_works_on_a_database() {
     door.close().await;
     let report = check(&site.config).await.unwrap();
     let database = report.database.unwrap();
-    assert!(database.timescale.is_none() && !database.tls && database.layout > 0, "{database:?}");
+    assert!(database.timescale.is_none() && !database.tls && database.layout > 0 && database.bytes > 0, "{database:?}");
     assert!(report.files.is_empty() && report.counts.contains(&("firms", 2)), "{:?}", report.counts);
 }
 
