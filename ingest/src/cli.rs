@@ -37,6 +37,8 @@ enum Failure {
     Refused(#[from] Refused),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("{0} flaws in what is stored\n  hint: each is named above, with what to do")]
+    Flawed(usize),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -101,9 +103,13 @@ fn run(args: Args) -> Result<(), Failure> {
             runtime.shutdown_timeout(LEFT_BEHIND);
             Ok(ended?)
         }
-        Verb::Check => {
-            let report = runtime.block_on(run::check(&config))?;
-            Ok(print::report(&mut io::stdout().lock(), &report, json)?)
+        Verb::Check { deep } => {
+            let report = runtime.block_on(run::check(&config, deep))?;
+            print::report(&mut io::stdout().lock(), &report, json)?;
+            match report.deep.map_or(0, |found| found.flaws.len()) {
+                0 => Ok(()),
+                flaws => Err(Failure::Flawed(flaws)),
+            }
         }
         Verb::Backup { dir, verify: true, .. } => {
             let manifest = run::verify_backup(&config, &dir)?;

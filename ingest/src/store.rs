@@ -121,11 +121,6 @@ pub trait Readings: DeadLetters + 'static {
         Err(StoreError::Unsupported("counting what a firm has"))
     }
 
-    /// Reads everything that there is of a firm, and compares it with what is noted of it.
-    async fn verify(&self, _firm: &FirmId) -> Result<Verified, StoreError> {
-        Err(StoreError::Unsupported("a deep check"))
-    }
-
     /// Deletes everything of a firm; false where there was nothing of it. Its gateways have to
     /// be revoked before, or they make it anew.
     async fn erase(&self, _firm: &FirmId) -> Result<bool, StoreError> {

@@ -34,7 +34,11 @@ pub(super) enum Verb {
     /// Take sessions and answer pulls until SIGTERM.
     Serve,
     /// Check the configuration and show what would be served.
-    Check,
+    Check {
+        /// Decode everything that is stored as well, and compare it with what is noted of it.
+        #[arg(long)]
+        deep: bool,
+    },
     /// Companies.
     #[command(subcommand)]
     Firm(FirmVerb),
@@ -302,7 +306,7 @@ impl Verb {
     /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
     pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
         Ok(match self {
-            Verb::Serve | Verb::Check | Verb::Restore { .. } | Verb::Backup { verify: true, .. } => {
+            Verb::Serve | Verb::Check { .. } | Verb::Restore { .. } | Verb::Backup { verify: true, .. } => {
                 return Err("this is not a command to a store".to_owned());
             }
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),

@@ -9,6 +9,7 @@ use crate::admin::Answer;
 use crate::audit::offline::Held;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
 use crate::run::{Forecast, Outlook, Report, RestoreReport};
+use crate::store::Flaw;
 use crate::store::backup::Sharing;
 use crate::time::{HOUR_US, rfc3339, show_duration};
 
@@ -173,6 +174,12 @@ pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::R
     }
     for (name, count) in &report.counts {
         writeln!(out, "           {count} {name}")?;
+    }
+    if let Some(found) = &report.deep {
+        writeln!(out, "deep       {} packed readings decoded, {} flaws", found.readings, found.flaws.len())?;
+        for Flaw { place, what, hint } in &found.flaws {
+            writeln!(out, "flaw       {place}: {what}\n           hint: {hint}")?;
+        }
     }
     report.forecast.as_ref().map_or(Ok(()), |it| forecast(out, it))
 }

@@ -15,7 +15,8 @@ use crate::retention::Retention;
 use crate::store::control::Control;
 use crate::store::postgres::{self, Database, PostgresControl};
 use crate::store::sqlite::control::SqliteControl;
-use crate::store::sqlite::{SqliteReadings, census, look};
+use crate::store::sqlite::{SqliteReadings, census, look, verify};
+use crate::store::{StoreError, Verified};
 use crate::time::system_clock;
 use crate::witness::Record;
 
@@ -43,6 +44,8 @@ pub struct Report {
     pub database: Option<DatabaseReport>,
     /// The witness, and how the store stands to it; none where none is configured.
     pub witness: Option<String>,
+    /// What a deep check found; none where none was asked for.
+    pub deep: Option<Verified>,
     /// How many of what there are.
     pub counts: Vec<(&'static str, usize)>,
 }
@@ -79,8 +82,8 @@ pub struct DatabaseReport {
     pub notes: Vec<String>,
 }
 
-/// Looks at the configuration and at what is there.
-pub async fn check(config: &Config) -> Result<Report, RunError> {
+/// Looks at the configuration and at what is there; if it is to be `deep`, at all of it.
+pub async fn check(config: &Config, deep: bool) -> Result<Report, RunError> {
     for (what, tls) in
         [("uplink", &config.uplink.tls), ("uplink.ca", &config.uplink.ca), ("http", &config.http.listen.tls)]
     {
@@ -100,14 +103,37 @@ pub async fn check(config: &Config) -> Result<Report, RunError> {
         forecast: None,
         database: None,
         witness: None,
+        deep: None,
         counts: Vec::new(),
     };
+    if deep && config.engine == Engine::Sqlite {
+        let found = look_deeply(dir).await?;
+        let is_whole = found.flaws.is_empty();
+        report.deep = Some(found);
+        // What is damaged is named, and not leant on for the rest.
+        if !is_whole {
+            return Ok(report);
+        }
+    }
     let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
     match &config.engine {
+        Engine::Postgres(_) if deep => return Err(StoreError::Unsupported(DEEP_ELSEWHERE).into()),
         Engine::Sqlite => look_at_files(config, &mut report, known.as_ref()).await?,
         Engine::Postgres(it) => look_at_database(config, it, &mut report, known.as_ref()).await?,
     }
     Ok(report)
+}
+
+/// What is not done, and what to do.
+const DEEP_ELSEWHERE: &str = "a deep check of a database: its server has page checksums and pg_amcheck for it, and it";
+
+async fn look_deeply(dir: &Path) -> Result<Verified, RunError> {
+    if !dir.join(data_dir::INBOX).exists() {
+        return Ok(Verified::default());
+    }
+    let (dir, control) = (dir.to_owned(), dir.join(data_dir::CONTROL));
+    let verifying = tokio::task::spawn_blocking(move || verify::verify(&dir, &[&control]));
+    Ok(verifying.await.map_err(|_| RunError::Ended("the deep check"))??)
 }
 
 async fn look_at_files(config: &Config, report: &mut Report, known: Option<&Record>) -> Result<(), RunError> {

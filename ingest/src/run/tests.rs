@@ -171,9 +171,11 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     let page = Command::AuditPage { chain: Chain::Complex, after: 0 };
     let Answer::Audit(log) = door.execute(page).await.unwrap() else { panic!() };
     assert_eq!(log.last().map(|it| it.kind), Some(crate::audit::Kind::LinkMade));
-    let report = check(&config).await.unwrap();
+    let report = check(&config, false).await.unwrap();
     assert!(report.in_use && report.counts.contains(&("firms", 2)), "{report:?}");
     assert_eq!(report.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["control.db", "inbox.db"]);
+    let deep = check(&config, true).await.unwrap().deep.unwrap();
+    assert_eq!(deep.flaws, [], "while a service runs on it");
     let forecast = report.forecast.unwrap();
     assert!(forecast.growth.is_none() && forecast.room_bytes > 0, "{forecast:?}");
     assert_eq!(forecast.backup_bytes, report.files.iter().map(|file| file.bytes).sum::<u64>());
@@ -192,9 +194,10 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
 async fn looking_before_the_first_start_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let report = check(&config).await.unwrap();
+    let report = check(&config, false).await.unwrap();
     assert!(!report.in_use && report.files.is_empty() && report.counts.is_empty());
     assert_eq!(report.forecast, None);
+    assert_eq!(check(&config, true).await.unwrap().deep, Some(crate::store::Verified::default()));
     assert!(!config.data_dir.exists());
 }
 

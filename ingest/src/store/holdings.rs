@@ -23,7 +23,7 @@ pub struct Holdings {
     pub dead_records: u64,
 }
 
-/// What a full look at a firm's data came to.
+/// What a full look at the data came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     /// Readings that were decoded.

@@ -65,6 +65,7 @@ mod run;
 mod shared;
 mod slices;
 mod sums;
+pub mod verify;
 
 pub use budget::Shares;
 pub use compact::Compaction;

@@ -150,7 +150,7 @@ async fn a_restore_begins_a_timeline_and_every_consent_waits_for_its_grantor() {
     for chain in ["hanbit", "saesol", "@complex"] {
         site.verify(chain).await;
     }
-    assert!(check(&site.config).await.unwrap().counts.contains(&("suspended consents", 1)));
+    assert!(check(&site.config, false).await.unwrap().counts.contains(&("suspended consents", 1)));
     assert_eq!(site.does(Command::ConsentConfirm { id: consent.id }).await, Answer::Done);
     assert_eq!(site.consents().await[0].status, Status::Active);
     assert_eq!(site.notice().await, None, "it is settled");
@@ -196,7 +196,7 @@ async fn a_data_directory_that_was_put_back_is_found_by_the_witness() {
     site.does(Command::ConsentRevoke { id: consent.id }).await;
     let old = site.timeline();
     site.copy("image", "data");
-    let told = check(&site.config).await.unwrap().witness.unwrap();
+    let told = check(&site.config, false).await.unwrap().witness.unwrap();
     assert!(told.contains("does not hold the entry 3 of the witness: the next start suspends every consent"), "{told}");
     assert_eq!(site.timeline(), old, "looking changes nothing");
     let notice = site.notice().await.unwrap();
@@ -219,7 +219,7 @@ async fn a_witness_that_is_gone_suspends_and_one_that_never_was_does_not() {
     site.furnish().await;
     assert_eq!(site.notice().await, None);
     std::fs::remove_file(site.witness()).unwrap();
-    let told = check(&site.config).await.unwrap().witness.unwrap();
+    let told = check(&site.config, false).await.unwrap().witness.unwrap();
     assert!(told.contains("is gone: the next start suspends every consent"), "{told}");
     assert!(site.notice().await.unwrap().contains("until their grantors confirm them: 1,"));
     assert!(is_suspended(&site.consents().await[0]));

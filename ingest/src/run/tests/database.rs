@@ -93,7 +93,7 @@ async fn every_command_works_on_a_database() {
     let mut door = Door::open(&site.config).await.unwrap();
     happy_path(&mut door).await;
     door.close().await;
-    let report = check(&site.config).await.unwrap();
+    let report = check(&site.config, false).await.unwrap();
     let database = report.database.unwrap();
     assert!(database.timescale.is_none() && !database.tls && database.layout > 0 && database.bytes > 0, "{database:?}");
     assert!(report.files.is_empty() && report.counts.contains(&("firms", 2)), "{:?}", report.counts);
@@ -103,7 +103,7 @@ async fn every_command_works_on_a_database() {
 async fn looking_at_a_database_before_the_first_start_makes_nothing() {
     let place = plain();
     let site = Site::new(place.dsn(), "");
-    let report = check(&site.config).await.unwrap();
+    let report = check(&site.config, false).await.unwrap();
     assert_eq!((report.database.unwrap().layout, report.counts.len()), (0, 0));
     assert_eq!(place.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
 }
@@ -154,7 +154,7 @@ async fn a_database_that_was_put_back_is_found_by_the_witness() {
     dump(&place, &file);
     site.does(Command::ConsentRevoke { id: consent.parse().unwrap() }).await;
     put_back(&place, &file);
-    let told = check(&site.config).await.unwrap().witness.unwrap();
+    let told = check(&site.config, false).await.unwrap().witness.unwrap();
     assert!(told.contains("the next start suspends every consent"), "{told}");
 
     // Not while another process goes on with it.

@@ -21,6 +21,7 @@ mod pulls;
 mod retain;
 mod slices;
 mod snapshots;
+mod verify;
 
 fn open(dir: &tempfile::TempDir) -> SqliteReadings {
     SqliteReadings::open(dir.path(), options()).unwrap()
