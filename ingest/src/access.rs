@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod dead_letters;
+mod export;
 mod read;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{Shared, Visible};
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
+pub use self::export::FirmExport;
 pub use self::read::{Plan, Reader};
 use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};

@@ -6,6 +6,7 @@
 //! the data directory is the operator of the host.
 
 pub mod dead_letters;
+pub mod export;
 mod gateways;
 pub mod socket;
 pub mod upkeep;
@@ -80,12 +81,13 @@ pub enum Command {
     Retention { firm: Option<FirmId>, pass: Pass },
     FirmHoldings { firm: FirmId },
     FirmErase { firm: FirmId },
+    FirmExport(export::WantedExport),
 }
 
 impl Command {
     /// Whether it runs over all that is stored, and ends when nobody waits for it any more.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self, Self::Backup(_) | Self::Retention { .. } | Self::FirmErase { .. })
+        matches!(self, Self::Backup(_) | Self::Retention { .. } | Self::FirmErase { .. } | Self::FirmExport(_))
     }
 
     /// Whether it takes something back that must not return with a restore.
@@ -183,6 +185,7 @@ pub enum Answer {
     BackedUp(Box<Manifest>),
     Retention(Vec<upkeep::RetentionLine>),
     Holdings(Holdings),
+    Exported(Box<export::Exported>),
 }
 
 /// Why a command was not carried out.
@@ -418,6 +421,7 @@ impl Admin {
                 Ok(Answer::Holdings(self.readings.holdings(&firm).await?))
             }
             Command::FirmErase { firm } => self.erase(firm).await,
+            Command::FirmExport(wanted) => self.export(wanted).await,
             Command::Retention { firm, pass } => self.retention(firm, pass).await,
         }
     }

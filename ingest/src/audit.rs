@@ -97,10 +97,11 @@ pub enum Kind {
     DeadLettersDiscarded,
     RetentionApplied,
     FirmErased,
+    FirmExported,
 }
 
 impl Kind {
-    const ALL: [Kind; 33] = [
+    const ALL: [Kind; 34] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -134,6 +135,7 @@ impl Kind {
         Kind::DeadLettersDiscarded,
         Kind::RetentionApplied,
         Kind::FirmErased,
+        Kind::FirmExported,
     ];
 
     /// Its word in the log.
@@ -172,6 +174,7 @@ impl Kind {
             Kind::DeadLettersDiscarded => "dead_letters_discarded",
             Kind::RetentionApplied => "retention_applied",
             Kind::FirmErased => "firm_erased",
+            Kind::FirmExported => "firm_exported",
         }
     }
 

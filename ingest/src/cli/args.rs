@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
-use super::upkeep::{Erase, Retention};
+use super::upkeep::{Erase, Export, Retention};
 use crate::admin::{Command, Grant, WantedBackup};
 use crate::audit::Chain;
 use crate::audit::seal::PublicKey;
@@ -82,6 +82,8 @@ pub(super) enum Verb {
         /// What `backup` made.
         dir: PathBuf,
     },
+    /// Write a firm's own readings, catalogue and gaps into a new directory, as JSON lines.
+    Export(Export),
     /// Delete everything of a firm but its id and its audit log; its gateways are refused from then on.
     Erase(Erase),
     /// Let go what is past its retention.
@@ -342,6 +344,7 @@ impl Verb {
             Verb::Audit(AuditVerb::Head { chain }) => Command::AuditHead { chain },
             Verb::Audit(AuditVerb::Keys) => Command::AuditKeys,
             Verb::Retention(it) => it.command(),
+            Verb::Export(it) => it.command(now_us)?,
             Verb::Erase(it) => Command::FirmErase { firm: it.firm },
             Verb::DeadLetter(verb) => verb.command(),
         })

@@ -79,6 +79,10 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         }
         Answer::Holdings(held) if json => lines(out, std::slice::from_ref(held)),
         Answer::Holdings(held) => writeln!(out, "{} readings of {} series", held.readings, held.series),
+        Answer::Exported(manifest) if json => lines(out, std::slice::from_ref(manifest.as_ref())),
+        Answer::Exported(it) => {
+            writeln!(out, "{} readings of {} series, {} gaps, as of {}", it.readings, it.series, it.gaps, it.began)
+        }
         Answer::Retention(lines_of) if json => lines(out, lines_of),
         Answer::Retention(lines_of) => {
             let rows = lines_of.iter().map(|it| {

@@ -1,15 +1,17 @@
-//! `retention` and `erase`: what can be typed, and the question before the latter.
+//! `retention`, `export` and `erase`: what can be typed, and the question before the last.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use sandan_proto::id::FirmId;
 
 use super::Failure;
+use crate::admin::export::WantedExport;
 use crate::admin::{Answer, Command, Refused};
 use crate::run::Door;
 use crate::store::{Holdings, Pass};
-use crate::time::rfc3339;
+use crate::time::{parse_time, rfc3339};
 
 /// What is to go, and whether it goes.
 #[derive(Debug, Args)]
@@ -30,6 +32,33 @@ impl Retention {
     pub(super) fn command(self) -> Command {
         let pass = if self.now { Pass::Apply } else { Pass::Look };
         Command::Retention { firm: self.firm, pass }
+    }
+}
+
+/// What is handed to a firm.
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// As `firm list` prints it.
+    firm: FirmId,
+    /// First observation time.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Observation times before this.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// The directory to make; its parent has to be there.
+    dir: PathBuf,
+}
+
+impl Export {
+    pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
+        let time = |name: &str, text: Option<String>| {
+            text.map(|text| parse_time(&text, now_us).map_err(|error| format!("--{name}: {error}"))).transpose()
+        };
+        let (from_us, to_us) = (time("from", self.from)?, time("to", self.to)?);
+        // The running service has a working directory of its own.
+        let to = std::path::absolute(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
+        Ok(Command::FirmExport(WantedExport { firm: self.firm, from_us, to_us, to }))
     }
 }
 
