@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 mod database;
+mod export;
 mod upkeep;
 
 use super::*;
