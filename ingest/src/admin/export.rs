@@ -97,15 +97,15 @@ impl Admin {
             return Err(Refused::new("`from` is not before `to`", "`to` is the first time that is not exported"));
         }
         let began = rfc3339(self.access.now_us());
-        let begun = Unfinished::begin(&to)?;
+        let unfinished = Unfinished::begin(&to)?;
         let mut export = self.access.export_firm(ACTOR, &firm, range).await?;
 
-        let mut series = Lines::create(&begun.dir, "series.ndjson").await?;
+        let mut series = Lines::create(&unfinished.dir, "series.ndjson").await?;
         series.write(export.series().iter().map(series_line)).await?;
-        let mut gaps = Lines::create(&begun.dir, "gaps.ndjson").await?;
+        let mut gaps = Lines::create(&unfinished.dir, "gaps.ndjson").await?;
         let (declared, all_gaps) = export.gaps().await?;
         gaps.write(declared.iter().map(gap_line)).await?;
-        let mut readings = Lines::create(&begun.dir, "readings.ndjson").await?;
+        let mut readings = Lines::create(&unfinished.dir, "readings.ndjson").await?;
         while let Some((info, rows)) = export.next().await? {
             readings.write(rows.iter().map(|row| reading_line(info, row))).await?;
         }
@@ -127,10 +127,10 @@ impl Admin {
             readings: readings.count,
             files: vec![series.finish().await?, gaps.finish().await?, readings.finish().await?],
         };
-        let mut last = Lines::create(&begun.dir, "manifest.json").await?;
+        let mut last = Lines::create(&unfinished.dir, "manifest.json").await?;
         last.write([json!(manifest)].into_iter()).await?;
         last.finish().await?;
-        begun.finish(&to)?;
+        unfinished.finish(&to)?;
         Ok(Answer::Exported(Box::new(manifest)))
     }
 }
@@ -217,9 +217,9 @@ impl Unfinished {
             return Err(Refused::new(&what, "name a directory that is not there yet"));
         }
         let name = to.file_name().ok_or_else(|| at(to)(io::Error::from(io::ErrorKind::InvalidInput)))?;
-        let mut unfinished = std::ffi::OsString::from(UNFINISHED);
-        unfinished.push(name);
-        let dir = to.with_file_name(unfinished);
+        let mut hidden = std::ffi::OsString::from(UNFINISHED);
+        hidden.push(name);
+        let dir = to.with_file_name(hidden);
         let path = dir.join(MARK);
         if let Ok(left) = Lock::open(&path) {
             if matches!(left.try_lock(), Err(TryLockError::WouldBlock)) {
