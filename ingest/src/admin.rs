@@ -24,7 +24,7 @@ use crate::audit::seal::{Proof, PublicKey};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::ca::{Authority, AuthorityEntry, CaError};
-use crate::consent::{AccessWindow, Consent, EventWindow, SharedForm, TermFault, Terms};
+use crate::consent::{AccessWindow, Consent, EventWindow, SharedForm, TermFault, Terms, has_hidden};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::notary::Notary;
@@ -520,8 +520,10 @@ fn missing(kind: &'static str, id: &impl ToString) -> Refused {
 
 fn named(name: &str) -> Result<(), Refused> {
     let length = name.trim().chars().count();
-    if length == 0 || length > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(Refused::new(&format!("a name has 1 to {MAX_NAME_CHARS} printable characters"), ""));
+    // Names stand on the pages that people sign.
+    if length == 0 || length > MAX_NAME_CHARS || name.chars().any(char::is_control) || has_hidden(name) {
+        let what = format!("a name has 1 to {MAX_NAME_CHARS} printable characters, and none that cannot be seen");
+        return Err(Refused::new(&what, ""));
     }
     Ok(())
 }

@@ -9,12 +9,14 @@
 mod decide;
 mod grid;
 mod groups;
+mod lexicon;
 mod life;
 mod officers;
 mod page;
 mod record;
 mod roles;
 mod rules;
+mod signs;
 mod snapshot;
 mod terms;
 
@@ -25,15 +27,17 @@ use sandan_proto::id::{FirmId, SeriesKey};
 pub use self::decide::{Address, Decision, Denial, Holds, Manner, Reason, Request, Why, align, decide, rehearse};
 pub use self::grid::Grid;
 pub use self::groups::{Group, GroupKind, Membership, RosterRefusal};
+pub use self::lexicon::{Word, dictionary, word};
 pub use self::life::{
     Act, Agreement, Applied, Approval, Command, End, Event, Hold, InForce, Party, Phase, Proposal, Refusal,
     SECOND_THOUGHT_US, Signature, Situation, Turn,
 };
 pub use self::officers::{OfficerDeed, OfficerEvent, OfficerRefusal, Officers, Standing};
-pub use self::page::{Name, NotAHash, Page, PageHash, PageOf, page};
+pub use self::page::{Name, NotAHash, Page, PageHash, PageOf, Papers, page, papers};
 pub use self::record::{Consent, Grantee, Mark, Status, StoredTerms};
 pub use self::roles::{Actor, Role};
 pub use self::rules::{AllianceRule, Class, Dictionary, Layer, Meaning, Prohibition, Rules, Run, Sensitive};
+pub(crate) use self::signs::has_hidden;
 pub use self::snapshot::{Grant, Snapshot};
 pub use self::terms::{
     AccessWindow, Agreed, EventWindow, Function, Identity, OnwardUse, Purpose, Relation, SharedForm, TermFault, Terms,

@@ -1,6 +1,9 @@
 //! The page that people read before they agree, and the hash that binds it to the terms
 //! that machines run.
 
+mod acts;
+mod example;
+mod papers;
 mod text;
 
 use std::fmt;
@@ -9,7 +12,24 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use self::text::{Name, Page, PageOf, page};
+pub use self::papers::{Papers, papers};
+pub use self::text::{Page, PageOf, page};
+
+/// A name, or another text, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Name {
+    /// 2호 열처리로
+    pub ko: String,
+    /// Furnace 2
+    pub en: String,
+}
+
+impl Name {
+    /// In both languages.
+    pub fn new(ko: &str, en: &str) -> Self {
+        Self { ko: ko.to_owned(), en: en.to_owned() }
+    }
+}
 
 /// SHA-256 over the terms and the page in both languages. Not a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,31 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use sandan_proto::id::{AssetId, MetricId};
+use sandan_proto::id::AssetId;
 
-use super::PageHash;
-use crate::consent::terms::{Agreed, Function, Identity, Relation, SharedForm, Terms};
+use super::acts::acts;
+use super::example::example;
+use super::{Name, PageHash};
+use crate::consent::lexicon;
+use crate::consent::signs::plain;
+use crate::consent::terms::{Agreed, Function, Identity, SharedForm, Terms};
 use crate::id::ConsentId;
 use crate::time::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 
 /// The format that the hash is over; another wording is another one.
 const FORMAT: &str = "sandan consent page 1";
-
-/// A name for people.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Name {
-    /// 2호 열처리로
-    pub ko: String,
-    /// Furnace 2
-    pub en: String,
-}
-
-impl Name {
-    /// In both languages.
-    pub fn new(ko: &str, en: &str) -> Self {
-        Self { ko: ko.to_owned(), en: en.to_owned() }
-    }
-}
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -43,12 +31,9 @@ pub struct PageOf<'a> {
     pub grantee: &'a Name,
     /// What is agreed to.
     pub terms: &'a Terms,
-    /// Names of the machines; one without a name goes by its id.
+    /// Names of the machines that both sides may know of; one without a name goes by its id.
+    /// Under a pseudonym none is told.
     pub assets: &'a BTreeMap<AssetId, Name>,
-    /// Names of the metrics; one without a name goes by its id.
-    pub metrics: &'a BTreeMap<MetricId, Name>,
-    /// One row as the other side will see it, column by column; empty where there is none yet.
-    pub example: &'a [(String, String)],
 }
 
 /// One page, as people read it.
@@ -66,23 +51,28 @@ pub struct Page {
 struct Line(&'static str, String, &'static str, String);
 
 /// Makes the page. The same terms and names give the same page, to the byte.
+///
+/// Both sides read the same one before either has agreed to anything. So it holds nothing that
+/// only one of them may know: its example is made up, and a firm that goes by a pseudonym is
+/// named neither by its name nor by those of its machines.
 pub fn page(of: &PageOf<'_>) -> Page {
     let mut lines = shared(of);
     lines.extend(of.terms.agreed.as_ref().map(|agreed| promised(agreed)).unwrap_or_default());
-    lines.push(Line(
-        "보이는 모습",
-        example(of.example, "아직 값이 없습니다"),
-        "Looks like",
-        example(of.example, "there is no value yet"),
-    ));
+    let (row_ko, row_en) = example(of);
+    lines.push(Line("보이는 모습(지어낸 값)", row_ko, "Looks like (made-up values)", row_en));
     let (law_ko, law_en) = acts(of.terms);
+    let (from_ko, from_en) = grantor(of);
     let mut korean = format!(
-        "설비 데이터 제공 동의서\n\n{} 의 데이터를 {} 에게 제공합니다.\n동의 번호 {}, 제{}판\n\n",
-        of.grantor.ko, of.grantee.ko, of.id, of.version
+        "설비 데이터 제공 동의서\n\n제공하는 업체: {from_ko}\n받는 쪽: {}\n동의 번호 {}, 제{}판\n\n",
+        plain(&of.grantee.ko),
+        of.id,
+        of.version
     );
     let mut english = format!(
-        "Consent to share machine data\n\n{} shares data with {}.\nConsent {}, version {}\n\n",
-        of.grantor.en, of.grantee.en, of.id, of.version
+        "Consent to share machine data\n\nShared by: {from_en}\nShared with: {}\nConsent {}, version {}\n\n",
+        plain(&of.grantee.en),
+        of.id,
+        of.version
     );
     for Line(head_ko, ko, head_en, en) in &lines {
         let _ = writeln!(korean, "{head_ko}: {ko}");
@@ -98,11 +88,25 @@ pub fn page(of: &PageOf<'_>) -> Page {
     Page { korean, english, hash }
 }
 
-fn shared(of: &PageOf<'_>) -> Vec<Line> {
-    let terms = of.terms;
-    let (assets_ko, assets_en) = names(terms.assets.iter().map(|id| (id.as_str(), of.assets.get(id))));
-    let (metrics_ko, metrics_en) = names(terms.metrics.iter().map(|id| (id.as_str(), of.metrics.get(id))));
-    let (form_ko, form_en) = form(&terms.form);
+/// Whose readings they are, as far as the other side learns it.
+pub(super) fn grantor(of: &PageOf<'_>) -> (String, String) {
+    match of.terms.identity() {
+        Identity::Named => (plain(&of.grantor.ko), plain(&of.grantor.en)),
+        Identity::Pseudonym => ("가명을 쓰는 업체".to_owned(), "a firm that goes by a pseudonym".to_owned()),
+    }
+}
+
+/// The machines, as far as the other side learns of them.
+pub(super) fn machines(of: &PageOf<'_>) -> (String, String) {
+    let assets = &of.terms.assets;
+    if of.terms.identity() == Identity::Pseudonym {
+        return (format!("가명을 쓰는 설비 {}대", assets.len()), format!("{} under pseudonyms", assets.len()));
+    }
+    names(assets.iter().map(|id| (id.as_str(), of.assets.get(id))))
+}
+
+/// Which observation times, and of whose runs.
+pub(super) fn times(terms: &Terms) -> (String, String) {
     let (from, to) = (terms.event.from_us, terms.event.to_us);
     let customer = terms.agreed.as_ref().and_then(|agreed| agreed.runs_of.as_deref());
     let runs =
@@ -117,13 +121,31 @@ fn shared(of: &PageOf<'_>) -> Vec<Line> {
         (None, None) => "of any time".to_owned(),
         _ => format!("from {}, before {}", or(from, "the beginning"), or(to, "any time to come")),
     };
+    (times_ko + &runs_ko, times_en + &runs_en)
+}
+
+/// What is measured.
+pub(super) fn metrics(terms: &Terms) -> (String, String) {
+    names(terms.metrics.iter().map(|id| (id.as_str(), lexicon::word(id).map(|word| &word.name))))
+}
+
+fn shared(of: &PageOf<'_>) -> Vec<Line> {
+    let terms = of.terms;
+    let (assets_ko, assets_en) = machines(of);
+    let (mut metrics_ko, mut metrics_en) = metrics(terms);
+    if let Some(agreed) = &terms.agreed {
+        let _ = write!(metrics_ko, " (사전 제{}판)", agreed.dictionary);
+        let _ = write!(metrics_en, " (dictionary version {})", agreed.dictionary);
+    }
+    let (form_ko, form_en) = form(&terms.form);
+    let (times_ko, times_en) = times(terms);
     let access = terms.access;
     let (nbf, until) = (seoul(access.not_before_us), seoul(access.until_us));
     vec![
         Line("설비", assets_ko, "Machines", assets_en),
         Line("항목", metrics_ko, "Metrics", metrics_en),
         Line("형태", form_ko, "Form", form_en),
-        Line("측정 시간", times_ko + &runs_ko, "Measured", times_en + &runs_en),
+        Line("측정 시간", times_ko, "Measured", times_en),
         Line("열람 기간", format!("{nbf} 부터 {until} 전까지"), "Readable", format!("from {nbf}, before {until}")),
     ]
 }
@@ -177,14 +199,17 @@ fn names<'a>(ids: impl Iterator<Item = (&'a str, Option<&'a Name>)>) -> (String,
     let (mut ko, mut en) = (Vec::new(), Vec::new());
     for (id, name) in ids {
         // The id stands beside the name: names change, and two machines may share one.
-        let with = |name: &str| if name.is_empty() { id.to_owned() } else { format!("{name} ({id})") };
+        let with = |name: &str| match plain(name) {
+            name if name.is_empty() => id.to_owned(),
+            name => format!("{name} ({id})"),
+        };
         ko.push(with(name.map_or("", |it| &it.ko)));
         en.push(with(name.map_or("", |it| &it.en)));
     }
     (ko.join(", "), en.join(", "))
 }
 
-fn form(form: &SharedForm) -> (String, String) {
+pub(super) fn form(form: &SharedForm) -> (String, String) {
     match form {
         SharedForm::Raw => ("측정값 하나하나 (원본)".to_owned(), "every reading (raw)".to_owned()),
         SharedForm::Bucketed { floor_us, functions } => (
@@ -198,7 +223,12 @@ fn form(form: &SharedForm) -> (String, String) {
 }
 
 fn list(functions: &BTreeSet<Function>, korean: bool) -> String {
-    let word = |function: &Function| match (function, korean) {
+    functions.iter().map(|function| word(*function, korean)).collect::<Vec<_>>().join(", ")
+}
+
+/// A statistic's name.
+pub(super) fn word(function: Function, korean: bool) -> &'static str {
+    match (function, korean) {
         (Function::Mean, true) => "평균",
         (Function::Min, true) => "최솟값",
         (Function::Max, true) => "최댓값",
@@ -211,15 +241,7 @@ fn list(functions: &BTreeSet<Function>, korean: bool) -> String {
         (Function::Durations, true) => "상태별 시간",
         (Function::TimeMean, false) => "time mean",
         (function, false) => function.as_str(),
-    };
-    functions.iter().map(word).collect::<Vec<_>>().join(", ")
-}
-
-fn example(row: &[(String, String)], none: &str) -> String {
-    if row.is_empty() {
-        return none.to_owned();
     }
-    row.iter().map(|(column, value)| format!("{column} {value}")).collect::<Vec<_>>().join(" | ")
 }
 
 /// In the unit that is exact, down to seconds.
@@ -240,39 +262,9 @@ fn or(us: Option<i64>, open: &str) -> String {
 }
 
 /// The time in Seoul, to the second; to the microsecond where there is one.
-fn seoul(us: i64) -> String {
+pub(super) fn seoul(us: i64) -> String {
     let us = us.clamp(Timestamp::MIN.as_microsecond(), Timestamp::MAX.as_microsecond());
     let zone = jiff::tz::offset(9).to_time_zone();
     let time = Timestamp::from_microsecond(us).unwrap_or_default().to_zoned(zone).datetime();
     format!("{} {} (KST)", time.date(), time.time())
-}
-
-/// Korean acts that may apply, by what is shared with whom.
-fn acts(terms: &Terms) -> (String, String) {
-    let relation = terms.agreed.as_ref().map(|agreed| agreed.relation);
-    let mut acts = vec![
-        ("산업 디지털 전환 촉진법", "Industrial Digital Transformation Promotion Act"),
-        ("부정경쟁방지 및 영업비밀보호에 관한 법률", "Unfair Competition Prevention and Trade Secret Protection Act"),
-    ];
-    if relation == Some(Relation::Customer) {
-        acts.push((
-            "하도급거래 공정화에 관한 법률 제12조의3 (기술자료 제공 요구)",
-            "Fair Transactions in Subcontracting Act, article 12-3 (requests for technical data)",
-        ));
-    }
-    if !matches!(relation, Some(Relation::Customer | Relation::Research)) {
-        acts.push((
-            "독점규제 및 공정거래에 관한 법률 제40조 (정보 교환)",
-            "Monopoly Regulation and Fair Trade Act, article 40 (exchange of information)",
-        ));
-    }
-    if terms.identity() == Identity::Named && terms.agreed.is_some() {
-        acts.push((
-            "개인정보 보호법 (작업자를 알아볼 수 있는 데이터)",
-            "Personal Information Protection Act (data from which a worker can be told)",
-        ));
-    }
-    let join =
-        |word: fn(&(&'static str, &'static str)) -> &'static str| acts.iter().map(word).collect::<Vec<_>>().join("; ");
-    (join(|it| it.0), join(|it| it.1))
 }

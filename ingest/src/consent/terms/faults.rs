@@ -3,6 +3,7 @@
 use sandan_proto::id::{FirmId, MetricId};
 
 use super::{AccessWindow, Agreed, EventWindow, SharedForm, Terms};
+use crate::consent::signs::has_hidden;
 use crate::time::{DAY_US, SECOND_US};
 
 /// Smallest resolution floor. Below a second a bucket is a reading.
@@ -60,6 +61,8 @@ pub enum TermFault {
     NoPurpose,
     #[error("a quota of no rows is no consent")]
     Quota,
+    #[error("`{0}` holds signs that cannot be seen or that turn the direction of writing")]
+    HiddenSigns(&'static str),
     #[error("a benchmark has at least {MIN_COHORT} contributors")]
     CohortFloor,
     #[error("a benchmark is told in full: who asks, why and for how long")]
@@ -114,6 +117,9 @@ impl Terms {
             check(!is_text(reason, MAX_REASON_CHARS), TermFault::Reason);
             let held = (1..=MAX_HOLDERS).contains(&holders.len());
             check(!held || !holders.iter().all(|it| is_text(it, MAX_NAME_CHARS)), TermFault::Holders);
+            check(has_hidden(reason), TermFault::HiddenSigns("reason"));
+            check(holders.iter().any(|it| has_hidden(it)), TermFault::HiddenSigns("holders"));
+            check(runs_of.as_ref().is_some_and(|of| has_hidden(of)), TermFault::HiddenSigns("runs_of"));
             check(*return_by_us < until_us, TermFault::ReturnBy);
             check(!(0..=MAX_AGE_US).contains(minimum_age_us), TermFault::MinimumAge);
             check(runs_of.as_ref().is_some_and(|of| !is_text(of, MAX_NAME_CHARS)), TermFault::Customer);

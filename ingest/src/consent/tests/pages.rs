@@ -9,9 +9,6 @@ fn us(text: &str) -> i64 {
 
 fn one(terms: &Terms, version: u32) -> Page {
     let assets = [("press-1".parse().unwrap(), Name::new("1호 프레스", "Press 1"))].into();
-    let metrics = [("press_force".parse().unwrap(), Name::new("가압력", "Press force"))].into();
-    let column = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let example = [column("time", "2026-03-02T00:00:00Z"), column("press_force", "812.4"), column("unit", "kN")];
     page(&PageOf {
         id: ConsentId::numbered(7),
         version,
@@ -19,8 +16,6 @@ fn one(terms: &Terms, version: u32) -> Page {
         grantee: &Name::new("새솔열처리", "Saesol Heat Treatment"),
         terms,
         assets: &assets,
-        metrics: &metrics,
-        example: &example,
     })
 }
 
@@ -120,7 +115,7 @@ fn the_hash_binds_every_term_and_the_version_to_the_page() {
 fn what_has_no_name_goes_by_its_id() {
     let base = cases().remove(2).1;
     let none = Name::default();
-    let (assets, metrics) = (BTreeMap::new(), BTreeMap::new());
+    let assets = BTreeMap::new();
     let nameless = PageOf {
         id: ConsentId::numbered(7),
         version: 1,
@@ -128,10 +123,61 @@ fn what_has_no_name_goes_by_its_id() {
         grantee: &none,
         terms: &base,
         assets: &assets,
-        metrics: &metrics,
-        example: &[],
     };
     let page = page(&nameless);
     assert!(page.korean.contains("설비: press-1, press-9\n"), "{}", page.korean);
-    assert!(page.english.contains("Looks like: there is no value yet\n"), "{}", page.english);
+}
+
+/// Both sides read the page before anything is agreed to.
+#[test]
+fn a_page_under_a_pseudonym_names_neither_the_firm_nor_its_machines() {
+    let Page { korean, english, .. } = one(&cases().remove(1).1, 1);
+    for named in ["한빛금형", "Hanbit", "프레스 (press-1)", "Press 1", "press-1"] {
+        assert!(!korean.contains(named) && !english.contains(named), "{named} in\n{korean}\n{english}");
+    }
+}
+
+#[test]
+fn names_cannot_turn_or_break_a_line_of_the_page() {
+    let terms = cases().remove(2).1;
+    let name = Name::new("한빛\n형태: 원본\u{202e}형금", "Hanbit\u{2066}\r\nForm: raw");
+    let assets = [("press-1".parse().unwrap(), name.clone())].into();
+    let of = PageOf { id: ConsentId::numbered(7), version: 1, grantor: &name, grantee: &name, terms: &terms, assets: &assets };
+    let Page { korean, english, .. } = page(&of);
+    assert_eq!(korean.lines().filter(|line| line.starts_with("형태:")).count(), 1, "{korean}");
+    assert_eq!(english.lines().filter(|line| line.starts_with("Form:")).count(), 1, "{english}");
+    assert!(!has_hidden(&korean.replace('\n', "")) && !has_hidden(&english.replace('\n', "")));
+}
+
+#[test]
+fn terms_with_signs_that_cannot_be_seen_are_not_agreed_to() {
+    for (field, change) in [
+        ("reason", (|it| it.reason = "품질\u{202e}개선".to_owned()) as fn(&mut Agreed)),
+        ("holders", |it| it.holders = ["품질팀\u{200b}".to_owned()].into()),
+        ("runs_of", |it| it.runs_of = Some("새솔\u{2069}".to_owned())),
+    ] {
+        assert_eq!(full(SharedForm::Raw, change).own_faults(), [TermFault::HiddenSigns(field)]);
+    }
+}
+
+#[test]
+fn a_customer_of_a_subcontract_gets_drafts_of_the_request_and_of_the_confidentiality_as_reviewed() {
+    let assets = [("press-1".parse().unwrap(), Name::new("1호 프레스", "Press 1"))].into();
+    let drafts = |terms: &Terms| {
+        papers(&PageOf {
+            id: ConsentId::numbered(7),
+            version: 1,
+            grantor: &Name::new("한빛금형", "Hanbit Mould"),
+            grantee: &Name::new("새솔열처리", "Saesol Heat Treatment"),
+            terms,
+            assets: &assets,
+        })
+    };
+    let cases = cases();
+    let Papers { request, confidentiality } = drafts(&cases[0].1).unwrap();
+    let texts = [request.ko, request.en, confidentiality.ko, confidentiality.en];
+    assert_reviewed("papers.txt", &texts.join("\n--------\n"));
+    for (name, terms) in &cases[1..] {
+        assert_eq!(drafts(terms), None, "{name}");
+    }
 }
