@@ -71,7 +71,9 @@ impl Draft {
 
     fn signed(mut self) -> Name {
         self.0.ko.push_str("\n날짜와 서명\n  원사업자: ____________________\n  수급사업자: ____________________\n");
-        self.0.en.push_str("\nDate and signatures\n  Customer: ____________________\n  Subcontractor: ____________________\n");
+        self.0.en.push_str(
+            "\nDate and signatures\n  Customer: ____________________\n  Subcontractor: ____________________\n",
+        );
         self.0
     }
 }
@@ -132,10 +134,7 @@ fn confidentiality(of: &PageOf<'_>, agreed: &Agreed, page: &Page) -> Name {
     let (purposes_ko, purposes_en) = purposes(agreed);
     draft.line(
         ("목적 외 사용 금지", "No other use"),
-        (
-            format!("다음 목적으로만 씁니다: {purposes_ko}"),
-            format!("it is used for nothing but: {purposes_en}"),
-        ),
+        (format!("다음 목적으로만 씁니다: {purposes_ko}"), format!("it is used for nothing but: {purposes_en}")),
     );
     draft.blank(("위반에 따른 배상", "Damages for a breach"));
     returned(&mut draft, agreed);

@@ -142,7 +142,14 @@ fn names_cannot_turn_or_break_a_line_of_the_page() {
     let terms = cases().remove(2).1;
     let name = Name::new("한빛\n형태: 원본\u{202e}형금", "Hanbit\u{2066}\r\nForm: raw");
     let assets = [("press-1".parse().unwrap(), name.clone())].into();
-    let of = PageOf { id: ConsentId::numbered(7), version: 1, grantor: &name, grantee: &name, terms: &terms, assets: &assets };
+    let of = PageOf {
+        id: ConsentId::numbered(7),
+        version: 1,
+        grantor: &name,
+        grantee: &name,
+        terms: &terms,
+        assets: &assets,
+    };
     let Page { korean, english, .. } = page(&of);
     assert_eq!(korean.lines().filter(|line| line.starts_with("형태:")).count(), 1, "{korean}");
     assert_eq!(english.lines().filter(|line| line.starts_with("Form:")).count(), 1, "{english}");
