@@ -13,6 +13,7 @@ use sandan_proto::reading::{Quality, Value, ValueType};
 use crate::consent::{Form, Permit};
 
 pub mod aggregate;
+mod appends;
 pub mod backup;
 #[cfg(test)]
 mod conformance;

@@ -34,6 +34,7 @@ macro_rules! conform_control {
             every_consent_waits_for_its_grantor_and_what_was_withdrawn_stays_so,
             a_suspended_consent_is_confirmed_once_and_a_revoked_one_never,
             of_many_at_once_each_is_done_once_and_the_chains_hold,
+            entries_of_many_tasks_in_random_chains_are_written_in_groups_without_holes,
             lists_are_in_the_same_order,
             a_firm_without_consents_has_an_epoch,
         }
@@ -325,6 +326,49 @@ pub(crate) async fn of_many_at_once_each_is_done_once_and_the_chains_hold<E: Con
     }
     // Two firms, the first consent, its end, and the others.
     assert_eq!(entries, 2 + 2 + 4 * EACH as u64);
+}
+
+/// 64 tasks write to random chains, some of which nobody has begun, while consents change.
+pub(crate) async fn entries_of_many_tasks_in_random_chains_are_written_in_groups_without_holes<E: ControlEngine>() {
+    const TASKS: i64 = 64;
+    const EACH: i64 = 6;
+    let engine = with_firms::<E>().await;
+    let control = engine.control();
+    let mut state = 64_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let names = ["@complex", "hanbit", "saesol", "daon", "a", "zz-9", "mirae"];
+    let chains: Vec<Chain> = names.iter().map(|name| name.parse().unwrap()).collect();
+    let plans: Vec<Vec<usize>> = (0..TASKS).map(|_| (0..EACH).map(|_| random(chains.len())).collect()).collect();
+    let task = async |task: i64, plan: &[usize]| {
+        let mut written = Vec::new();
+        for (step, chain) in (0..).zip(plan) {
+            let draft = Draft::new(chains[*chain].clone(), Kind::ReadStarted, "member 한빛 of saesol");
+            let draft =
+                draft.with("task", task).with("step", step).with("assets", vec!["프레스 \0 1".into(), String::new()]);
+            written.push(control.append(draft, 2_000 + step).await.unwrap());
+        }
+        written
+    };
+    let tasks = futures::future::join_all((0..).zip(&plans).map(|(number, plan)| task(number, plan)));
+    let grants = futures::future::join_all((0..4).map(|_| control.apply(grant(ConsentId::random()), by())));
+    let (written, granted) = futures::join!(tasks, grants);
+    assert!(granted.iter().all(Result::is_ok), "{granted:?}");
+    let mut entries = 0;
+    for chain in &chains {
+        entries += assert_chain_holds(control, chain).await;
+        let stored = control.audit(chain, 0, 10_000).await.unwrap();
+        for mut task in written.iter().map(|task| task.iter().filter(|entry| entry.chain == *chain).peekable()) {
+            // What a task was answered stands there as it was answered, in the task's order.
+            for entry in &stored {
+                task.next_if_eq(&entry);
+            }
+            assert_eq!(task.next(), None);
+        }
+    }
+    assert_eq!(entries, 2 + 4 + TASKS.unsigned_abs() * EACH.unsigned_abs());
 }
 
 /// By their bytes, whatever the database's language makes of capitals and of Korean.

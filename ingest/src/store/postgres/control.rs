@@ -1,13 +1,14 @@
 //! Control data in PostgreSQL, which several processes may change at once.
 //!
 //! Changes go one after the other, under one lock, so that what a change found is still so
-//! when it is made; they are what people do, and few. An entry in an audit log takes the lock
-//! of its chain alone.
+//! when it is made; they are what people do, and few. Entries of the audit log are written in
+//! groups and take the locks of their chains alone, in the order of the chains' names, as
+//! changes do: no two wait for each other.
 
 mod restored;
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Transaction};
@@ -22,6 +23,7 @@ use crate::audit::{Chain, Draft, Entry, Hash, Head};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot};
 use crate::id::{MemberId, OperatorId};
+use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
     Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Restored,
     Stamp, Testimony, Undone,
@@ -48,12 +50,29 @@ type Args<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Debug, Clone)]
 pub struct PostgresControl {
     database: Database,
+    appends: Appends<Log>,
+}
+
+/// The audit log of a database.
+#[derive(Debug, Clone)]
+struct Log(Database);
+
+#[async_trait]
+impl Commit for Log {
+    async fn commit(&self, drafts: Vec<(Draft, i64)>) -> Result<Vec<Entry>, ControlError> {
+        let mut client = self.0.client().await.map_err(engine)?;
+        let tx = Tx::begin(&mut client).await?;
+        let entries = tx.append(drafts).await?;
+        // Where the answer to this does not come, it may have been done: an error all the same.
+        tx.commit().await?;
+        Ok(entries)
+    }
 }
 
 impl PostgresControl {
     /// Over a database that has the layout of this build.
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self { appends: Appends::new(Log(database.clone())), database }
     }
 
     async fn client(&self) -> Result<Object, ControlError> {
@@ -124,30 +143,37 @@ impl<'a> Tx<'a> {
         self.0.commit().await.map_err(engine)
     }
 
-    /// Writes an entry behind the head of its chain, which nobody else moves meanwhile.
-    async fn append(&self, draft: Draft, now_us: i64) -> Result<Entry, ControlError> {
-        let chain = draft.chain.to_string();
-        let mut held = self.rows(sql!("hold_head"), &[&chain]).await?;
-        if held.is_empty() {
-            held = self.rows(sql!("begin_chain"), &[&chain, &Hash::NONE.as_bytes().as_slice()]).await?;
+    /// Writes entries, each with its time, behind the heads of their chains, which nobody else
+    /// moves meanwhile.
+    async fn append(&self, drafts: Vec<(Draft, i64)>) -> Result<Vec<Entry>, ControlError> {
+        let mut chains: Vec<String> = drafts.iter().map(|(draft, _)| draft.chain.to_string()).collect();
+        chains.sort_unstable();
+        chains.dedup();
+        let rows = self.rows(sql!("hold_heads"), &[&chains, &Hash::NONE.as_bytes().as_slice()]).await?;
+        let named = |row: &Row| Ok((parsed::<Chain>(row, 3, "chain")?, head(row)?));
+        let mut heads = rows.iter().map(named).collect::<Result<BTreeMap<_, _>, ControlError>>()?;
+        let mut entries = Vec::with_capacity(drafts.len());
+        for (draft, now_us) in drafts {
+            let head = heads.entry(draft.chain.clone()).or_insert(Head::EMPTY);
+            let entry = Entry::after(head, draft, now_us);
+            *head = entry.head();
+            entries.push(entry);
         }
-        let held = held.first().map(head).transpose()?.unwrap_or(Head::EMPTY);
-        let entry = Entry::after(&held, draft, now_us);
-        self.execute(
-            sql!("add_audit"),
-            &[
-                &chain,
-                &signed(entry.number),
-                &entry.time_us,
-                &entry.kind.as_str(),
-                &entry.actor,
-                &entry.detail_json(),
-                &entry.previous.as_bytes().as_slice(),
-                &entry.hash.as_bytes().as_slice(),
-            ],
-        )
-        .await?;
-        Ok(entry)
+        let column = |of: fn(&Entry) -> String| entries.iter().map(of).collect::<Vec<_>>();
+        let (chain, actor) = (column(|it| it.chain.to_string()), column(|it| it.actor.clone()));
+        let (kind, detail) = (column(|it| it.kind.as_str().to_owned()), column(Entry::detail_json));
+        let numbers = |of: fn(&Entry) -> i64| entries.iter().map(of).collect::<Vec<_>>();
+        let (number, time) = (numbers(|it| signed(it.number)), numbers(|it| it.time_us));
+        let hashes =
+            |of: fn(&Entry) -> &Hash| entries.iter().map(|it| of(it).as_bytes().as_slice()).collect::<Vec<_>>();
+        let (previous, hash) = (hashes(|it| &it.previous), hashes(|it| &it.hash));
+        self.execute(sql!("add_audit"), &[&chain, &number, &time, &kind, &actor, &detail, &previous, &hash]).await?;
+        let (chain, heads): (Vec<_>, Vec<Head>) =
+            heads.into_iter().map(|(chain, head)| (chain.to_string(), head)).unzip();
+        let (number, time): (Vec<_>, Vec<_>) = heads.iter().map(|head| (signed(head.number), head.time_us)).unzip();
+        let hash: Vec<_> = heads.iter().map(|head| head.hash.as_bytes().as_slice()).collect();
+        self.execute(sql!("set_heads"), &[&chain, &number, &time, &hash]).await?;
+        Ok(entries)
     }
 
     /// Fails unless there is one row that is not revoked.
@@ -302,9 +328,7 @@ impl Control for PostgresControl {
         let tx = Tx::begin(&mut client).await?;
         tx.alone().await?;
         tx.change(&it, by.now_us).await?;
-        for draft in it.drafts(&by.actor) {
-            tx.append(draft, by.now_us).await?;
-        }
+        tx.append(it.drafts(&by.actor).into_iter().map(|draft| (draft, by.now_us)).collect()).await?;
         tx.commit().await
     }
 
@@ -377,11 +401,7 @@ impl Control for PostgresControl {
     }
 
     async fn append(&self, draft: Draft, now_us: i64) -> Result<Entry, ControlError> {
-        let mut client = self.client().await?;
-        let tx = Tx::begin(&mut client).await?;
-        let entry = tx.append(draft, now_us).await?;
-        tx.commit().await?;
-        Ok(entry)
+        self.appends.append(draft, now_us).await
     }
 
     async fn audit(&self, chain: &Chain, after: u64, limit: usize) -> Result<Vec<Entry>, ControlError> {

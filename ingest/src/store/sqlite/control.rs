@@ -1,7 +1,8 @@
 //! Control data in `control.db`: WAL, every commit synced (`synchronous = FULL`).
 //!
 //! One connection writes, one reads, so that a pull's epoch check does not wait for
-//! the sync of somebody's audit entry.
+//! the sync of somebody's audit entry. Whoever writes waits in one line for the one
+//! connection: changes, and groups of audit entries.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
 use crate::auth::{KeyHash, Member, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot, Status, StoredTerms};
 use crate::id::{MemberId, OperatorId};
+use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
     Certified, Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
     Restored, Stamp, Testimony, Undone,
@@ -63,8 +65,38 @@ impl From<rusqlite::Error> for ControlError {
 /// `control.db`.
 #[derive(Clone)]
 pub struct SqliteControl {
-    writer: Arc<Mutex<Connection>>,
+    writer: Writer,
     reader: Arc<Mutex<Connection>>,
+    appends: Appends<Writer>,
+}
+
+/// The connection that writes, which is given to whoever waits longest.
+#[derive(Debug, Clone)]
+struct Writer(Arc<tokio::sync::Mutex<Connection>>);
+
+impl Writer {
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        // A panic in an earlier closure rolled its transaction back; the connection is sound.
+        let mut connection = Arc::clone(&self.0).lock_owned().await;
+        tokio::task::spawn_blocking(move || {
+            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+        .await
+        .map_err(engine)?
+    }
+}
+
+#[async_trait]
+impl Commit for Writer {
+    async fn commit(&self, drafts: Vec<(Draft, i64)>) -> Result<Vec<Entry>, ControlError> {
+        self.write(move |tx| drafts.into_iter().map(|(draft, now_us)| append(tx, draft, now_us)).collect()).await
+    }
 }
 
 impl SqliteControl {
@@ -98,36 +130,34 @@ impl SqliteControl {
         }
         let reader = connect()?;
         reader.pragma_update(None, "query_only", true)?;
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
+        Ok(Self::over(writer, reader))
+    }
+
+    fn over(writer: Connection, reader: Connection) -> Self {
+        let writer = Writer(Arc::new(tokio::sync::Mutex::new(writer)));
+        Self { appends: Appends::new(writer.clone()), writer, reader: Arc::new(Mutex::new(reader)) }
     }
 
     /// Opens a file that is there to look at it; changes are refused.
     pub fn look(path: &Path) -> Result<Self, ControlError> {
-        let connection = super::look(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let connect = || -> Result<Connection, ControlError> {
+            let connection = super::look(path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            Ok(connection)
+        };
+        let connection = connect()?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if found != SCHEMA_VERSION {
             return Err(engine(format!("control.db has layout {found}, this build knows {SCHEMA_VERSION}")));
         }
-        let only = Arc::new(Mutex::new(connection));
-        Ok(Self { writer: only.clone(), reader: only })
+        Ok(Self::over(connect()?, connection))
     }
 
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        let writer = self.writer.clone();
-        tokio::task::spawn_blocking(move || {
-            // A panic in an earlier closure rolled its transaction back; the connection is sound.
-            let mut connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let done = work(&transaction)?;
-            transaction.commit()?;
-            Ok(done)
-        })
-        .await
-        .map_err(engine)?
+        self.writer.write(work).await
     }
 
     async fn read<T: Send + 'static>(
@@ -546,7 +576,7 @@ impl Control for SqliteControl {
     }
 
     async fn append(&self, draft: Draft, now_us: i64) -> Result<Entry, ControlError> {
-        self.write(move |tx| append(tx, draft, now_us)).await
+        self.appends.append(draft, now_us).await
     }
 
     async fn audit(&self, chain: &Chain, after: u64, limit: usize) -> Result<Vec<Entry>, ControlError> {

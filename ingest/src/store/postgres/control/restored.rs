@@ -38,7 +38,7 @@ struct Log<'a> {
 
 impl Log<'_> {
     async fn say(&self, draft: Draft) -> Result<(), ControlError> {
-        self.tx.append(draft, self.by.now_us).await.map(drop)
+        self.tx.append(vec![(draft, self.by.now_us)]).await.map(drop)
     }
 
     /// That something is withdrawn, which the witness knew.

@@ -83,19 +83,19 @@ FROM firm LEFT JOIN consent ON grantor = firm.id WHERE firm.id = $1 ORDER BY num
 SELECT epoch FROM firm WHERE id = $1;
 -- name: alone
 SELECT pg_advisory_xact_lock($1, $2);
--- name: hold_head
-SELECT number, time_us, hash FROM audit_head WHERE chain = $1 FOR UPDATE;
--- name: begin_chain
-INSERT INTO audit_head (chain, number, time_us, hash) VALUES ($1, 0, 0, $2)
-ON CONFLICT (chain) DO UPDATE SET chain = excluded.chain RETURNING number, time_us, hash;
+-- name: hold_heads
+INSERT INTO audit_head (chain, number, time_us, hash)
+SELECT chain, 0, 0, $2::bytea FROM unnest($1::text[]) AS chain ORDER BY chain COLLATE "C"
+ON CONFLICT (chain) DO UPDATE SET number = audit_head.number RETURNING number, time_us, hash, chain;
 -- name: audit_head
 SELECT number, time_us, hash FROM audit_head WHERE chain = $1;
 -- name: add_audit
-WITH entry AS (
-    INSERT INTO audit (chain, number, time_us, kind, actor, detail, previous, hash)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-)
-UPDATE audit_head SET number = $2, time_us = $3, hash = $8 WHERE chain = $1;
+INSERT INTO audit (chain, number, time_us, kind, actor, detail, previous, hash)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[]);
+-- name: set_heads
+UPDATE audit_head SET number = new.number, time_us = new.time_us, hash = new.hash
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[]) AS new (chain, number, time_us, hash)
+WHERE audit_head.chain = new.chain;
 -- name: audit_after
 SELECT chain, number, time_us, kind, actor, detail, previous, hash FROM audit
 WHERE chain = $1 AND number > $2 ORDER BY number LIMIT $3;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::{Kind, Verifier};
 use crate::servers;
 use crate::store::conformance::control::{ControlEngine, add_firms, by, conform_control, firm, grant};
 use crate::store::postgres::Settings;
@@ -59,6 +60,91 @@ async fn processes_see_each_others_changes_and_share_the_chains() {
         assert_eq!(control.epoch(&firm("hanbit")).await.unwrap(), 2);
         assert_eq!(control.audit_head(&Chain::Firm(firm("hanbit"))).await.unwrap().number, 3);
     }
+}
+
+/// Groups of two processes, each with chains that the other one locks too and in another order,
+/// and changes that lock two chains: none waits for the other for good, and no number is given twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_write_groups_at_once_keep_one_chain() {
+    const EACH: i64 = 100;
+    let place = servers::plain();
+    let (one, other) = (connected(&place).await, connected(&place).await);
+    add_firms(&one).await;
+    let chains = ["saesol", "@complex", "neither-has-begun", "hanbit"].map(|name| name.parse::<Chain>().unwrap());
+    let write = async |control: &PostgresControl, of: &str, turn: usize| {
+        let entry = |number: i64| {
+            let chain = chains[(usize::try_from(number).unwrap() * turn) % chains.len()].clone();
+            control.append(Draft::new(chain, Kind::ReadStarted, of).with("number", number), 2_000)
+        };
+        futures::future::join_all((0..EACH).map(entry)).await
+    };
+    let erase = |id: &str| Change::EraseFirm { id: firm(id), held: crate::store::Holdings::default() };
+    let (first, second, erased, too) = tokio::join!(
+        write(&one, "one", 1),
+        write(&other, "other", 3),
+        one.apply(erase("hanbit"), by()),
+        other.apply(erase("saesol"), by()),
+    );
+    assert!(erased.is_ok() && too.is_ok(), "{erased:?} {too:?}");
+    let written: Vec<_> = first.into_iter().chain(second).map(Result::unwrap).collect();
+    let mut entries = 0;
+    for chain in &chains {
+        let mut verifier = Verifier::new(chain.clone());
+        let stored = one.audit(chain, 0, 1_000).await.unwrap();
+        for entry in &stored {
+            verifier.take(entry).unwrap();
+        }
+        verifier.finish(&other.audit_head(chain).await.unwrap()).unwrap();
+        entries += stored.len();
+        assert!(written.iter().filter(|entry| entry.chain == *chain).all(|entry| stored.contains(entry)));
+    }
+    // Two firms, and of each its end, which the complex notes too.
+    assert_eq!(entries, written.len() + 2 + 4);
+}
+
+/// Whoever waits while the server dies gets an error, whether or not the group got through; what
+/// was answered is there, and the chain goes on behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_before_a_crash_is_there_and_the_rest_were_errors() {
+    let mut server = servers::Server::start();
+    let place = server.database();
+    let control = connected(&place).await;
+    let chain: Chain = "hanbit".parse().unwrap();
+    let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let writers: Vec<_> = (0..16)
+        .map(|writer: i64| {
+            let (control, chain, told) = (control.clone(), chain.clone(), told.clone());
+            tokio::spawn(async move {
+                loop {
+                    let draft = Draft::new(chain.clone(), Kind::ReadStarted, "somebody").with("writer", writer);
+                    match control.append(draft, 2_000).await {
+                        Ok(entry) => told.send(entry).unwrap(),
+                        Err(error) => return error,
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(told);
+    let mut answered = Vec::new();
+    while answered.len() < 200 {
+        answered.push(answers.recv().await.unwrap());
+    }
+    server.crash();
+    while let Some(entry) = answers.recv().await {
+        answered.push(entry);
+    }
+    for writer in writers {
+        let error = writer.await.unwrap();
+        assert!(error.is_away(), "{error:?}");
+    }
+    server.resume();
+    let next = control.append(Draft::new(chain.clone(), Kind::ReadStarted, "somebody"), 3_000).await.unwrap();
+    let stored = control.audit(&chain, 0, 100_000).await.unwrap();
+    assert!(answered.iter().all(|entry| stored.contains(entry)));
+    assert_eq!(stored.last(), Some(&next));
+    let mut verifier = Verifier::new(chain);
+    assert!(stored.iter().all(|entry| verifier.take(entry).is_ok()));
 }
 
 /// A database that was away is used again as soon as it is back; what was done stays done.
