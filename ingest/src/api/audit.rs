@@ -5,16 +5,25 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Extension, Json};
 use serde_json::json;
 
 use super::query::{self, AuditFormat};
-use super::{Api, Problem};
+use super::routes::Endpoint;
+use super::{Api, Code, Problem};
 use crate::access::{Entry, MAX_AUDIT_PAGE, Receipt};
 use crate::auth::Member;
+use crate::auth::route::Guard;
 use crate::time::rfc3339;
+
+pub(super) const ROUTES: &[Endpoint] = &[
+    Endpoint::get("/v1/audit", Guard::Member, || get(page)),
+    Endpoint::get("/v1/audit/head", Guard::Member, || get(head)),
+    Endpoint::get("/v1/audit/keys", Guard::Public, || get(keys)),
+];
 
 /// Where an answer carries its place in the owner's log: a [`Receipt`] as JSON.
 pub(super) const RECEIPT: HeaderName = HeaderName::from_static("sandan-receipt");
@@ -26,7 +35,7 @@ pub(super) fn receipt(receipt: Option<&Receipt>) -> HeaderMap {
     value.into_iter().map(|value| (RECEIPT, value)).collect()
 }
 
-pub(super) async fn page(
+async fn page(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
     query: Result<Query<query::Audit>, QueryRejection>,
@@ -59,7 +68,7 @@ pub(super) async fn page(
     Ok(Json(json!({ "firm": firm, "entries": entries, "next": next })).into_response())
 }
 
-pub(super) async fn head(
+async fn head(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
     query: Result<Query<query::OfFirm>, QueryRejection>,
@@ -67,10 +76,10 @@ pub(super) async fn head(
     let query = query?.0;
     let firm = query.firm.as_ref().unwrap_or(&member.firm);
     let proof = api.access.audit_head(&member, firm).await?;
-    let empty = || Problem::new(StatusCode::NOT_FOUND, "empty_log", "An empty log", "the firm's log has no entry yet");
+    let empty = || Problem::new(Code::EmptyLog, "the firm's log has no entry yet");
     Ok(Json(proof.ok_or_else(empty)?).into_response())
 }
 
-pub(super) async fn keys(State(api): State<Arc<Api>>) -> Response {
+async fn keys(State(api): State<Arc<Api>>) -> Response {
     Json(json!({ "keys": api.access.audit_keys() })).into_response()
 }

@@ -8,15 +8,25 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::{Extension, Json};
 use sandan_proto::id::{FirmId, GatewayId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::routes::Endpoint;
 use super::{Api, Problem, query};
 use crate::access::{AccessError, Choice, DeadContent, DeadRecord, Deed, MAX_DEAD_RECORDS, parse_reason, reason_word};
 use crate::auth::Member;
+use crate::auth::route::Guard;
 use crate::time::rfc3339;
+
+pub(super) const ROUTES: &[Endpoint] = &[
+    Endpoint::get("/v1/dead-letters", Guard::Member, || get(list)),
+    Endpoint::get("/v1/dead-letters/export", Guard::Member, || get(export)),
+    Endpoint::post("/v1/dead-letters/retry", Guard::Member, || post(retry)),
+    Endpoint::post("/v1/dead-letters/discard", Guard::Member, || post(discard)),
+];
 
 /// Most numbers that one request may name: they stand in its query.
 const MAX_IDS: usize = 100;
@@ -75,7 +85,7 @@ impl Chosen {
     }
 }
 
-pub(super) async fn list(
+async fn list(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
     query: Result<Query<Chosen>, QueryRejection>,
@@ -116,7 +126,7 @@ fn shown(record: &DeadRecord) -> Value {
     })
 }
 
-pub(super) async fn export(
+async fn export(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
     query: Result<Query<Chosen>, QueryRejection>,
@@ -190,7 +200,7 @@ impl Piece {
     }
 }
 
-pub(super) async fn retry(
+async fn retry(
     api: State<Arc<Api>>,
     member: Extension<Member>,
     query: Result<Query<Chosen>, QueryRejection>,
@@ -198,7 +208,7 @@ pub(super) async fn retry(
     handle(api, member, query, Deed::Retry).await
 }
 
-pub(super) async fn discard(
+async fn discard(
     api: State<Arc<Api>>,
     member: Extension<Member>,
     query: Result<Query<Chosen>, QueryRejection>,

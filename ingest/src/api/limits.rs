@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use sandan_proto::id::FirmId;
 
-use super::Problem;
+use super::{Code, Problem};
 use crate::metrics::{Answer, Metrics};
 
 /// Longest path and query. The longest sensible pull has some 400 bytes.
@@ -107,11 +106,10 @@ async fn answer(request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET_BYTES {
         let detail = format!("path and query have {target} bytes, more than {MAX_TARGET_BYTES}");
-        return Problem::new(StatusCode::URI_TOO_LONG, "query_too_long", "The query is too long", &detail)
-            .into_response();
+        return Problem::new(Code::QueryTooLong, &detail).into_response();
     }
     tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
         let detail = "no answer was ready in time; ask for a shorter range";
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "too_slow", "It took too long", detail).into_response()
+        Problem::new(Code::TooSlow, detail).into_response()
     })
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 use jiff::tz::TimeZone;
 use sandan_proto::id::{AssetId, FirmId, MetricId, SeriesKey};
 use serde::Deserialize;
 
-use super::Problem;
+use super::{Problem, negotiate};
 use crate::access::ReadCursor;
 use crate::consent::{Form, Function, Grid, align};
 use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, shown};
@@ -79,6 +78,24 @@ pub(super) enum Format {
     Csv,
 }
 
+impl Format {
+    const ALL: [Format; 2] = [Format::Json, Format::Csv];
+
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Format::Json => "application/json",
+            Format::Csv => "text/csv",
+        }
+    }
+
+    /// By `Accept`.
+    fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
+        let offers = Self::ALL.map(Self::media_type);
+        let chosen = negotiate::media(headers, &offers).ok_or_else(|| Problem::not_acceptable(&offers))?;
+        Ok(Self::ALL.into_iter().find(|it| it.media_type() == chosen).unwrap_or(Format::Json))
+    }
+}
+
 /// A checked pull.
 #[derive(Debug)]
 pub(super) struct Pull {
@@ -109,7 +126,7 @@ impl Readings {
                 "no whole bucket lies between `from` and `to`: buckets start at multiples of their width since 1970-01-01T00:00:00Z, days of a `tz` at its midnights",
             ));
         }
-        let format = self.format.unwrap_or_else(|| accepted(headers));
+        let format = self.format.map_or_else(|| Format::accepted(headers), Ok)?;
         if format == Format::Csv && (self.limit.is_some() || self.cursor.is_some()) {
             return Err(Problem::query("`limit` and `cursor` are of JSON pages: CSV gives the whole range"));
         }
@@ -167,12 +184,6 @@ fn zone(name: &str) -> Result<TimeZone, Problem> {
         return Err(refused());
     }
     TimeZone::get(name).map_err(|_| refused())
-}
-
-/// CSV where it is asked for and JSON is not.
-fn accepted(headers: &HeaderMap) -> Format {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if accept.contains("text/csv") && !accept.contains("application/json") { Format::Csv } else { Format::Json }
 }
 
 /// A number of the query, which must be read as text to be told in our words.

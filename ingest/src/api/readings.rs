@@ -7,18 +7,24 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::http::{HeaderMap, Version, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use serde_json::{Map, Value as JsonValue, json};
 
+use super::gaps::cause;
 use super::query::{self, Format, show_cursor};
-use super::{Api, Problem, audit, cause, csv, series};
+use super::routes::Endpoint;
+use super::{Api, Code, Problem, audit, csv, series};
 use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
+use crate::auth::route::Guard;
 use crate::consent::{Form, Function, Manner, Request};
 use crate::time::{SECOND_US, rfc3339};
 
-pub(super) async fn pull(
+pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/readings", Guard::Member, || get(pull))];
+
+async fn pull(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
     version: Version,
@@ -29,7 +35,7 @@ pub(super) async fn pull(
     if pull.format == Format::Csv && version < Version::HTTP_11 {
         // Without chunks an answer that a revocation ends looks like a whole one.
         let detail = "a CSV stream needs HTTP/1.1; behind nginx set `proxy_http_version 1.1`";
-        return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "needs_http_1_1", "HTTP/1.1 needed", detail));
+        return Err(Problem::new(Code::NeedsHttp11, detail));
     }
     let request = Request {
         asker: member.firm.clone(),

@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::routing::get;
 use axum::{Extension, Json};
 use sandan_proto::reading::ValueType;
 use serde_json::{Value, json};
 
+use super::routes::Endpoint;
 use super::{Api, Problem, query};
 use crate::access::{SeriesInfo, Shared};
 use crate::auth::Member;
+use crate::auth::route::Guard;
 use crate::consent::SharedForm;
 use crate::time::{rfc3339, show_duration};
 
-pub(super) async fn list(
+pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/series", Guard::Member, || get(list))];
+
+async fn list(
     State(api): State<Arc<Api>>,
     Extension(member): Extension<Member>,
     query: Result<Query<query::Series>, QueryRejection>,

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::access::fixture::{BEGIN, Complex, firm};
+use crate::auth::route::Guard;
 use crate::consent::{EventWindow, SharedForm};
 use crate::metrics::Metrics;
 use crate::store::control::{Change, Control, Restored, Revocations, Stamp};
@@ -18,6 +20,7 @@ use crate::time::{SECOND_US, rfc3339};
 
 mod audit;
 mod dead_letters;
+mod errors;
 
 fn pages(complex: &Complex) -> Router {
     let metrics = Arc::new(Metrics::default());
@@ -64,7 +67,7 @@ async fn every_route_has_an_authorisation_case() {
     };
     complex.access.apply(added, "command line").await.unwrap();
     let operator = operator.reveal();
-    for route in ROUTES {
+    for route in routes() {
         let (target, nobody, other, member) = match route.path {
             "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
@@ -72,6 +75,7 @@ async fn every_route_has_an_authorisation_case() {
             "/v1/audit" | "/v1/audit/head" => (format!("{}?firm=saesol", route.path), 401, 401, 200),
             path if path.starts_with("/v1/dead-letters") => (format!("{path}?all=true"), 401, 401, 200),
             "/healthz" | "/metrics" | "/v1/audit/keys" => (route.path.to_owned(), 200, 200, 200),
+            "/errors/{code}" => ("/errors/busy".to_owned(), 200, 200, 200),
             path => panic!("{path} has no authorisation case"),
         };
         assert_eq!(route.guard == Guard::Public, nobody == 200, "{}", route.path);

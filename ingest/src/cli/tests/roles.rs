@@ -40,7 +40,7 @@ fn reviewed() -> BTreeMap<String, Row> {
 }
 
 fn routes() -> BTreeMap<String, Guard> {
-    let all = crate::api::ROUTES.iter().chain(&crate::console::ROUTES);
+    let all = crate::api::routes().chain(crate::console::ROUTES);
     all.map(|route| (format!("{} {}", route.method, route.path), route.guard)).collect()
 }
 
