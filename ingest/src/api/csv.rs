@@ -1,5 +1,5 @@
 //! Rows as CSV (RFC 4180, `\r\n`), UTF-8. A text that a spreadsheet would take for a
-//! formula gets a `'` in front.
+//! formula gets a `'` in front, unless it is asked for as it is.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,11 +11,21 @@ use crate::access::{Bucket, Rows, SeriesInfo};
 use crate::consent::{Form, Function};
 use crate::time::rfc3339;
 
-pub(super) fn header(form: &Form, functions: &BTreeSet<Function>) -> String {
+/// How cells are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Style {
+    /// A byte-order mark in front: without it some spreadsheets take UTF-8 for something else.
+    pub(super) bom: bool,
+    /// Texts that look like formulas are made plain.
+    pub(super) guarded: bool,
+}
+
+pub(super) fn header(style: Style, form: &Form, functions: &BTreeSet<Function>) -> String {
+    let mark = if style.bom { "\u{feff}" } else { "" };
     match form {
-        Form::Raw => "time,firm,asset,metric,unit,value,quality\r\n".to_owned(),
+        Form::Raw => format!("{mark}time,firm,asset,metric,unit,value,quality\r\n"),
         Form::Bucketed { .. } => {
-            let mut line = "start,firm,asset,metric,unit".to_owned();
+            let mut line = format!("{mark}start,firm,asset,metric,unit");
             for function in functions {
                 line.push(',');
                 line.push_str(function.as_str());
@@ -25,7 +35,8 @@ pub(super) fn header(form: &Form, functions: &BTreeSet<Function>) -> String {
     }
 }
 
-pub(super) fn body(series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &Rows) -> String {
+pub(super) fn body(style: Style, series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &Rows) -> String {
+    let text = |it: &str| text(it, style.guarded);
     let key = &series.key;
     // The alphabet of ids needs no quotes.
     let middle = format!("{},{},{},{}", key.firm, key.asset, key.metric, text(&series.unit));
@@ -33,7 +44,7 @@ pub(super) fn body(series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &R
     match rows {
         Rows::Raw(rows) => {
             for row in rows {
-                let value = row.value.as_ref().map(cell).unwrap_or_default();
+                let value = row.value.as_ref().map(|it| cell(it, text)).unwrap_or_default();
                 let _ = write!(lines, "{},{middle},{value},{}\r\n", rfc3339(row.time_us), row.quality);
             }
         }
@@ -43,7 +54,7 @@ pub(super) fn body(series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &R
                 for function in functions {
                     let value = match function {
                         Function::Count => row.count.to_string(),
-                        Function::Durations => durations(row),
+                        Function::Durations => text(&durations(row)),
                         other => number(statistic(row, *other)),
                     };
                     let _ = write!(lines, ",{value}");
@@ -58,10 +69,10 @@ pub(super) fn body(series: &SeriesInfo, functions: &BTreeSet<Function>, rows: &R
 /// `running=120.5;stopped=3`, seconds, in one cell.
 fn durations(bucket: &Bucket) -> String {
     let all: Vec<_> = bucket.durations.iter().map(|(state, us)| format!("{state}={}", number(seconds(*us)))).collect();
-    text(&all.join(";"))
+    all.join(";")
 }
 
-fn cell(value: &Value) -> String {
+fn cell(value: &Value, text: impl Fn(&str) -> String) -> String {
     match value {
         Value::Text(value) => text(value),
         Value::F64(value) => number(*value),
@@ -81,8 +92,8 @@ fn number(value: f64) -> String {
     }
 }
 
-fn text(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);
+fn text(text: &str, guarded: bool) -> String {
+    let formula = guarded && text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);
     // A unit of one sign, such as %, is no formula.
     let mark = if formula && text.chars().count() > 1 { "'" } else { "" };
     if text.contains(['"', ',', '\r', '\n']) {
@@ -109,8 +120,9 @@ mod tests {
             ("=a\nb", "\"'=a\nb\""),
             ("정지", "정지"),
         ] {
-            assert_eq!(text(given), wanted);
+            assert_eq!(text(given, true), wanted);
         }
+        assert_eq!((text("=1+1", false), text("-a,b", false)), ("=1+1".to_owned(), "\"-a,b\"".to_owned()));
     }
 
     #[test]
@@ -121,6 +133,6 @@ mod tests {
             assert_eq!(shown.parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
         assert_eq!(number(f64::NAN), "");
-        assert_eq!(cell(&Value::I64(i64::MIN)), i64::MIN.to_string());
+        assert_eq!(cell(&Value::I64(i64::MIN), str::to_owned), i64::MIN.to_string());
     }
 }

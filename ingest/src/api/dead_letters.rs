@@ -64,11 +64,7 @@ impl Chosen {
     /// Of what is changed it has to be said which.
     fn named(&self) -> Result<Choice, Problem> {
         let choice = self.choice()?;
-        let all = match self.all.as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(Problem::query("`all` is true or false")),
-        };
+        let all = query::flag("all", self.all.as_deref())?;
         if choice == Choice::default() && !all {
             return Err(Problem::query("say which: `id`, `gateway`, `reason`, or `all=true`"));
         }

@@ -7,14 +7,15 @@ use jiff::tz::TimeZone;
 use sandan_proto::id::{AssetId, FirmId, MetricId, SeriesKey};
 use serde::Deserialize;
 
+use super::csv::Style;
 use super::{Problem, negotiate};
 use crate::access::ReadCursor;
 use crate::consent::{Form, Function, Grid, align};
 use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, shown};
 
-/// Rows of a JSON page unless it is said otherwise.
+/// Rows of a page unless it is said otherwise.
 const DEFAULT_PAGE: usize = 1_000;
-/// Most rows of a JSON page: one chunk of the store, some megabytes of text.
+/// Most rows of a page: one chunk of the store, some megabytes of text.
 pub(super) const MAX_PAGE: usize = 10_000;
 /// The widest bucket.
 const MAX_BUCKET_US: i64 = 366 * DAY_US;
@@ -66,34 +67,80 @@ pub(super) struct Readings {
     tz: Option<String>,
     function: Option<String>,
     functions: Option<String>,
-    format: Option<Format>,
+    format: Option<FormatWord>,
+    bom: Option<String>,
+    formulas: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
+/// `format=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Format {
+enum FormatWord {
     Json,
+    Ndjson,
     Csv,
 }
 
-impl Format {
-    const ALL: [Format; 2] = [Format::Json, Format::Csv];
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Ndjson,
+    Csv(Style),
+}
 
-    pub(super) fn media_type(self) -> &'static str {
-        match self {
-            Format::Json => "application/json",
-            Format::Csv => "text/csv",
+impl FormatWord {
+    /// What is offered to `Accept`.
+    const OFFERS: [(&str, FormatWord); 3] = [
+        ("application/json", FormatWord::Json),
+        ("application/x-ndjson", FormatWord::Ndjson),
+        ("text/csv", FormatWord::Csv),
+    ];
+
+    fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
+        let offers = Self::OFFERS.map(|(offer, _)| offer);
+        let chosen = negotiate::media(headers, &offers).ok_or_else(|| Problem::not_acceptable(&offers))?;
+        Ok(Self::OFFERS.into_iter().find(|(offer, _)| *offer == chosen).map_or(Self::Json, |(_, word)| word))
+    }
+}
+
+impl Format {
+    fn new(word: FormatWord, bom: Option<&str>, formulas: Option<&str>) -> Result<Self, Problem> {
+        match word {
+            _ if word != FormatWord::Csv && (bom.is_some() || formulas.is_some()) => {
+                Err(Problem::query("`bom` and `formulas` are of CSV: format=csv"))
+            }
+            FormatWord::Json => Ok(Self::Json),
+            FormatWord::Ndjson => Ok(Self::Ndjson),
+            FormatWord::Csv => {
+                let guarded = match formulas {
+                    None | Some("guard") => true,
+                    Some("keep") => false,
+                    Some(_) => return Err(Problem::query("`formulas` is guard or keep")),
+                };
+                Ok(Self::Csv(Style { bom: flag("bom", bom)?, guarded }))
+            }
         }
     }
 
-    /// By `Accept`.
-    fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
-        let offers = Self::ALL.map(Self::media_type);
-        let chosen = negotiate::media(headers, &offers).ok_or_else(|| Problem::not_acceptable(&offers))?;
-        Ok(Self::ALL.into_iter().find(|it| it.media_type() == chosen).unwrap_or(Format::Json))
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv(_) => "text/csv; charset=utf-8",
+        }
     }
+}
+
+/// How much of the range one answer gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// So many rows, and where the next begin.
+    Page(usize),
+    /// All that is left of it, as a stream.
+    Whole,
 }
 
 /// A checked pull.
@@ -105,7 +152,7 @@ pub(super) struct Pull {
     pub(super) from_us: i64,
     pub(super) to_us: i64,
     pub(super) format: Format,
-    pub(super) limit: usize,
+    pub(super) extent: Extent,
     pub(super) cursor: Option<ReadCursor>,
 }
 
@@ -126,10 +173,10 @@ impl Readings {
                 "no whole bucket lies between `from` and `to`: buckets start at multiples of their width since 1970-01-01T00:00:00Z, days of a `tz` at its midnights",
             ));
         }
-        let format = self.format.map_or_else(|| Format::accepted(headers), Ok)?;
-        if format == Format::Csv && (self.limit.is_some() || self.cursor.is_some()) {
-            return Err(Problem::query("`limit` and `cursor` are of JSON pages: CSV gives the whole range"));
-        }
+        let word = self.format.map_or_else(|| FormatWord::accepted(headers), Ok)?;
+        let format = Format::new(word, self.bom.as_deref(), self.formulas.as_deref())?;
+        let limit = page_limit(self.limit.as_deref(), MAX_PAGE)?;
+        let is_page = format == Format::Json || self.limit.is_some();
         Ok(Pull {
             series: SeriesKey { firm: self.firm, asset: self.asset, metric: self.metric },
             form,
@@ -137,7 +184,7 @@ impl Readings {
             from_us,
             to_us,
             format,
-            limit: page_limit(self.limit.as_deref(), MAX_PAGE)?,
+            extent: if is_page { Extent::Page(limit) } else { Extent::Whole },
             cursor: self.cursor.as_deref().map(parse_cursor).transpose()?,
         })
     }
@@ -193,6 +240,15 @@ pub(super) fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, Prob
         Err(_) => Err(Problem::query(&format!("`{name}` is a whole number from 0 on, not `{}`", shown(text)))),
     };
     text.map(parse).transpose()
+}
+
+/// True or false, which is what it is where it is left out.
+pub(super) fn flag(name: &str, text: Option<&str>) -> Result<bool, Problem> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::query(&format!("`{name}` is true or false"))),
+    }
 }
 
 pub(super) fn page_limit(limit: Option<&str>, max: usize) -> Result<usize, Problem> {

@@ -1,28 +1,33 @@
-//! `GET /v1/readings`: JSON by pages, CSV as a stream.
+//! `GET /v1/readings`: JSON, NDJSON and CSV, by pages or as a stream of the whole range.
+
+mod ndjson;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Map, Value as JsonValue, json};
 
 use super::gaps::cause;
-use super::query::{self, Format, show_cursor};
+use super::query::{self, Extent, Format, Pull, show_cursor};
 use super::routes::Endpoint;
-use super::{Api, Code, Problem, audit, csv, series};
-use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
+use super::{Api, Code, Problem, audit, series};
+use crate::access::{Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
 use crate::auth::route::Guard;
 use crate::consent::{Form, Function, Manner, Request};
 use crate::time::{SECOND_US, rfc3339};
 
 pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/readings", Guard::Member, || get(pull))];
+
+/// Where the next page begins; missing on the last one.
+const CURSOR: HeaderName = HeaderName::from_static("sandan-cursor");
 
 async fn pull(
     State(api): State<Arc<Api>>,
@@ -32,24 +37,25 @@ async fn pull(
     query: Result<Query<query::Readings>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let pull = query?.0.check(&headers, api.access.now_us())?;
-    if pull.format == Format::Csv && version < Version::HTTP_11 {
+    let streams = pull.extent == Extent::Whole;
+    if streams && matches!(pull.format, Format::Csv(_)) && version < Version::HTTP_11 {
         // Without chunks an answer that a revocation ends looks like a whole one.
         let detail = "a CSV stream needs HTTP/1.1; behind nginx set `proxy_http_version 1.1`";
         return Err(Problem::new(Code::NeedsHttp11, detail));
     }
     let request = Request {
         asker: member.firm.clone(),
-        series: pull.series,
+        series: pull.series.clone(),
         form: pull.form.clone(),
         functions: pull.functions.clone(),
         from_us: pull.from_us,
         to_us: pull.to_us,
         manner: Manner::default(),
     };
-    let reader = api.access.read(&member, request, pull.cursor).await?;
-    match pull.format {
-        Format::Json => page(reader, &pull.form, &pull.functions, pull.limit).await,
-        Format::Csv => stream(reader, &pull.form, pull.functions).await,
+    let reader = api.access.read(&member, request, pull.cursor.clone()).await?;
+    match pull.extent {
+        Extent::Page(limit) => page(reader, &pull, limit).await,
+        Extent::Whole => stream::start(reader, pull).await,
     }
 }
 
@@ -75,45 +81,87 @@ pub(super) fn seconds(us: i64) -> f64 {
     us as f64 / SECOND_US as f64
 }
 
-async fn page(
-    mut reader: Reader,
-    form: &Form,
-    functions: &BTreeSet<Function>,
-    limit: usize,
-) -> Result<Response, Problem> {
-    let mut shown = Vec::new();
-    while shown.len() < limit {
-        match reader.next(limit - shown.len()).await? {
+/// Up to `limit` rows, put together before the first byte leaves, so that it is told in the
+/// head where the next page begins.
+async fn page(mut reader: Reader, pull: &Pull, limit: usize) -> Result<Response, Problem> {
+    let mut pieces = Vec::new();
+    let mut count = 0;
+    while count < limit {
+        match reader.next(limit - count).await? {
             None => break,
-            Some(Rows::Raw(rows)) => shown.extend(rows.iter().map(reading)),
-            Some(Rows::Buckets(rows)) => shown.extend(rows.iter().map(|row| bucket(row, functions))),
+            Some(rows) => {
+                count += length(&rows);
+                pieces.push(rows);
+            }
         }
     }
-    let ranges = reader.ranges().iter().map(|(from, to)| json!({ "from": rfc3339(*from), "to": rfc3339(*to) }));
-    let (name, rows) = match form {
-        Form::Raw => ("raw", "readings"),
-        Form::Bucketed { .. } => ("bucketed", "buckets"),
+    let next = reader.cursor().as_ref().map(show_cursor);
+    let body = match pull.format {
+        Format::Json => json_page(&reader, pull, &pieces, next.as_deref()),
+        Format::Ndjson | Format::Csv(_) => stream::page(&reader, pull, &pieces, next.as_deref()),
     };
-    let body = json!({
-        "series": series::shown(reader.series()),
-        "form": name,
-        "served": ranges.collect::<Vec<_>>(),
-        rows: shown,
-        "gaps": reader.gaps().iter().map(gap).collect::<Vec<_>>(),
-        "consents": reader.consents(),
-        "next": reader.cursor().as_ref().map(show_cursor),
-    });
-    let body = body.to_string();
     reader.count_bytes(body.len());
     // The page was put together over some time: what was revoked meanwhile must not leave.
     reader.check().await?;
     reader.page_full();
-    let receipt = audit::receipt(reader.receipt());
-    Ok((receipt, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok((head(&reader, pull, next.as_deref()), body).into_response())
+}
+
+/// Content type, receipt and cursor.
+fn head(reader: &Reader, pull: &Pull, next: Option<&str>) -> HeaderMap {
+    let mut headers = audit::receipt(reader.receipt());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(pull.format.content_type()));
+    // Digits and points.
+    if let Some(next) = next.and_then(|next| HeaderValue::from_str(next).ok()) {
+        headers.insert(CURSOR, next);
+    }
+    headers
+}
+
+fn length(rows: &Rows) -> usize {
+    match rows {
+        Rows::Raw(rows) => rows.len(),
+        Rows::Buckets(rows) => rows.len(),
+    }
+}
+
+fn json_page(reader: &Reader, pull: &Pull, pieces: &[Rows], next: Option<&str>) -> String {
+    let rows: Vec<_> = pieces.iter().flat_map(|rows| shown(rows, &pull.functions)).collect();
+    let mut body = about(reader, &pull.form);
+    let name = match pull.form {
+        Form::Raw => "readings",
+        Form::Bucketed { .. } => "buckets",
+    };
+    body[name] = rows.into();
+    body["gaps"] = gaps(reader);
+    body["consents"] = json!(reader.consents());
+    body["next"] = next.into();
+    body.to_string()
+}
+
+/// What is served, before its rows.
+fn about(reader: &Reader, form: &Form) -> JsonValue {
+    let ranges = reader.ranges().iter().map(|(from, to)| json!({ "from": rfc3339(*from), "to": rfc3339(*to) }));
+    let form = match form {
+        Form::Raw => "raw",
+        Form::Bucketed { .. } => "bucketed",
+    };
+    json!({ "series": series::shown(reader.series()), "form": form, "served": ranges.collect::<Vec<_>>() })
+}
+
+fn shown(rows: &Rows, functions: &BTreeSet<Function>) -> Vec<JsonValue> {
+    match rows {
+        Rows::Raw(rows) => rows.iter().map(reading).collect(),
+        Rows::Buckets(rows) => rows.iter().map(|row| bucket(row, functions)).collect(),
+    }
 }
 
 fn reading(row: &StoredReading) -> JsonValue {
     json!({ "time": rfc3339(row.time_us), "value": row.value, "quality": row.quality.to_string() })
+}
+
+fn gaps(reader: &Reader) -> JsonValue {
+    reader.gaps().iter().map(gap).collect()
 }
 
 fn gap(mark: &GapMark) -> JsonValue {
@@ -142,35 +190,4 @@ fn bucket(row: &Bucket, functions: &BTreeSet<Function>) -> JsonValue {
         shown.insert(function.as_str().to_owned(), value);
     }
     shown.into()
-}
-
-/// Where a CSV stream is.
-struct Stream {
-    reader: Reader,
-    functions: BTreeSet<Function>,
-    /// Made before the answer began, so that a refusal still has its status.
-    first: Option<String>,
-}
-
-async fn stream(mut reader: Reader, form: &Form, functions: BTreeSet<Function>) -> Result<Response, Problem> {
-    let mut first = csv::header(form, &functions);
-    if let Some(rows) = reader.next(usize::MAX).await? {
-        first.push_str(&csv::body(reader.series(), &functions, &rows));
-    }
-    let receipt = audit::receipt(reader.receipt());
-    let start = Stream { reader, functions, first: Some(first) };
-    // An error ends the body without its last chunk, which every client reports.
-    let body = futures::stream::try_unfold(start, async |mut at| {
-        let piece = match at.first.take() {
-            Some(first) => {
-                at.reader.check().await?;
-                Some(first)
-            }
-            None => at.reader.next(usize::MAX).await?.map(|rows| csv::body(at.reader.series(), &at.functions, &rows)),
-        };
-        let Some(piece) = piece else { return Ok::<_, AccessError>(None) };
-        at.reader.count_bytes(piece.len());
-        Ok(Some((Bytes::from(piece), at)))
-    });
-    Ok((receipt, [(header::CONTENT_TYPE, "text/csv; charset=utf-8")], Body::from_stream(body)).into_response())
 }

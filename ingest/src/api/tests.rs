@@ -21,6 +21,7 @@ use crate::time::{SECOND_US, rfc3339};
 mod audit;
 mod dead_letters;
 mod errors;
+mod formats;
 
 fn pages(complex: &Complex) -> Router {
     let metrics = Arc::new(Metrics::default());
@@ -312,7 +313,6 @@ async fn bad_queries_are_told_what_is_wrong() {
         (format!("{base}&from=now-99999999d"), "lies beyond the times that are known here"),
         (format!("{base}&from=now-1h&cursor=x"), "the cursor does not belong"),
         (format!("{base}&from=now-1h&cursor=5.0"), "the cursor does not belong"),
-        (format!("{base}&from=now-1h&format=csv&limit=5"), "of JSON pages"),
         (format!("{base}&from=now-1h&format=xml"), "unknown variant `xml`"),
         (base.replace("hanbit", "Han%20bit") + "&from=now-1h", "is no firm id"),
     ] {
