@@ -7,15 +7,18 @@
 //! through `access` only and must not know the store.
 
 mod audit;
+mod compress;
 mod csv;
 mod dead_letters;
 mod errors;
+mod etag;
 mod gaps;
 mod guard;
 mod limits;
 mod negotiate;
 mod problem;
 mod query;
+mod rate;
 mod readings;
 mod routes;
 mod series;
@@ -27,6 +30,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::limits::{Slots, limited};
 pub use self::problem::{Code, Problem};
+pub use self::rate::{Limiter, Rates};
 pub use self::routes::{router, routes};
 use crate::access::Access;
 use crate::auth::Auth;
@@ -37,6 +41,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Who calls.
     pub auth: Auth,
+    /// How many requests a token and a firm may send.
+    pub limiter: Limiter,
     /// Requests of members that are being worked on.
     pub slots: Arc<Slots>,
     /// What `/metrics` shows.

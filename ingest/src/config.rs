@@ -57,6 +57,25 @@ pub struct Config {
     pub quota: Quota,
     /// Rates of single firms.
     pub firm_quotas: BTreeMap<FirmId, Quota>,
+    /// How many requests members may send.
+    pub api: Requests,
+}
+
+/// Requests of members in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requests {
+    /// Of one token.
+    pub token_per_minute: u64,
+    /// Of a firm, all of its tokens together.
+    pub firm_per_minute: u64,
+}
+
+impl Default for Requests {
+    /// Fifty a second of one program: far above one that follows all series of a plant, and
+    /// far below what one core answers.
+    fn default() -> Self {
+        Self { token_per_minute: 3_000, firm_per_minute: 6_000 }
+    }
 }
 
 /// How fast a firm may send, all of its gateways together. Whoever sends faster is told to
@@ -237,6 +256,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         file.map(Some)
     });
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
+    let api = root.table("api").map_or_else(Requests::default, |table| requests(&table));
     root.finish();
     let (engine, reserve) = stored?;
     Some(Config {
@@ -250,6 +270,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         witness: witness?,
         quota,
         firm_quotas,
+        api,
     })
 }
 
@@ -285,6 +306,17 @@ fn quotas(table: &Table<'_>) -> (Quota, BTreeMap<FirmId, Quota>) {
     }
     table.finish();
     (all, firms)
+}
+
+/// A fault in it is noted, and ends the loading.
+fn requests(table: &Table<'_>) -> Requests {
+    let otherwise = Requests::default();
+    let requests = Requests {
+        token_per_minute: table.count("requests_per_minute").unwrap_or(otherwise.token_per_minute),
+        firm_per_minute: table.count("firm_requests_per_minute").unwrap_or(otherwise.firm_per_minute),
+    };
+    table.finish();
+    requests
 }
 
 /// What gateways may call this machine where the configuration does not say it.

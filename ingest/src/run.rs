@@ -30,10 +30,10 @@ pub use self::forecast::{Forecast, Growth, Outlook};
 pub use self::restore::{RestoreReport, restore, verify_backup};
 use crate::access::Access;
 use crate::admin::{Admin, Inviting, Refused, Running, socket};
-use crate::api::{self, Api};
+use crate::api::{self, Api, Limiter, Rates};
 use crate::auth::{Auth, Sessions};
 use crate::ca::{Authority, CaError};
-use crate::config::{Config, Engine, Quota};
+use crate::config::{Config, Engine, Quota, Requests};
 use crate::console::{self, Console};
 use crate::disk::{self, Room};
 use crate::enrollment::{self, Certificates, Refusals};
@@ -321,7 +321,9 @@ async fn serve_until(
 
     let auth = Auth::new(parts.stores.control.clone());
     let sessions = Arc::new(Sessions::default());
-    let api = Api { access: parts.access.clone(), auth: auth.clone(), slots: Arc::default(), registry };
+    let Requests { token_per_minute, firm_per_minute } = config.api;
+    let limiter = Limiter::new(Rates { token_per_minute, firm_per_minute });
+    let api = Api { access: parts.access.clone(), auth: auth.clone(), limiter, slots: Arc::default(), registry };
     let console = Console {
         access: parts.access.clone(),
         auth: auth.clone(),

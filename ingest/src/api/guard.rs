@@ -1,24 +1,46 @@
-//! Who is let through to a route.
+//! Who is let through to a route, and what every answer to a member says beside itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
-use super::{Api, Problem};
+use super::{Api, Problem, etag};
+use crate::auth::Member;
 
 /// Lets members through, and says who they are.
-pub(super) async fn member(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn member(State(api): State<Arc<Api>>, request: Request, next: Next) -> Result<Response, Problem> {
     let bearer = bearer(request.headers()).ok_or_else(Problem::unauthenticated)?;
     let member = api.auth.member(bearer).await?.ok_or_else(Problem::unauthenticated)?;
-    let _slot = api.slots.take(&member.firm).ok_or_else(Problem::busy)?;
+    let standing = api.limiter.take(&member, Instant::now());
+    let mut response = if standing.granted {
+        answered(&api, member, request, next).await
+    } else {
+        Problem::rate_limited(standing.retry_after_s()).into_response()
+    };
+    standing.tell(response.headers_mut());
+    Ok(response)
+}
+
+async fn answered(api: &Arc<Api>, member: Member, mut request: Request, next: Next) -> Response {
+    let Some(_slot) = api.slots.take(&member.firm) else { return Problem::busy().into_response() };
+    let asked: Option<HeaderMap> = (request.method() == Method::GET).then(|| {
+        let tags = request.headers().get_all(header::IF_NONE_MATCH);
+        tags.into_iter().map(|tag| (header::IF_NONE_MATCH, tag.clone())).collect()
+    });
     request.extensions_mut().insert(member);
     let mut response = next.run(request).await;
+    if let Some(asked) = asked {
+        response = etag::tagged(&asked, response).await;
+    }
     // What one member may see must not be kept by a proxy for another.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let kept = if response.headers().contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept, Authorization"));
+    response
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -70,6 +70,39 @@ pub(super) fn language(headers: &HeaderMap) -> &'static str {
     best(&wishes(headers, header::ACCEPT_LANGUAGE), &["en", "ko"], primary).unwrap_or("en")
 }
 
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Zstd,
+    Gzip,
+}
+
+impl Coding {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// The coding to answer in, by `Accept-Encoding`; none: as it is, which is also answered
+/// where that is refused and so is everything else.
+pub(super) fn coding(headers: &HeaderMap) -> Option<Coding> {
+    let wishes = wishes(headers, header::ACCEPT_ENCODING);
+    if wishes.is_empty() {
+        return None;
+    }
+    let offers = [Some(Coding::Zstd), Some(Coding::Gzip), None];
+    best(&wishes, &offers, |wish, offer| {
+        let name = offer.map_or("identity", Coding::as_str);
+        match wish {
+            "*" => Some(0),
+            _ => wish.eq_ignore_ascii_case(name).then_some(1),
+        }
+    })?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +135,24 @@ mod tests {
         ] {
             assert_eq!(media(&headers(&header::ACCEPT, accept), &OFFERS), wanted, "{accept:?}");
         }
+    }
+
+    #[test]
+    fn the_coding_is_the_one_that_is_liked_best() {
+        for (wish, wanted) in [
+            ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
+            ("gzip, deflate", Some(Coding::Gzip)),
+            ("zstd;q=0.1, gzip;q=0.5", Some(Coding::Gzip)),
+            ("*", Some(Coding::Zstd)),
+            ("zstd;q=0, *", Some(Coding::Gzip)),
+            ("gzip;q=0.5, identity", None),
+            ("gzip;q=0, zstd;q=0, identity;q=0", None),
+            ("br", None),
+            ("", None),
+        ] {
+            assert_eq!(coding(&headers(&header::ACCEPT_ENCODING, &[wish])), wanted, "{wish}");
+        }
+        assert_eq!(coding(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -24,12 +24,14 @@ pub struct Problem {
     detail: String,
     reasons: Vec<Reason>,
     receipt: Option<Box<Receipt>>,
+    /// When it is worth to ask again, where that is known.
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(code: Code, detail: &(impl ToString + ?Sized)) -> Self {
         let detail = detail.to_string().chars().take(MAX_DETAIL_CHARS).collect();
-        Self { code, detail, reasons: Vec::new(), receipt: None }
+        Self { code, detail, reasons: Vec::new(), receipt: None, retry_after_s: None }
     }
 
     pub(super) fn unauthenticated() -> Self {
@@ -39,6 +41,11 @@ impl Problem {
 
     pub(super) fn not_acceptable(offers: &[&str]) -> Self {
         Self::new(Code::NotAcceptable, &format!("there is {}", offers.join(", ")))
+    }
+
+    pub(super) fn rate_limited(retry_after_s: u64) -> Self {
+        let detail = format!("the requests of a minute are used up; the next is answered in {retry_after_s} s");
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(Code::RateLimited, &detail) }
     }
 
     pub(super) fn busy() -> Self {
@@ -96,7 +103,7 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, self.retry_after_s.unwrap_or(1).into());
         }
         response
     }

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::MethodRouter;
 
-use super::{Api, Problem, audit, dead_letters, errors, gaps, guard, readings, series, watch};
+use super::{Api, Problem, audit, compress, dead_letters, errors, gaps, guard, readings, series, watch};
 use crate::auth::route::{Guard, Route};
 
 /// What the modules answer, in the order in which a member comes to need it.
@@ -65,5 +65,6 @@ pub fn router(api: Arc<Api>) -> Router {
         };
         router = router.route(route.path, guarded);
     }
-    router.fallback(async || Problem::no_such_page()).with_state(api)
+    let router = router.fallback(async || Problem::no_such_page());
+    router.layer(middleware::from_fn(compress::layer)).with_state(api)
 }

@@ -22,12 +22,26 @@ mod audit;
 mod dead_letters;
 mod errors;
 mod formats;
+mod transport;
+
+/// More than any test asks for.
+const PLENTY: Rates = Rates { token_per_minute: 60_000, firm_per_minute: 60_000 };
+
+fn api(complex: &Complex, rates: Rates) -> Api {
+    Api {
+        access: complex.access.clone(),
+        auth: complex.auth.clone(),
+        limiter: Limiter::new(rates),
+        slots: Arc::default(),
+        registry: Registry::default(),
+    }
+}
 
 fn pages(complex: &Complex) -> Router {
     let metrics = Arc::new(Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let api = Api { access: complex.access.clone(), auth: complex.auth.clone(), slots: Arc::default(), registry };
+    let api = Api { registry, ..api(complex, PLENTY) };
     limited(router(Arc::new(api)), metrics)
 }
 
@@ -356,12 +370,7 @@ async fn metrics_name_routes_and_never_firms() {
 async fn a_firm_that_asks_for_too_much_at_once_keeps_nobody_else_out() {
     let complex = Complex::new().await;
     let slots: Arc<Slots> = Arc::default();
-    let api = Api {
-        access: complex.access.clone(),
-        auth: complex.auth.clone(),
-        slots: slots.clone(),
-        registry: Registry::default(),
-    };
+    let api = Api { slots: slots.clone(), ..api(&complex, PLENTY) };
     let pages = limited(router(Arc::new(api)), Arc::default());
     let mut taken: Vec<_> = std::iter::from_fn(|| slots.take(&firm("hanbit"))).collect();
     assert!(taken.len() < 256, "one firm has not all places");

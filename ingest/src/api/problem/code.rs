@@ -36,6 +36,8 @@ pub enum Code {
     OtherFirm,
     /// Path and query are longer than is taken.
     QueryTooLong,
+    /// The requests of a minute are used up.
+    RateLimited,
     /// The database does not answer.
     StoreAway,
     /// The firm has as many reads open as one may have.
@@ -59,7 +61,7 @@ struct Facts {
 
 impl Code {
     /// All of them, by their words.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 19] = [
         Code::BadCursor,
         Code::BadQuery,
         Code::Busy,
@@ -73,6 +75,7 @@ impl Code {
         Code::NotCovered,
         Code::OtherFirm,
         Code::QueryTooLong,
+        Code::RateLimited,
         Code::StoreAway,
         Code::TooManyReads,
         Code::TooSlow,
@@ -217,6 +220,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/query_too_long.md"),
                     include_str!("../../../../docs/error-codes/query_too_long.ko.md"),
+                ],
+            },
+            Code::RateLimited => Facts {
+                word: "rate_limited",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                title: "Too many requests",
+                pages: [
+                    include_str!("../../../../docs/error-codes/rate_limited.md"),
+                    include_str!("../../../../docs/error-codes/rate_limited.ko.md"),
                 ],
             },
             Code::StoreAway => Facts {

@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 
+use super::super::compress::{Short, is_short};
 use super::super::csv;
 use super::super::query::{Format, Pull, show_cursor};
 use super::{Problem, head, length, ndjson};
@@ -90,10 +91,16 @@ pub(super) async fn start(reader: Reader, pull: Pull) -> Result<Response, Proble
     let mut stream = Stream { reader, pull, rows: 0, begun: None, ended: false };
     let piece = stream.piece().await?.unwrap_or_default();
     let head = head(&stream.reader, &stream.pull, None);
-    stream.begun = Some(begun + &piece);
+    let begun = begun + &piece;
+    let is_short = is_short(begun.len(), stream.reader.cursor().is_none());
+    stream.begun = Some(begun);
     let body = futures::stream::try_unfold(stream, async |mut at| {
         let text = at.next().await?;
         Ok::<_, AccessError>(text.map(|text| (Bytes::from(text), at)))
     });
-    Ok((head, Body::from_stream(body)).into_response())
+    let mut response = (head, Body::from_stream(body)).into_response();
+    if is_short {
+        response.extensions_mut().insert(Short);
+    }
+    Ok(response)
 }

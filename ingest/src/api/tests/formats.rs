@@ -53,11 +53,11 @@ async fn a_stream_of_ndjson_says_what_it_is_where_it_is_and_that_it_is_whole() {
         whole.iter().enumerate().filter_map(|(at, line)| Some((at, line["cursor"].as_str()?))).collect();
     assert_eq!(cursors.len(), 2, "one behind each piece but the last");
     let (at, cursor) = cursors[1];
-    let mut taken = values(&whole[..at]);
+    let mut seen = values(&whole[..at]);
     let rest = get(&pages, &pull(&format!("&format=ndjson&cursor={cursor}"), 0, 2_500), token).await;
     let rest = lines(&text(rest).await);
-    taken.extend(values(&rest));
-    assert_eq!(taken, values(&whole));
+    seen.extend(values(&rest));
+    assert_eq!(seen, values(&whole));
     assert!(rest.last().unwrap().get("end").is_some());
 
     // A stream of nothing is whole too.
