@@ -11,6 +11,7 @@ mod catalogue;
 mod dead_letters;
 mod export;
 mod read;
+mod repeats;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,6 +27,7 @@ pub use self::catalogue::{Shared, Visible};
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::export::FirmExport;
 pub use self::read::{Plan, Reader};
+use self::repeats::{Noted, Repeats};
 use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};
 pub use crate::audit::{Chain, Entry, Kind};
@@ -149,7 +151,9 @@ pub struct Access {
     turns: Arc<Semaphore>,
     /// When the store was last asked how it is, µs since 1970, and what it said.
     health: tokio::sync::Mutex<Option<(i64, Health)>>,
-    /// Closing audit entries of reads that ended.
+    /// What was asked for within the last minute.
+    repeats: Repeats,
+    /// Audit entries of reads that begin or have ended.
     closing: TaskTracker,
     metrics: Arc<Metrics>,
 }
@@ -175,6 +179,7 @@ impl Access {
             open_reads: Mutex::default(),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
             health: tokio::sync::Mutex::default(),
+            repeats: Repeats::default(),
             closing: TaskTracker::new(),
             metrics,
         }))
@@ -209,6 +214,7 @@ impl Access {
         let slot = ReadSlot::take(self, &asker.firm)?;
         let decision = self.decided(asker, &request).await?;
         let mut series = self.series_info(&slot, &request).await?;
+        let whole = format!("{request:?} {cursor:?}");
         let plan = Plan::new(request, decision, cursor)?;
         if plan.crosses_firms() {
             // They would tell of times that are not shared.
@@ -219,13 +225,16 @@ impl Access {
             let entry = plan.describe(Draft::new(Chain::Firm(series.key.firm.clone()), Kind::ReadStarted, &actor));
             entry.with("asker", asker.firm.as_str())
         });
-        let receipt = match audited {
+        let (receipt, repetition) = match audited {
             // No log, no read.
-            Some(draft) => Some(self.notary.receipt(&self.control.append(draft, self.now_us()).await?)),
-            None => None,
+            Some(draft) => {
+                let Noted { entry, repetition } = self.noted(draft, &asker.firm, &whole).await?;
+                (Some(self.notary.receipt(&entry)), repetition)
+            }
+            None => (None, None),
         };
         self.metrics.reads_started.inc();
-        Ok(Reader::new(slot, asker, series, plan, receipt))
+        Ok(Reader::new(slot, asker, series, plan, receipt, repetition))
     }
 
     /// Fails for a member whose token was revoked since it was looked up, here or by another
@@ -253,7 +262,8 @@ impl Access {
                     let draft = read::describe(Draft::new(chain, Kind::Denied, &asker.actor()), request)
                         .with("asker", asker.firm.as_str())
                         .with("reasons", words.collect::<Vec<_>>());
-                    receipt = Some(Box::new(self.notary.receipt(&self.control.append(draft, now_us).await?)));
+                    let Noted { entry, .. } = self.noted(draft, &asker.firm, request).await?;
+                    receipt = Some(Box::new(self.notary.receipt(&entry)));
                 }
                 Err(AccessError::Denied(reasons, receipt))
             }
@@ -366,10 +376,16 @@ impl Access {
         self.metrics.disk_short.get() != 0
     }
 
-    /// Waits until the log holds the end of every read. New reads may not begin.
+    /// Waits until the log holds the end of every read and every count. New reads may not begin.
     pub async fn finish(&self) {
         self.closing.close();
         self.closing.wait().await;
+        if let Err(error) = self.settle_all().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "how often reads were repeated could not be logged"
+            );
+        }
     }
 }
 

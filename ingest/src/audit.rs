@@ -87,6 +87,7 @@ pub enum Kind {
     ConsentRevoked,
     ReadStarted,
     ReadFinished,
+    Repeated,
     Denied,
     LogRead,
     BackedUp,
@@ -101,7 +102,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 34] = [
+    const ALL: [Kind; 35] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -125,6 +126,7 @@ impl Kind {
         Kind::ConsentRevoked,
         Kind::ReadStarted,
         Kind::ReadFinished,
+        Kind::Repeated,
         Kind::Denied,
         Kind::LogRead,
         Kind::BackedUp,
@@ -164,6 +166,7 @@ impl Kind {
             Kind::ConsentRevoked => "consent_revoked",
             Kind::ReadStarted => "read_started",
             Kind::ReadFinished => "read_finished",
+            Kind::Repeated => "repeated",
             Kind::Denied => "denied",
             Kind::LogRead => "log_read",
             Kind::BackedUp => "backed_up",

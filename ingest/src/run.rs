@@ -387,6 +387,7 @@ async fn serve_until(
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
     let signing = parts.notary.clone().keep(parts.stores.control.clone(), system_clock(), stop.clone());
     let signing = tokio::spawn(signing);
+    let counting = tokio::spawn(parts.access.clone().keep_counts(stop.clone()));
     let witness = parts.stores.witness.clone();
     let keeping = stop.clone();
     let witness = tokio::spawn(async move {
@@ -412,7 +413,7 @@ async fn serve_until(
         crash_point!("serve.stopping");
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));
         crash_point!("serve.drained");
-        let _ = tokio::join!(admin, witness, signing);
+        let _ = tokio::join!(admin, witness, signing, counting);
         kept.iter().for_each(tokio::task::JoinHandle::abort);
     };
     let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;

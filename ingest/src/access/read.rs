@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::repeats::{Repetition, Sums};
 use super::{Access, AccessError, Bucket, Chain, GapMark, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
 use crate::audit::seal::Receipt;
 use crate::audit::{Draft, Kind};
@@ -100,6 +101,8 @@ pub struct Reader {
     series: SeriesInfo,
     plan: Plan,
     receipt: Option<Receipt>,
+    /// Of which the log keeps a count, as long as it rests on what it repeats.
+    repetition: Option<Repetition>,
     /// Read and not handed on yet.
     queue: Queue,
     /// Whether the store holds nothing behind the queue for the permit being read.
@@ -146,6 +149,7 @@ impl Reader {
         series: SeriesInfo,
         plan: Plan,
         receipt: Option<Receipt>,
+        repetition: Option<Repetition>,
     ) -> Self {
         let queue = match plan.request.form {
             Form::Raw => Queue::Raw(VecDeque::new()),
@@ -158,6 +162,7 @@ impl Reader {
             series,
             plan,
             receipt,
+            repetition,
             queue,
             tail: false,
             gaps: BTreeSet::new(),
@@ -308,6 +313,7 @@ impl Reader {
             }
         }
         self.plan.permits = renewed;
+        self.repetition = None;
         Ok(())
     }
 
@@ -389,8 +395,21 @@ impl Drop for Reader {
             Outcome::Withdrawn => "withdrawn",
             Outcome::Aborted => "aborted",
         };
-        let chain = Chain::Firm(self.plan.request.series.firm.clone());
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        if let Some(repetition) = self.repetition.take() {
+            let ended = |outcome| i64::from(self.outcome == outcome);
+            let sums = Sums {
+                complete: ended(Outcome::Complete),
+                withdrawn: ended(Outcome::Withdrawn),
+                aborted: ended(Outcome::Aborted),
+                rows: count(self.rows),
+                bytes: count(self.bytes),
+            };
+            if self.access.repeats.ended(&repetition, sums) {
+                return;
+            }
+        }
+        let chain = Chain::Firm(self.plan.request.series.firm.clone());
         let draft = self
             .plan
             .describe(Draft::new(chain, Kind::ReadFinished, &self.asker.actor()))

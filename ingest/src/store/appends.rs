@@ -64,10 +64,17 @@ struct Waiter {
     room: OwnedSemaphorePermit,
 }
 
-/// A group that was not committed, or not for certain, as each of it is told.
+/// What several are told who waited for the same.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log could not be written, or not for certain")]
-struct OfGroup(#[source] Arc<ControlError>);
+struct OfMany(#[source] Arc<ControlError>);
+
+impl ControlError {
+    /// The same for one of several who waited for the same entry or group.
+    pub(crate) fn shared(error: &Arc<Self>) -> Self {
+        Self::Engine(OfMany(Arc::clone(error)).into())
+    }
+}
 
 /// The task that commits went away amid it.
 #[derive(Debug, thiserror::Error)]
@@ -154,8 +161,7 @@ async fn serve<C: Commit>(to: C, mut served: Served) {
             Err(error) => {
                 let error = Arc::new(error);
                 for waiter in waiters {
-                    let error = ControlError::Engine(OfGroup(Arc::clone(&error)).into());
-                    drop(waiter.done.send(Err(error)));
+                    drop(waiter.done.send(Err(ControlError::shared(&error))));
                 }
             }
         }
