@@ -10,8 +10,11 @@
 mod catalogue;
 mod dead_letters;
 mod export;
+mod plan;
+mod quota;
 mod read;
 mod repeats;
+mod stretches;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,20 +22,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sandan_proto::id::FirmId;
+use sandan_proto::id::{FirmId, SeriesKey};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{Shared, Visible};
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::export::FirmExport;
-pub use self::read::{Plan, Reader};
+use self::plan::Plan;
+pub use self::read::Reader;
 use self::repeats::{Noted, Repeats};
 use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};
 pub use crate::audit::{Chain, Entry, Kind};
 use crate::auth::Member;
-use crate::consent::{self, Decision, Denial, Permit, Reason, Request};
+use crate::consent::{self, Decision, Denial, Holds, Permit, Reason, Request};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
 use crate::id::MemberId;
@@ -44,7 +48,7 @@ pub use crate::store::dead_letters::{parse as parse_reason, word as reason_word}
 pub use crate::store::{Bucket, GapFact, GapMark, ReadCursor, Rows, SeriesInfo, StoredReading};
 pub use crate::store::{Choice, DeadContent, DeadLetterCount, DeadRecord};
 use crate::store::{Chunk, DeadLetters, Readings, StoreError};
-use crate::time::{Clock, SECOND_US};
+use crate::time::{Clock, SECOND_US, rfc3339};
 
 /// Reads that one firm may have open. A member whose programs hang, or who never
 /// takes the bytes, uses up only this.
@@ -59,6 +63,9 @@ pub const MAX_AUDIT_PAGE: usize = 1_000;
 /// Most gaps of one answer: a year of three restarts a day.
 pub const MAX_GAPS: usize = 1_000;
 
+/// The duties of a permit that are kept here.
+const HOLDS: Holds = Holds { commits: true, quotas: false };
+
 /// How long it is believed how the store is.
 const HEALTH_US: i64 = SECOND_US;
 /// A store that does not answer in this time is not well.
@@ -71,6 +78,10 @@ pub trait Source: DeadLetters {
     async fn read(&self, permit: &Permit, cursor: Option<ReadCursor>, limit: usize) -> Result<Chunk, StoreError>;
     /// Every series of a firm.
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
+    /// One of them; none where there is no such series.
+    async fn series_of(&self, key: &SeriesKey) -> Result<Option<SeriesInfo>, StoreError>;
+    /// The newest commit of a firm; 0 before the first.
+    async fn newest_commit(&self, firm: &FirmId) -> Result<i64, StoreError>;
     /// The newest declared gaps of a firm, newest first.
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError>;
     /// Fails unless readings can be read and stored.
@@ -84,6 +95,12 @@ impl<T: Readings + ?Sized> Source for T {
     }
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
         Readings::series(self, firm).await
+    }
+    async fn series_of(&self, key: &SeriesKey) -> Result<Option<SeriesInfo>, StoreError> {
+        Readings::series_of(self, key).await
+    }
+    async fn newest_commit(&self, firm: &FirmId) -> Result<i64, StoreError> {
+        Readings::newest_commit(self, firm).await
     }
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
         Readings::gaps(self, firm, limit).await
@@ -111,6 +128,15 @@ pub enum AccessError {
     /// The asker's token was revoked while the answer was on its way.
     #[error("your token was revoked: the answer ends here and is not complete")]
     Revoked,
+    /// As many rows as the consent allows in a day of UTC were read.
+    #[error("today's rows under the consent are used up; they begin anew at {}", rfc3339(*.begins_anew_us))]
+    QuotaExceeded {
+        /// When the next day begins, µs since 1970.
+        begins_anew_us: i64,
+    },
+    /// The database did not say in time whether the consent still holds.
+    #[error("it could not be confirmed within a second that the consent holds")]
+    Unconfirmed,
     /// The firm has too many reads open.
     #[error("your firm has {MAX_READS_PER_FIRM} reads open already")]
     TooManyReads,
@@ -131,6 +157,7 @@ impl AccessError {
         match self {
             Self::Store(error) => error.is_away(),
             Self::Control(error) => error.is_away(),
+            Self::Unconfirmed => true,
             _ => false,
         }
     }
@@ -208,9 +235,10 @@ impl Access {
     pub async fn read(
         self: &Arc<Self>,
         asker: &Member,
-        request: Request,
+        mut request: Request,
         cursor: Option<ReadCursor>,
     ) -> Result<Reader, AccessError> {
+        request.manner.holds = HOLDS;
         let slot = ReadSlot::take(self, &asker.firm)?;
         let decision = self.decided(asker, &request).await?;
         let mut series = self.series_info(&slot, &request).await?;
@@ -253,17 +281,23 @@ impl Access {
                 self.metrics.denials.get_or_create(&crate::metrics::Denial::UNKNOWN).inc();
                 Err(AccessError::NotFound)
             }
-            Err(Denial { reasons, .. }) => {
+            Err(denial) => {
+                let used_up = plan::is_used_up(&denial);
+                let reasons = denial.reasons;
                 self.metrics.denials.get_or_create(&crate::metrics::Denial::KNOWN).inc();
                 let mut receipt = None;
                 if request.asker != request.series.firm {
                     let chain = Chain::Firm(request.series.firm.clone());
                     let words = reasons.iter().map(|it| format!("{}: {}", it.consent, it.why.code()));
-                    let draft = read::describe(Draft::new(chain, Kind::Denied, &asker.actor()), request)
+                    let draft = plan::describe(Draft::new(chain, Kind::Denied, &asker.actor()), request)
                         .with("asker", asker.firm.as_str())
                         .with("reasons", words.collect::<Vec<_>>());
                     let Noted { entry, .. } = self.noted(draft, &asker.firm, request).await?;
                     receipt = Some(Box::new(self.notary.receipt(&entry)));
+                }
+                if used_up {
+                    let begins_anew_us = quota::begins_anew_us(quota::day_of(now_us));
+                    return Err(AccessError::QuotaExceeded { begins_anew_us });
                 }
                 Err(AccessError::Denied(reasons, receipt))
             }
@@ -272,8 +306,7 @@ impl Access {
 
     async fn series_info(&self, slot: &ReadSlot, request: &Request) -> Result<SeriesInfo, AccessError> {
         let _turn = slot.turn().await;
-        let all = self.readings.series(&request.series.firm).await?;
-        all.into_iter().find(|info| info.key == request.series).ok_or(AccessError::NotFound)
+        self.readings.series_of(&request.series).await?.ok_or(AccessError::NotFound)
     }
 
     /// A firm's own log after an entry's number, oldest first.

@@ -121,6 +121,15 @@ impl Permit {
     pub fn quota(&self) -> Option<(ConsentId, u64)> {
         self.quota
     }
+    /// The same for less: up to an earlier time, and of that whole buckets only.
+    #[must_use]
+    pub fn ending(&self, to_us: i64) -> Self {
+        let to_us = match &self.form {
+            Form::Raw => to_us,
+            Form::Bucketed { grid } => grid.bucket(to_us).0,
+        };
+        Self { to_us: self.to_us.min(to_us), ..self.clone() }
+    }
     /// A permit that nobody decided on.
     #[cfg(test)]
     pub(crate) fn for_test(series: Vec<SeriesKey>, form: Form, from_us: i64, to_us: i64) -> Self {
@@ -141,6 +150,11 @@ impl Permit {
     #[cfg(test)]
     pub(crate) fn asking(self, functions: impl IntoIterator<Item = Function>) -> Self {
         Self { functions: functions.into_iter().collect(), ..self }
+    }
+    /// The same with duties.
+    #[cfg(test)]
+    pub(crate) fn bound(self, through_commit: Option<u64>, quota: Option<(ConsentId, u64)>) -> Self {
+        Self { through_commit, quota, ..self }
     }
 }
 

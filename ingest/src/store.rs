@@ -93,6 +93,12 @@ pub trait Readings: DeadLetters + 'static {
     /// Every series of a firm, by asset and metric.
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError>;
 
+    /// One of them; none where there is no such series.
+    async fn series_of(&self, key: &SeriesKey) -> Result<Option<SeriesInfo>, StoreError>;
+
+    /// The newest commit of a firm; 0 before the first.
+    async fn newest_commit(&self, firm: &FirmId) -> Result<i64, StoreError>;
+
     /// What is stored of each lane of a gateway, the newest lane last.
     async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError>;
 

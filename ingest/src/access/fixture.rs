@@ -13,7 +13,10 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::auth::{Auth, Secret, TokenKind};
-use crate::consent::{AccessWindow, EventWindow, Form, Function, Manner, SharedForm, Terms};
+use crate::consent::{
+    AccessWindow, Agreed, EventWindow, Form, Function, Identity, Manner, OnwardUse, Purpose, Relation, SharedForm,
+    Terms,
+};
 use crate::id::{ConsentId, MemberId};
 use crate::notary::Notary;
 use crate::store::aggregate::{Fold, Rules};
@@ -26,9 +29,12 @@ pub(crate) const BEGIN: i64 = 1_772_409_600 * SECOND_US;
 /// The time it is when a test begins: a day later.
 pub(crate) const NOW: i64 = BEGIN + 86_400 * SECOND_US;
 
+/// Time, value, commit.
+type Kept = (i64, f64, i64);
+
 /// Readings in memory.
 pub(crate) struct Memory {
-    series: Mutex<BTreeMap<SeriesKey, Vec<(i64, f64)>>>,
+    series: Mutex<BTreeMap<SeriesKey, Vec<Kept>>>,
     /// A chunk takes one; a test that closes it in between sees a read in its middle.
     pub(crate) chunks: Semaphore,
     pub(crate) waiting: Semaphore,
@@ -69,7 +75,23 @@ impl Memory {
     }
 
     pub(crate) fn put(&self, series: &SeriesKey, rows: impl IntoIterator<Item = (i64, f64)>) {
-        self.series.lock().unwrap().entry(series.clone()).or_default().extend(rows);
+        self.put_in(1, series, rows);
+    }
+
+    /// In one commit.
+    pub(crate) fn put_in(&self, commit: i64, series: &SeriesKey, rows: impl IntoIterator<Item = (i64, f64)>) {
+        let rows = rows.into_iter().map(|(time, value)| (time, value, commit));
+        let mut all = self.series.lock().unwrap();
+        let series = all.entry(series.clone()).or_default();
+        series.extend(rows);
+        series.sort_by_key(|(time, _, commit)| (*time, *commit));
+    }
+
+    /// The newest commit of a firm.
+    fn newest(&self, firm: &FirmId) -> i64 {
+        let all = self.series.lock().unwrap();
+        let own = all.iter().filter(|(key, _)| key.firm == *firm);
+        own.flat_map(|(_, rows)| rows).map(|(_, _, commit)| *commit).max().unwrap_or(0)
     }
 }
 
@@ -132,14 +154,17 @@ impl Source for Memory {
         self.waiting.add_permits(1);
         let turn = self.chunks.acquire().await.unwrap();
         drop(turn);
+        let as_of = cursor.as_ref().and_then(|at| at.as_of).unwrap_or_else(|| self.newest(permit.firm()));
         let (from_us, skip) = cursor.map_or((permit.from_us(), 0), |at| (at.from_us, at.skip as usize));
         let all = self.series.lock().unwrap()[&permit.series()[0]].clone();
-        let inside = all.into_iter().filter(|(time, _)| (from_us..permit.to_us()).contains(time));
+        let through = permit.through_commit().map_or(i64::MAX, u64::cast_signed).min(as_of);
+        let inside =
+            all.into_iter().filter(|(time, _, commit)| (from_us..permit.to_us()).contains(time) && *commit <= through);
         let (rows, next) = match permit.form() {
             Form::Raw => {
-                let row = |(time_us, value)| {
+                let row = |(time_us, value, commit)| {
                     let value = Some(Value::F64(value));
-                    StoredReading { series: 0, time_us, value, quality: Quality::GOOD, commit: 1 }
+                    StoredReading { series: 0, time_us, value, quality: Quality::GOOD, commit }
                 };
                 let mut rows: Vec<_> = inside.skip(skip).map(row).collect();
                 let more = rows.len() > limit;
@@ -156,7 +181,7 @@ impl Source for Memory {
                 let rules = Rules::new(permit.functions(), 1_000);
                 let mut fold = Fold::new(0, grid.clone(), rules, from_us);
                 let mut rows = Vec::new();
-                for (time, value) in inside {
+                for (time, value, _) in inside {
                     fold.push(time, Some(&Value::F64(value)));
                     rows.extend(std::iter::from_fn(|| fold.pop()));
                 }
@@ -169,7 +194,7 @@ impl Source for Memory {
                 (Rows::Buckets(rows), next)
             }
         };
-        Ok(Chunk { rows, gaps: Vec::new(), as_of: 1, next })
+        Ok(Chunk { rows, gaps: Vec::new(), as_of, next })
     }
 
     async fn gaps(&self, firm: &FirmId, limit: usize) -> Result<Vec<GapFact>, StoreError> {
@@ -196,9 +221,17 @@ impl Source for Memory {
         if self.dead.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
     }
 
+    async fn series_of(&self, key: &SeriesKey) -> Result<Option<SeriesInfo>, StoreError> {
+        Ok(Source::series(self, &key.firm).await?.into_iter().find(|info| info.key == *key))
+    }
+
+    async fn newest_commit(&self, firm: &FirmId) -> Result<i64, StoreError> {
+        Ok(self.newest(firm))
+    }
+
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
         let series = self.series.lock().unwrap();
-        let info = |(key, rows): (&SeriesKey, &Vec<(i64, f64)>)| SeriesInfo {
+        let info = |(key, rows): (&SeriesKey, &Vec<Kept>)| SeriesInfo {
             key: key.clone(),
             path: format!("plant-1/{}", key.asset),
             name_ko: "1호 프레스".into(),
@@ -209,7 +242,7 @@ impl Source for Memory {
             value_type: ValueType::F64,
             expected_interval_ms: 1_000,
             gateway: GatewayId::new(&format!("{firm}/gw")).unwrap(),
-            newest_us: rows.iter().map(|(time, _)| *time).max(),
+            newest_us: rows.iter().map(|(time, ..)| *time).max(),
         };
         Ok(series.iter().filter(|(key, _)| key.firm == *firm).map(info).collect())
     }
@@ -277,6 +310,31 @@ impl Complex {
 
     /// hanbit lets saesol read `press_force` of press-1 for an hour.
     pub(crate) async fn grant(&self, form: SharedForm, event: EventWindow) -> ConsentId {
+        self.grant_terms(form, event, None).await
+    }
+
+    /// The same in the full form, all times and readings that arrive late covered.
+    pub(crate) async fn grant_full(&self, form: SharedForm, change: impl FnOnce(&mut Agreed)) -> ConsentId {
+        let mut agreed = Agreed {
+            dictionary: 1,
+            identity: Identity::Named,
+            relation: Relation::Customer,
+            reason: "치수 불량의 원인을 찾기 위해".to_owned(),
+            holders: ["품질팀".to_owned()].into(),
+            return_by_us: self.access.now_us() + 86_400 * SECOND_US,
+            minimum_age_us: 0,
+            runs_of: None,
+            late_data: true,
+            purposes: [Purpose::Quality].into(),
+            onward_use: OnwardUse::Holders,
+            quota_rows_per_day: None,
+            cohort_floor: None,
+        };
+        change(&mut agreed);
+        self.grant_terms(form, EventWindow { from_us: None, to_us: None }, Some(agreed)).await
+    }
+
+    async fn grant_terms(&self, form: SharedForm, event: EventWindow, agreed: Option<Agreed>) -> ConsentId {
         let now_us = self.access.now_us();
         let terms = Terms {
             assets: [force().asset].into(),
@@ -284,7 +342,7 @@ impl Complex {
             form,
             event,
             access: AccessWindow { not_before_us: now_us, until_us: now_us + 3_600 * SECOND_US },
-            agreed: None,
+            agreed: agreed.map(Box::new),
         };
         let id = ConsentId::random();
         let change = Change::Grant { id, grantor: firm("hanbit"), grantee: firm("saesol"), terms };

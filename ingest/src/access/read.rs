@@ -2,84 +2,29 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::plan::{Lost, Plan};
+use super::quota::{begins_anew_us, day_of};
 use super::repeats::{Repetition, Sums};
 use super::{Access, AccessError, Bucket, Chain, GapMark, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
 use crate::audit::seal::Receipt;
 use crate::audit::{Draft, Kind};
 use crate::auth::Member;
-use crate::consent::{self, Decision, Form, Permit, Request};
+use crate::consent::Form;
 use crate::id::ConsentId;
-use crate::time::rfc3339;
+use crate::store::StoreError;
 
 /// Most rows read from the store at once: a piece of well under a second.
 const MAX_CHUNK_ROWS: usize = 10_000;
 /// Most rows handed on after one check of the epoch: about 60 KiB as text.
 const MAX_PIECE_ROWS: usize = 1_000;
-
-/// What is read, as decided.
-#[derive(Debug)]
-pub struct Plan {
-    request: Request,
-    /// What is left to read, in order of time; the first is the one being read.
-    permits: VecDeque<Permit>,
-    /// What was granted at the beginning.
-    ranges: Vec<(i64, i64)>,
-    consents: BTreeSet<ConsentId>,
-    /// The next row, while the first permit was begun.
-    at: Option<ReadCursor>,
-    /// The firm's commit up to which is read, from the first chunk on.
-    as_of: Option<i64>,
-}
-
-impl Plan {
-    pub(super) fn new(request: Request, decision: Decision, cursor: Option<ReadCursor>) -> Result<Self, AccessError> {
-        let ranges = decision.permits.iter().map(|permit| (permit.from_us(), permit.to_us())).collect();
-        let mut permits: VecDeque<_> = decision.permits.into();
-        if let Some(cursor) = &cursor {
-            let inside = (request.from_us..request.to_us).contains(&cursor.from_us);
-            // A bucket that begins in its middle would be one of fewer readings than agreed.
-            let whole = match &request.form {
-                Form::Raw => true,
-                Form::Bucketed { grid } => cursor.skip == 0 && grid.is_edge(cursor.from_us),
-            };
-            if cursor.series != 0 || !inside || !whole {
-                return Err(AccessError::Cursor);
-            }
-            permits.retain(|permit| cursor.from_us < permit.to_us());
-        }
-        let as_of = cursor.as_ref().and_then(|cursor| cursor.as_of);
-        let at = cursor.filter(|cursor| permits.front().is_some_and(|permit| permit.from_us() <= cursor.from_us));
-        Ok(Self { request, permits, ranges, consents: decision.consents, at, as_of })
-    }
-
-    /// Whether the asker is not the owner.
-    pub(super) fn crosses_firms(&self) -> bool {
-        self.request.asker != self.request.series.firm
-    }
-
-    /// The request and what it rests on, for the log.
-    pub(super) fn describe(&self, draft: Draft) -> Draft {
-        describe(draft, &self.request)
-            .with("consents", self.consents.iter().map(ToString::to_string).collect::<Vec<_>>())
-            .with("epoch", self.permits.front().map_or(0, |permit| i64::try_from(permit.epoch()).unwrap_or(i64::MAX)))
-    }
-}
-
-/// The request, for the log.
-pub(super) fn describe(draft: Draft, request: &Request) -> Draft {
-    let draft = draft
-        .with("asset", request.series.asset.as_str())
-        .with("metric", request.series.metric.as_str())
-        .with("from", rfc3339(request.from_us))
-        .with("to", rfc3339(request.to_us));
-    let Form::Bucketed { grid } = &request.form else { return draft.with("form", "raw") };
-    let draft = match grid.describe() {
-        Ok(width_us) => draft.with("form", "bucketed").with("width_us", width_us),
-        Err(zone) => draft.with("form", "bucketed").with("days", zone),
-    };
-    draft.with("functions", request.functions.iter().map(ToString::to_string).collect::<Vec<_>>())
-}
+/// For how long it is believed what the grantor's epoch is.
+const CONFIRMED: Duration = Duration::from_secs(1);
+/// How often it is asked for in a row before the read is given up.
+const MAX_ASKED: usize = 5;
 
 /// How a read ended, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +33,8 @@ enum Outcome {
     Complete,
     /// The consent went away, or the asker's token.
     Withdrawn,
+    /// Today's rows under the consent are used up.
+    QuotaExceeded,
     /// The asker went away, or the store failed.
     Aborted,
 }
@@ -131,6 +78,14 @@ impl Queue {
         match self {
             Queue::Raw(rows) => rows.len(),
             Queue::Buckets(rows) => rows.len(),
+        }
+    }
+
+    /// The commits of the next readings; none of buckets.
+    fn commits(&self, count: usize) -> Vec<Option<i64>> {
+        match self {
+            Queue::Raw(rows) => rows.iter().take(count).map(|row| Some(row.commit)).collect(),
+            Queue::Buckets(rows) => vec![None; count.min(rows.len())],
         }
     }
 
@@ -190,10 +145,7 @@ impl Reader {
     }
     /// Where the next row begins; none when all were handed on.
     pub fn cursor(&self) -> Option<ReadCursor> {
-        let permit = self.plan.permits.front()?;
-        let at = self.plan.at.as_ref().map_or((permit.from_us(), 0), |at| (at.from_us, at.skip));
-        // A bucket that was begun is begun anew: what was read of it stays here.
-        Some(ReadCursor { as_of: self.plan.as_of, ..ReadCursor::new(0, at.0, at.1) })
+        self.plan.cursor()
     }
     /// What is declared missing in the times that were read so far, in order of time.
     pub fn gaps(&self) -> &BTreeSet<GapMark> {
@@ -210,9 +162,10 @@ impl Reader {
     /// What comes out was permitted when this returned. The caller must hand it on at
     /// once, or ask [`check`](Self::check) before it does.
     pub async fn next(&mut self, wanted: usize) -> Result<Option<Rows>, AccessError> {
+        let mut asked = 0;
         loop {
             if self.queue.len() == 0 {
-                if self.plan.permits.is_empty() {
+                if self.plan.stretch().is_none() {
                     self.outcome = Outcome::Complete;
                     return Ok(None);
                 }
@@ -221,14 +174,43 @@ impl Reader {
             }
             let access = self.access.clone();
             let unchanged = access.consents.read().await;
-            if self.holds().await? {
-                let rows = self.queue.take(wanted.clamp(1, MAX_PIECE_ROWS));
-                self.advance(&rows);
-                return Ok(Some(rows));
+            let asked_at = Instant::now();
+            if !self.holds().await? {
+                drop(unchanged);
+                self.decide_again().await?;
+                continue;
             }
-            drop(unchanged);
-            self.decide_again().await?;
+            let count = self.allowed(wanted.clamp(1, MAX_PIECE_ROWS))?;
+            if asked_at.elapsed() < CONFIRMED {
+                return Ok(Some(self.hand_on(count)));
+            }
+            // The database was slow: what it said of the epoch may be true no more.
+            asked += 1;
+            if asked == MAX_ASKED {
+                return Err(AccessError::Unconfirmed);
+            }
         }
+    }
+
+    /// How many of the next rows are covered by a permit; each of them is.
+    fn allowed(&self, most: usize) -> Result<usize, AccessError> {
+        let Some(stretch) = self.plan.stretch() else { return Ok(0) };
+        let commits = self.queue.commits(most);
+        match commits.iter().take_while(|commit| stretch.cost(**commit, |_| false).is_some()).count() {
+            0 => Err(StoreError::Damaged("a read gave what no permit covers".to_owned()).into()),
+            count => Ok(count),
+        }
+    }
+
+    /// Takes the next rows out.
+    fn hand_on(&mut self, count: usize) -> Rows {
+        let rows = self.queue.take(count);
+        self.rows += match &rows {
+            Rows::Raw(rows) => rows.len() as u64,
+            Rows::Buckets(rows) => rows.len() as u64,
+        };
+        self.plan.advance(&rows, self.tail && self.queue.len() == 0);
+        rows
     }
 
     /// Fails unless what was handed out last is still permitted.
@@ -239,14 +221,9 @@ impl Reader {
         if !self.plan.crosses_firms() {
             return Ok(());
         }
-        // All of the first request must still be permitted, also what was handed out.
         let snapshot = access.control.snapshot(&self.plan.request.series.firm).await?;
         drop(unchanged);
-        let now_us = access.now_us();
-        match consent::decide(&snapshot, &self.plan.request, now_us) {
-            Ok(decision) if covers(&decision, &self.plan.ranges) => Ok(()),
-            _ => Err(self.withdrawn()),
-        }
+        self.plan.check(snapshot, access.now_us()).map_err(|lost| self.lost(&lost))
     }
 
     /// Reads the next chunk under the consent lock, or decides again when the epoch moved.
@@ -259,21 +236,21 @@ impl Reader {
             drop(unchanged);
             return self.decide_again().await;
         }
-        let Some(permit) = self.plan.permits.front() else { return Ok(()) };
-        let begin = || ReadCursor::new(0, permit.from_us(), 0);
-        let at = self.plan.as_of.map(|commit| self.plan.at.clone().unwrap_or_else(begin).as_of(commit));
-        let at = at.or_else(|| self.plan.at.clone());
-        let chunk = access.readings.read(permit, at, wanted.clamp(1, MAX_CHUNK_ROWS)).await?;
-        self.plan.as_of = Some(chunk.as_of);
+        let Some(permit) = self.plan.reading() else { return Ok(()) };
+        let chunk = access.readings.read(permit, self.plan.place(), wanted.clamp(1, MAX_CHUNK_ROWS)).await?;
+        let bound = permit.through_commit().and_then(|commit| i64::try_from(commit).ok());
+        if let (Some(bound), Rows::Raw(rows)) = (bound, &chunk.rows)
+            && rows.iter().any(|row| row.commit > bound)
+        {
+            return Err(StoreError::Damaged(format!("a read up to commit {bound} gave a later reading")).into());
+        }
+        self.plan.read_as_of(chunk.as_of);
         self.gaps.extend(chunk.gaps);
         self.queue = Queue::of(chunk.rows);
         self.tail = chunk.next.is_none();
         if self.queue.len() == 0 {
-            match chunk.next {
-                // Nothing in this stretch; go on behind it.
-                Some(next) => self.plan.at = Some(next),
-                None => self.next_permit(),
-            }
+            // Nothing in this part; go on behind it.
+            self.plan.skip_to(chunk.next);
         }
         Ok(())
     }
@@ -282,7 +259,7 @@ impl Reader {
     /// ended. Fails when its reader is no member any more.
     async fn holds(&mut self) -> Result<bool, AccessError> {
         self.member().await?;
-        let Some(permit) = self.plan.permits.front() else { return Ok(true) };
+        let Some(permit) = self.plan.reading() else { return Ok(true) };
         if permit.until_us().is_some_and(|until_us| self.access.now_us() >= until_us) {
             return Ok(false);
         }
@@ -290,29 +267,12 @@ impl Reader {
     }
 
     /// Replaces the permits by ones of now. Rows that were read and not handed on are
-    /// read again under them. Anything less than what was left ends the read: a hole
-    /// that opens in the middle could not be told from missing data.
+    /// read again under them.
     async fn decide_again(&mut self) -> Result<(), AccessError> {
         self.queue.take(usize::MAX);
         let snapshot = self.access.control.snapshot(&self.plan.request.series.firm).await?;
         let now_us = self.access.now_us();
-        let mut renewed = VecDeque::with_capacity(self.plan.permits.len());
-        for (index, permit) in self.plan.permits.iter().enumerate() {
-            let mut rest = self.plan.request.clone();
-            (rest.from_us, rest.to_us) = (permit.from_us(), permit.to_us());
-            if let (0, Some(at)) = (index, &self.plan.at) {
-                rest.from_us = rest.from_us.max(at.from_us);
-            }
-            let wanted = [(rest.from_us, rest.to_us)];
-            match consent::decide(&snapshot, &rest, now_us) {
-                Ok(decision) if covers(&decision, &wanted) => {
-                    self.plan.consents.extend(decision.consents);
-                    renewed.extend(decision.permits);
-                }
-                _ => return Err(self.withdrawn()),
-            }
-        }
-        self.plan.permits = renewed;
+        self.plan.decide_again(&snapshot, now_us).map_err(|lost| self.lost(&lost))?;
         self.repetition = None;
         Ok(())
     }
@@ -326,62 +286,25 @@ impl Reader {
         })
     }
 
-    fn withdrawn(&mut self) -> AccessError {
+    fn lost(&mut self, lost: &Lost) -> AccessError {
         self.queue.take(usize::MAX);
-        self.outcome = Outcome::Withdrawn;
-        self.access.metrics.reads_withdrawn.inc();
-        AccessError::Withdrawn
-    }
-
-    /// Moves the place behind what is handed on.
-    fn advance(&mut self, rows: &Rows) {
-        let before = self.plan.at.take();
-        let next = match rows {
-            Rows::Raw(rows) => {
-                self.rows += rows.len() as u64;
-                rows.last().map(|last| {
-                    let same = rows.iter().rev().take_while(|row| row.time_us == last.time_us).count();
-                    let carried = match before {
-                        // The whole piece has the time at which it began.
-                        Some(at) if at.from_us == last.time_us && same == rows.len() => at.skip,
-                        _ => 0,
-                    };
-                    let skip = carried.saturating_add(u32::try_from(same).unwrap_or(u32::MAX));
-                    ReadCursor::new(0, last.time_us, skip)
-                })
+        match lost {
+            Lost::Withdrawn => {
+                self.outcome = Outcome::Withdrawn;
+                self.access.metrics.reads_withdrawn.inc();
+                AccessError::Withdrawn
             }
-            Rows::Buckets(rows) => {
-                self.rows += rows.len() as u64;
-                rows.last().map(|last| ReadCursor::new(0, last.end_us, 0))
+            Lost::Quota => {
+                self.outcome = Outcome::QuotaExceeded;
+                AccessError::QuotaExceeded { begins_anew_us: begins_anew_us(day_of(self.access.now_us())) }
             }
-        };
-        self.plan.at = next;
-        let ended = |plan: &Plan| match (plan.permits.front(), &plan.at) {
-            (Some(permit), Some(at)) => at.from_us >= permit.to_us(),
-            _ => true,
-        };
-        if ended(&self.plan) || (self.tail && self.queue.len() == 0) {
-            self.next_permit();
         }
-    }
-
-    fn next_permit(&mut self) {
-        self.plan.permits.pop_front();
-        self.plan.at = None;
     }
 
     /// Says that the answer ends here by the asker's wish: a page is full.
     pub fn page_full(&mut self) {
         self.outcome = Outcome::Complete;
     }
-}
-
-/// Whether each range lies in one of the decision's permits.
-fn covers(decision: &Decision, ranges: &[(i64, i64)]) -> bool {
-    ranges.iter().all(|(from_us, to_us)| {
-        from_us >= to_us
-            || decision.permits.iter().any(|permit| permit.from_us() <= *from_us && *to_us <= permit.to_us())
-    })
 }
 
 impl Drop for Reader {
@@ -393,6 +316,7 @@ impl Drop for Reader {
         let outcome = match self.outcome {
             Outcome::Complete => "complete",
             Outcome::Withdrawn => "withdrawn",
+            Outcome::QuotaExceeded => "quota_exceeded",
             Outcome::Aborted => "aborted",
         };
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -401,7 +325,7 @@ impl Drop for Reader {
             let sums = Sums {
                 complete: ended(Outcome::Complete),
                 withdrawn: ended(Outcome::Withdrawn),
-                aborted: ended(Outcome::Aborted),
+                aborted: ended(Outcome::Aborted) + ended(Outcome::QuotaExceeded),
                 rows: count(self.rows),
                 bytes: count(self.bytes),
             };

@@ -1,3 +1,5 @@
+mod duties;
+
 use std::sync::atomic::Ordering;
 
 use super::fixture::{BEGIN, Complex, NOW, firm, force, request};

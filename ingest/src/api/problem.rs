@@ -102,7 +102,9 @@ impl IntoResponse for Problem {
             let scheme = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let again = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        // A quota begins anew with the day that `detail` names.
+        if again && self.code != Code::QuotaExceeded {
             response.headers_mut().insert(header::RETRY_AFTER, self.retry_after_s.unwrap_or(1).into());
         }
         response
@@ -141,7 +143,9 @@ impl From<AccessError> for Problem {
             AccessError::Withdrawn => Self::new(Code::Withdrawn, &error),
             AccessError::Revoked => Self::unauthenticated(),
             AccessError::TooManyReads => Self::new(Code::TooManyReads, &error),
+            AccessError::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded, &error),
             AccessError::Cursor => Self::new(Code::BadCursor, &error),
+            AccessError::Unconfirmed => Self::away(&error),
             AccessError::Store(_) | AccessError::Control(_) if error.is_away() => Self::away(&error),
             AccessError::Store(_) | AccessError::Control(_) => Self::internal(&error),
         }

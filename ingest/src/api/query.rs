@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::csv::Style;
 use super::{Problem, negotiate};
 use crate::access::ReadCursor;
-use crate::consent::{Form, Function, Grid, align};
+use crate::consent::{Form, Function, Grid, Purpose, align};
 use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, shown};
 
 /// Rows of a page unless it is said otherwise.
@@ -67,6 +67,7 @@ pub(super) struct Readings {
     tz: Option<String>,
     function: Option<String>,
     functions: Option<String>,
+    purpose: Option<String>,
     format: Option<FormatWord>,
     bom: Option<String>,
     formulas: Option<String>,
@@ -151,6 +152,7 @@ pub(super) struct Pull {
     pub(super) functions: BTreeSet<Function>,
     pub(super) from_us: i64,
     pub(super) to_us: i64,
+    pub(super) purpose: Option<Purpose>,
     pub(super) format: Format,
     pub(super) extent: Extent,
     pub(super) cursor: Option<ReadCursor>,
@@ -177,12 +179,14 @@ impl Readings {
         let format = Format::new(word, self.bom.as_deref(), self.formulas.as_deref())?;
         let limit = page_limit(self.limit.as_deref(), MAX_PAGE)?;
         let is_page = format == Format::Json || self.limit.is_some();
+        let purpose = self.purpose.map(|it| it.parse()).transpose().map_err(|error: String| Problem::query(&error))?;
         Ok(Pull {
             series: SeriesKey { firm: self.firm, asset: self.asset, metric: self.metric },
             form,
             functions,
             from_us,
             to_us,
+            purpose,
             format,
             extent: if is_page { Extent::Page(limit) } else { Extent::Whole },
             cursor: self.cursor.as_deref().map(parse_cursor).transpose()?,

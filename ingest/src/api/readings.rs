@@ -18,7 +18,7 @@ use super::gaps::cause;
 use super::query::{self, Extent, Format, Pull, show_cursor};
 use super::routes::Endpoint;
 use super::{Api, Code, Problem, audit, series};
-use crate::access::{Bucket, GapMark, Reader, Rows, StoredReading};
+use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
 use crate::auth::route::Guard;
 use crate::consent::{Form, Function, Manner, Request};
@@ -50,7 +50,7 @@ async fn pull(
         functions: pull.functions.clone(),
         from_us: pull.from_us,
         to_us: pull.to_us,
-        manner: Manner::default(),
+        manner: Manner { purpose: pull.purpose, ..Manner::default() },
     };
     let reader = api.access.read(&member, request, pull.cursor.clone()).await?;
     match pull.extent {
@@ -87,7 +87,12 @@ async fn page(mut reader: Reader, pull: &Pull, limit: usize) -> Result<Response,
     let mut pieces = Vec::new();
     let mut count = 0;
     while count < limit {
-        match reader.next(limit - count).await? {
+        let next = match reader.next(limit - count).await {
+            // What is left of today's rows is a page too.
+            Err(AccessError::QuotaExceeded { .. }) if count > 0 => break,
+            next => next?,
+        };
+        match next {
             None => break,
             Some(rows) => {
                 count += length(&rows);

@@ -101,6 +101,7 @@ macro_rules! conform {
                 hours_and_days_say_what_their_readings_say,
                 a_changed_interval_makes_what_was_counted_before_useless_and_not_wrong,
                 pages_of_hours_are_of_one_state_while_late_data_is_counted,
+                what_a_permit_bounds_by_commit_is_told_without_what_came_later,
                 minutes_and_hours_outlive_their_readings_and_say_the_same,
                 what_comes_after_its_time_has_gone_is_counted,
                 an_erased_firm_leaves_nothing_and_its_neighbour_everything,

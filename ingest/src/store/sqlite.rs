@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use sandan_proto::births::Births;
-use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, TimelineId};
+use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, SeriesKey, TimelineId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -341,7 +341,26 @@ impl Readings for SqliteReadings {
         self.reading(move |shared, conn| {
             let Some(number) = catalogue::firm_number(conn, &firm)? else { return Ok(Vec::new()) };
             shared.learn_newest(number)?;
-            catalogue::list(conn, &firm, number, &shared.heads)
+            catalogue::list(conn, &firm, number, None, &shared.heads)
+        })
+        .await
+    }
+
+    async fn series_of(&self, key: &SeriesKey) -> Result<Option<SeriesInfo>, StoreError> {
+        let key = key.clone();
+        self.reading(move |shared, conn| {
+            let Some(number) = catalogue::firm_number(conn, &key.firm)? else { return Ok(None) };
+            shared.learn_newest(number)?;
+            Ok(catalogue::list(conn, &key.firm, number, Some(&key), &shared.heads)?.pop())
+        })
+        .await
+    }
+
+    async fn newest_commit(&self, firm: &FirmId) -> Result<i64, StoreError> {
+        let firm = firm.clone();
+        self.looking_up(move |conn| match catalogue::firm_number(conn, &firm)? {
+            Some(number) => catalogue::newest_commit(conn, number),
+            None => Ok(0),
         })
         .await
     }

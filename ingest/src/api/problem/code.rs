@@ -36,6 +36,8 @@ pub enum Code {
     OtherFirm,
     /// Path and query are longer than is taken.
     QueryTooLong,
+    /// As many rows as the consent allows in a day were read.
+    QuotaExceeded,
     /// The requests of a minute are used up.
     RateLimited,
     /// The database does not answer.
@@ -61,7 +63,7 @@ struct Facts {
 
 impl Code {
     /// All of them, by their words.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::BadCursor,
         Code::BadQuery,
         Code::Busy,
@@ -75,6 +77,7 @@ impl Code {
         Code::NotCovered,
         Code::OtherFirm,
         Code::QueryTooLong,
+        Code::QuotaExceeded,
         Code::RateLimited,
         Code::StoreAway,
         Code::TooManyReads,
@@ -220,6 +223,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/query_too_long.md"),
                     include_str!("../../../../docs/error-codes/query_too_long.ko.md"),
+                ],
+            },
+            Code::QuotaExceeded => Facts {
+                word: "quota_exceeded",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                title: "Today's rows are used up",
+                pages: [
+                    include_str!("../../../../docs/error-codes/quota_exceeded.md"),
+                    include_str!("../../../../docs/error-codes/quota_exceeded.ko.md"),
                 ],
             },
             Code::RateLimited => Facts {

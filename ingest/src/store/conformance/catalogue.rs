@@ -1,6 +1,7 @@
 //! Owners, versions of series, births that come again.
 
 use sandan_proto::births::Births;
+use sandan_proto::id::SeriesKey;
 use sandan_proto::reading::{Quality, Value, ValueType};
 use sandan_proto::v1::DeadLetterReason;
 
@@ -29,7 +30,19 @@ pub(crate) async fn a_series_has_one_owner_and_a_second_one_is_refused_and_shown
     second.births = births("press-2", "MPa");
     second.connect(store).await;
     assert_eq!(store.refused_series(&owner.firm()).await.unwrap(), []);
-    assert_eq!(store.series(&owner.firm()).await.unwrap().len(), 12);
+    let all = store.series(&owner.firm()).await.unwrap();
+    assert_eq!(all.len(), 12);
+    for info in &all {
+        assert_eq!(store.series_of(&info.key).await.unwrap().as_ref(), Some(info));
+    }
+    let key = SeriesKey { metric: "stack_height".parse().unwrap(), ..owner.key(0) };
+    assert_eq!(store.series_of(&key).await.unwrap(), None);
+    let key = SeriesKey { firm: "nobody".parse().unwrap(), ..owner.key(0) };
+    assert_eq!(store.series_of(&key).await.unwrap(), None);
+    assert_eq!(store.newest_commit(&key.firm).await.unwrap(), 0);
+    let before = store.newest_commit(&owner.firm()).await.unwrap();
+    owner.deliver(store, &[pressure(SECOND, 1.0)]).await;
+    assert!(store.newest_commit(&owner.firm()).await.unwrap() > before);
 }
 
 pub(crate) async fn a_changed_unit_is_a_new_version_and_is_never_mixed<E: Engine>() {

@@ -154,6 +154,54 @@ pub(crate) async fn pages_of_hours_are_of_one_state_while_late_data_is_counted<E
     assert_ne!(buckets(store, &hours, 1_000).await, before, "a read that begins sees all");
 }
 
+/// A consent may cover only what was stored when it was approved.
+pub(crate) async fn what_a_permit_bounds_by_commit_is_told_without_what_came_later<E: Engine>() {
+    let clock = TestClock::default();
+    let mut engine = E::new(clock.clone()).await;
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(engine.store()).await;
+    clock.advance(6 * HOUR);
+    work(&mut plant, engine.store(), 0, 3).await;
+    engine.rearrange(&plant.firm()).await;
+    let readings = whole_day(plant.keys());
+    let mut asked = permits(&plant);
+    asked.push(fixed(&plant, 8 * HOUR, 0, DAY).asking([Function::Durations]));
+    let told = async |store: &dyn Readings, through: Option<u64>| {
+        let mut all = read_all(store, &readings.clone().bound(through, None), 7_000).await;
+        for permit in &asked {
+            all.extend(read_all(store, &permit.clone().bound(through, None), 3).await);
+        }
+        all
+    };
+    let before = told(engine.store(), None).await;
+    let as_of = engine.store().read(&readings, None, 1).await.unwrap().as_of;
+    let through = Some(u64::try_from(as_of).unwrap());
+    // Amid what was there, at the same times, and behind it.
+    work(&mut plant, engine.store(), 1, 5).await;
+    assert_eq!(told(engine.store(), through).await, before);
+    engine.rearrange(&plant.firm()).await;
+    assert_eq!(told(engine.store(), through).await, before);
+    engine.reopen().await;
+    assert_eq!(told(engine.store(), through).await, before);
+    assert_ne!(told(engine.store(), None).await, before);
+    // A page goes on in what it began in, and no further than what is permitted.
+    let bound = readings.clone().bound(through, None);
+    let first = engine.store().read(&bound, None, 1).await.unwrap();
+    assert!(first.as_of > as_of, "what is read elsewhere is as of now");
+    let beyond = first.next.unwrap().as_of(i64::MAX);
+    let rest = engine.store().read(&bound, Some(beyond), 60_000).await.unwrap();
+    assert!(matches!(&rest.rows, Rows::Raw(rows) if !rows.is_empty() && rows.iter().all(|row| row.commit <= as_of)));
+    // Past the retention there is nothing that is not permitted; there may be less.
+    let hours = fixed(&plant, HOUR, 0, DAY).asking([Function::Count, Function::Mean]);
+    let hourly = read_all(engine.store(), &hours.clone().bound(through, None), 100).await;
+    clock.advance(93 * DAY);
+    engine.store().retain(&plant.firm(), Pass::Apply).await.unwrap();
+    assert_eq!(raw(engine.store(), &plant).await, 0);
+    for bucket in read_all(engine.store(), &hours.bound(through, None), 100).await {
+        assert!(hourly.contains(&bucket), "{bucket}");
+    }
+}
+
 pub(crate) async fn minutes_and_hours_outlive_their_readings_and_say_the_same<E: Engine>() {
     for counted in [false, true] {
         let clock = TestClock::default();

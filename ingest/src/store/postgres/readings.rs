@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::Object;
 use sandan_proto::births::Births;
-use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, TimelineId};
+use sandan_proto::id::{BirthsHash, BootId, FirmId, GatewayId, LaneId, SeriesKey, TimelineId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -227,7 +227,16 @@ impl Readings for PostgresReadings {
     }
 
     async fn series(&self, firm: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
-        catalogue::list(&self.shared, firm).await
+        catalogue::list(&self.shared, firm, None).await
+    }
+
+    async fn series_of(&self, key: &SeriesKey) -> Result<Option<SeriesInfo>, StoreError> {
+        Ok(catalogue::list(&self.shared, &key.firm, Some(key)).await?.pop())
+    }
+
+    async fn newest_commit(&self, firm: &FirmId) -> Result<i64, StoreError> {
+        let (_turn, client) = self.shared.reading().await?;
+        Ok(catalogue::firm(&client, firm).await?.map_or(0, |(_, commit)| commit))
     }
 
     async fn lanes(&self, gateway: &GatewayId) -> Result<Vec<LaneFacts>, StoreError> {

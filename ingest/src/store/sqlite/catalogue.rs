@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use sandan_proto::births::{Births, Series};
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, IdError, MetricId, SeriesKey};
 use sandan_proto::limits::MAX_SERIES;
@@ -438,6 +438,7 @@ pub(super) fn list(
     conn: &Connection,
     firm: &FirmId,
     number: i64,
+    only: Option<&SeriesKey>,
     heads: &Heads,
 ) -> Result<Vec<SeriesInfo>, StoreError> {
     struct Row {
@@ -451,9 +452,17 @@ pub(super) fn list(
         info: [String; 4],
         interval: u32,
     }
+    let (asset, metric) = (only.map(|key| key.asset.as_str()), only.map(|key| key.metric.as_str()));
+    let sql = match only {
+        Some(_) => concat!(include_str!("sql/list_series.sql"), "AND series.asset = ?2 AND series.metric = ?3"),
+        None => include_str!("sql/list_series.sql"),
+    };
     let find = || {
-        conn.prepare_cached(include_str!("sql/list_series.sql"))?
-            .query_map([number], |row| {
+        let mut statement =
+            conn.prepare_cached(&format!("{sql} ORDER BY series.asset, series.metric, version.number"))?;
+        let values = [Some(&number as &dyn ToSql), asset.as_ref().map(|it| it as _), metric.as_ref().map(|it| it as _)];
+        statement
+            .query_map(params_from_iter(values.into_iter().flatten()), |row| {
                 Ok(Row {
                     series: row.get(0)?,
                     asset: row.get(1)?,

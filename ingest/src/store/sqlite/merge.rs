@@ -33,19 +33,24 @@ pub(super) struct View<'a> {
     heads: &'a Heads,
     /// Only what was stored up to this commit is there.
     as_of: i64,
+    /// Whether this is what is permitted, and not only where a read began.
+    bound: bool,
 }
 
 impl<'a> View<'a> {
-    /// `inbox` is a connection whose snapshot is pinned, `rows` were taken after that.
+    /// `inbox` is a connection whose snapshot is pinned, `rows` were taken after that. What came
+    /// after the commit `through` is not permitted.
     pub(super) fn open(
         shared: &'a Shared,
         inbox: &'a Connection,
         firm: i64,
         rows: Vec<Head>,
         as_of: i64,
+        through: Option<u64>,
     ) -> Result<Self, StoreError> {
         let (file, rows) = open_file(shared, firm, rows)?;
-        Ok(Self { inbox, firm, file, rows, heads: &shared.heads, as_of })
+        let as_of = through.map_or(as_of, |through| as_of.min(i64::try_from(through).unwrap_or(i64::MAX)));
+        Ok(Self { inbox, firm, file, rows, heads: &shared.heads, as_of, bound: through.is_some() })
     }
 }
 
@@ -175,8 +180,11 @@ impl<'a> Merge<'a> {
                 for &version in &versions {
                     waiting.extend(firm_file::packed(file, version, from_us, to_us)?.into_iter().map(Source::Packed));
                     if let Wanted::Stretches { width_us, hold_us } = wanted {
-                        let days = retain::rollups(file, version, width_us, from_us, to_us)?;
-                        waiting.extend(days.into_iter().map(Source::Rollup));
+                        // What is left of readings that are gone does not tell when they came.
+                        if !view.bound {
+                            let days = retain::rollups(file, version, width_us, from_us, to_us)?;
+                            waiting.extend(days.into_iter().map(Source::Rollup));
+                        }
                         if width_us == HOUR_US {
                             sliced.extend(slices::find(file, version, from_us, to_us)?);
                             sliced.retain(|_, it| it.hold_us == hold_us && it.newest_commit <= view.as_of);

@@ -71,7 +71,7 @@ pub(super) fn chunk(
     shared.learn_newest(firm)?;
     let as_of = cursor.as_of.map_or_else(|| catalogue::newest_commit(inbox, firm), Ok)?;
     let rows = shared.heads.overlapping(firm, permit.from_us(), permit.to_us());
-    let view = View::open(shared, inbox, firm, rows, as_of)?;
+    let view = View::open(shared, inbox, firm, rows, as_of, permit.through_commit())?;
     let begin = (cursor.series, cursor.from_us);
     let (rows, next) = match permit.form() {
         Form::Raw => raw(&view, permit, &cursor, bounds)?,

@@ -11,6 +11,7 @@ use sandan_proto::births::Births;
 use sandan_proto::id::{AssetId, BirthsHash, FirmId, GatewayId, IdError, MetricId, SeriesKey};
 use sandan_proto::limits::MAX_SERIES;
 use sandan_proto::reading::ValueType;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 use super::Shared;
@@ -476,10 +477,22 @@ fn current(newest: &[Option<i64>]) -> Option<usize> {
 }
 
 /// Every series of a firm, by asset and metric.
-pub(super) async fn list(shared: &Shared, of: &FirmId) -> Result<Vec<SeriesInfo>, StoreError> {
+pub(super) async fn list(
+    shared: &Shared,
+    of: &FirmId,
+    only: Option<&SeriesKey>,
+) -> Result<Vec<SeriesInfo>, StoreError> {
     let (_turn, client) = shared.reading().await?;
     let Some((number, _)) = firm(&client, of).await? else { return Ok(Vec::new()) };
-    let rows = client.query(include_str!("sql/list_series.sql"), &[&number]).await.map_err(failed("listing series"))?;
+    let (asset, metric) = (only.map(|key| key.asset.as_str()), only.map(|key| key.metric.as_str()));
+    let (which, values): (_, &[&(dyn ToSql + Sync)]) = match only {
+        Some(_) => ("AND series.asset = $2 AND series.metric = $3", &[&number, &asset, &metric]),
+        None => ("", &[&number]),
+    };
+    let all = include_str!("sql/list_series.sql");
+    let sql = format!("{all} {which} ORDER BY series.asset, series.metric, version.number");
+    let sql = client.prepare_cached(&sql).await.map_err(failed("listing series"))?;
+    let rows = client.query(&sql, values).await.map_err(failed("listing series"))?;
     let mut series = Vec::new();
     for versions in rows.chunk_by(|one, next| one.get::<_, i64>(0) == next.get::<_, i64>(0)) {
         let newest: Vec<Option<i64>> =

@@ -28,6 +28,8 @@ pub(super) struct View<'a> {
     pub transaction: &'a Transaction<'a>,
     pub firm: i64,
     pub as_of: i64,
+    /// Whether this is what is permitted, and not only where a read began.
+    pub bound: bool,
     /// By what the server is asked to sort.
     pub order: &'static str,
 }
@@ -242,8 +244,9 @@ impl Source {
         let stale = rows.iter().filter(|row| !holds(row) || row.newest_commit > view.as_of);
         single.extend(stale.map(|row| row.hour_us));
         single.retain(|hour_us| *hour_us >= gone_us);
+        let permitted = |row: &&rollup::Row| !view.bound || row.newest_commit <= view.as_of;
         let mut counted = VecDeque::new();
-        for row in rows.iter().filter(|row| !single.contains(&row.hour_us)) {
+        for row in rows.iter().filter(permitted).filter(|row| !single.contains(&row.hour_us)) {
             // One that lies across the beginning lies before the first bucket as a whole, and
             // tells what held when that began.
             let begins = |stats: &Stats| if stretches.resumed { stats.from_us } else { stats.to_us };

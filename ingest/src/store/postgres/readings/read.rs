@@ -60,7 +60,14 @@ pub(super) async fn chunk(
     // Readings, and the hours that stand for them, as they are at one moment.
     let moment = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
     let transaction = moment.start().await.map_err(failed("reading"))?;
-    let view = View { transaction: &transaction, firm, as_of, order: tables::order(shared) };
+    let through = permit.through_commit().map(|through| i64::try_from(through).unwrap_or(i64::MAX));
+    let view = View {
+        transaction: &transaction,
+        firm,
+        as_of: through.map_or(as_of, |through| as_of.min(through)),
+        bound: through.is_some(),
+        order: tables::order(shared),
+    };
     let begin = (cursor.series, cursor.from_us);
     let (rows, next) = match permit.form() {
         Form::Raw => raw(&view, permit, &cursor, bounds).await?,

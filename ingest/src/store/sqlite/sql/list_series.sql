@@ -5,4 +5,3 @@ JOIN asset ON asset.firm = series.firm AND asset.id = series.asset
 JOIN gateway ON gateway.number = series.gateway
 JOIN version ON version.series = series.number
 WHERE series.firm = ?1
-ORDER BY series.asset, series.metric, version.number

@@ -13,4 +13,3 @@ JOIN readings.asset ON asset.firm = series.firm AND asset.id = series.asset
 JOIN readings.gateway ON gateway.number = series.gateway
 JOIN readings.version ON version.series = series.number
 WHERE series.firm = $1
-ORDER BY series.asset, series.metric, version.number
