@@ -1,5 +1,7 @@
 //! What runs over all that a firm has stored.
 
+use std::collections::BTreeSet;
+
 use sandan_proto::id::FirmId;
 use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use super::{ACTOR, Admin, Answer, Refused, missing};
 use crate::audit::{Chain, Draft, Kind};
 use crate::consent::{Consent, Status};
 use crate::store::control::{Change, Firm};
-use crate::store::{Pass, Retained};
+use crate::store::{Holdings, Pass, Retained};
 
 /// What retention took of a firm, or would take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,16 +64,32 @@ impl Admin {
 
     /// Goes on with what a kill amid an erasure has left, before anybody is let in.
     pub async fn finish_erasures(&self) -> Result<(), Refused> {
-        for firm in self.control.firms().await?.into_iter().filter(Firm::is_erased) {
-            self.finish_erasure(&firm.id).await?;
+        let erased: Vec<_> = self.control.firms().await?.into_iter().filter(Firm::is_erased).collect();
+        if erased.is_empty() {
+            return Ok(());
+        }
+        let mut left = BTreeSet::new();
+        for consent in self.control.consents().await?.into_iter().filter(is_in_force) {
+            left.extend([consent.grantor, consent.grantee]);
+        }
+        let members = self.control.members().await?;
+        left.extend(members.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.firm));
+        let gateways = self.control.gateways().await?;
+        left.extend(gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id.firm()));
+        for firm in erased.into_iter().map(|firm| firm.id) {
+            // Of one that is gone the store knows nothing, which is a look at one row.
+            if left.contains(&firm) || self.readings.holdings(&firm).await? != Holdings::default() {
+                tracing::info!(%firm, "erasing a firm: what a stop amid it has left");
+                self.finish_erasure(&firm).await?;
+            }
         }
         Ok(())
     }
 
     async fn finish_erasure(&self, firm: &FirmId) -> Result<(), Refused> {
-        for consent in self.control.consents().await? {
-            let Consent { id, grantor, grantee, status, .. } = consent;
-            if (grantor == *firm || grantee == *firm) && !matches!(status, Status::Revoked { .. }) {
+        for consent in self.control.consents().await?.into_iter().filter(is_in_force) {
+            let Consent { id, grantor, grantee, .. } = consent;
+            if grantor == *firm || grantee == *firm {
                 self.access.apply(Change::Revoke { id, grantor, grantee }, ACTOR).await?;
             }
         }
@@ -95,4 +113,8 @@ impl Admin {
         self.readings.erase(firm).await?;
         Ok(())
     }
+}
+
+fn is_in_force(consent: &Consent) -> bool {
+    !matches!(consent.status, Status::Revoked { .. })
 }

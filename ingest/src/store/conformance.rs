@@ -58,8 +58,10 @@ pub(crate) trait Engine: Sized {
     fn store(&self) -> &dyn Readings;
     /// The process stops and starts.
     async fn reopen(&mut self);
-    /// The process stops amid a rearrangement, at its worst moment, and starts.
-    async fn crash_rearranging(&mut self, firm: &FirmId);
+    /// The process will end at a named step of what it does next, where this engine has it.
+    fn stop_at(&self, _step: &'static str) {}
+    /// The process ends at a named step of a rearrangement, where this engine has it, and starts.
+    async fn crash_rearranging(&mut self, firm: &FirmId, step: &'static str);
     /// Does what the engine does in the background with what a firm has stored.
     async fn rearrange(&self, firm: &FirmId);
     /// Runs SQL behind the store's back. The catalogues of the engines have the same tables.

@@ -272,8 +272,9 @@ impl Readings for SqliteReadings {
         // Births come with every session, and are seldom new: no neighbour waits for those.
         let (births, as_before) = {
             let gateway = gateway.clone();
+            let now_us = (self.shared.options.now)();
             self.looking_up(move |conn| {
-                catalogue::as_before(conn, &gateway, &births).map(|as_before| (births, as_before))
+                catalogue::as_before(conn, now_us, &gateway, &births).map(|as_before| (births, as_before))
             })
             .await?
         };

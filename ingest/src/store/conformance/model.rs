@@ -203,7 +203,7 @@ async fn check<E: Engine>((steps, limit, window): Run) {
                 if matches!(step, Step::Restart) {
                     engine.reopen().await;
                 } else {
-                    engine.crash_rearranging(&firm).await;
+                    engine.crash_rearranging(&firm, "packed").await;
                 }
                 for plant in &mut plants {
                     plant.connect(engine.store()).await;

@@ -105,9 +105,18 @@ pub(super) const INBOX: &str = "inbox.db";
 
 /// Group commits of all firms.
 pub(super) fn count_commits(conn: &Connection) -> Result<u64, StoreError> {
-    conn.query_row("SELECT coalesce(sum(commits), 0) FROM firm", [], |row| row.get::<_, i64>(0))
-        .map(i64::cast_unsigned)
-        .map_err(failed("reading the inbox"))
+    let count = || {
+        // A store that nobody has opened since an older build may not know of erased firms.
+        let known: bool = conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('store') WHERE name = 'erased_commits')",
+            [],
+            |row| row.get(0),
+        )?;
+        let erased = if known { "(SELECT erased_commits FROM store)" } else { "0" };
+        let all = format!("SELECT coalesce(sum(commits), 0) + {erased} FROM firm");
+        conn.query_row(&all, [], |row| row.get::<_, i64>(0))
+    };
+    count().map(i64::cast_unsigned).map_err(failed("reading the inbox"))
 }
 
 fn audit_heads(dir: &Path) -> Result<BTreeMap<Chain, Head>, BackupError> {

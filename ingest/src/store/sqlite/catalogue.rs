@@ -13,6 +13,7 @@ use super::file::failed;
 use super::heads::Heads;
 use crate::store::aggregate::hold_us;
 use crate::store::{Placement, RefusedSeries, Registered, SeriesInfo, SeriesNo, StoreError};
+use crate::time::DAY_US;
 
 /// Stands in a births' places for a series of another gateway. Numbers begin at 1.
 const OTHER_OWNER: u32 = 0;
@@ -261,21 +262,26 @@ pub(super) fn replaced(
 /// change nothing. Looks only.
 pub(super) fn as_before(
     conn: &Connection,
+    now_us: i64,
     gateway: &GatewayId,
     births: &Births,
 ) -> Result<Option<(u32, Vec<Placement>)>, StoreError> {
     let find = || {
         let known = conn
             .prepare_cached(
-                "SELECT gateway.firm, gateway.number, births.number, placed
+                "SELECT gateway.firm, gateway.number, births.number, placed, used_us
                  FROM births JOIN gateway ON gateway.number = births.gateway WHERE gateway.id = ?1 AND hash = ?2",
             )?
             .query_row(params![gateway.as_str(), births.hash().as_bytes()], |row| {
                 let numbers = GatewayNo { firm: row.get(0)?, gateway: row.get(1)? };
-                Ok((numbers, row.get::<_, u32>(2)?, row.get::<_, Vec<u8>>(3)?))
+                Ok((numbers, row.get::<_, u32>(2)?, row.get::<_, Vec<u8>>(3)?, row.get::<_, i64>(4)?))
             })
             .optional()?;
-        let Some((numbers, number, numbered)) = known else { return Ok(None) };
+        let Some((numbers, number, numbered, used_us)) = known else { return Ok(None) };
+        if now_us.saturating_sub(used_us) > DAY_US {
+            // Noted as told, or they would be cleared away under the session that told them.
+            return Ok(None);
+        }
         let places: Vec<_> = placements(&numbered, births).collect();
         Ok(unchanged(conn, numbers, births, &places)?.then_some((number, places)))
     };

@@ -74,6 +74,11 @@ fn the_rest(conn: &Connection, firm: i64) -> rusqlite::Result<()> {
     for table in ["gap", "refused", "series", "asset", "gateway"] {
         conn.execute(&format!("DELETE FROM {table} WHERE firm = ?1"), [firm])?;
     }
+    // By these a store is told from an older state of itself.
+    conn.execute(
+        "UPDATE store SET erased_commits = erased_commits + (SELECT commits FROM firm WHERE number = ?1)",
+        [firm],
+    )?;
     conn.execute("DELETE FROM firm WHERE number = ?1", [firm])?;
     Ok(())
 }

@@ -33,9 +33,9 @@ pub(super) struct Format {
 /// The shared inbox.
 pub(super) const INBOX: Format = Format {
     application_id: 0x7361_6e69,
-    version: 2,
+    version: 3,
     schema: include_str!("inbox.sql"),
-    migrations: &[include_str!("migrations/inbox_2.sql")],
+    migrations: &[include_str!("migrations/inbox_2.sql"), include_str!("migrations/inbox_3.sql")],
     name: "a sandan inbox",
 };
 /// A firm's own file.

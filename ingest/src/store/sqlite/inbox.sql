@@ -1,8 +1,9 @@
--- The shared inbox, format 2. Every write to it goes through one connection.
+-- The shared inbox, format 3. Every write to it goes through one connection.
 CREATE TABLE store (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     uuid     BLOB NOT NULL,   -- names this file; firm files carry it in their mark
-    timeline BLOB NOT NULL
+    timeline BLOB NOT NULL,
+    erased_commits INTEGER NOT NULL DEFAULT 0   -- of firms that are gone: how far a store is never falls
 ) STRICT;
 
 CREATE TABLE firm (

@@ -73,6 +73,7 @@ pub(super) fn retain(shared: &Shared, inbox: &Inbox, firm: i64, pass: Pass) -> R
     let before = |kept_us: i64| now_us.saturating_sub(kept_us).saturating_sub(MARGIN_US);
     let mut done = Retained::default();
     if pass == Pass::Look {
+        // Of what waits to be packed nothing is said: a look writes nothing, also on a full disk.
         let Some(file) = firm_file::open_to_read(&shared.dir, firm)? else { return Ok(done) };
         for series in &series {
             let all = firm_file::packed(&file, series.number, i64::MIN, before(series.retention.raw_us))?;
@@ -82,11 +83,11 @@ pub(super) fn retain(shared: &Shared, inbox: &Inbox, firm: i64, pass: Pass) -> R
         }
         return Ok(done);
     }
+    // What waits would be counted behind its time.
+    compact::compact_firm(shared, inbox, firm)?;
     if !firm_file::path(&shared.dir, firm).exists() {
         return Ok(done);
     }
-    // What waits would be counted behind its time.
-    compact::compact_firm(shared, inbox, firm)?;
     let mut file = firm_file::open(&shared.dir, firm, &id, shared.uuid)?;
     for series in &series {
         done.add(count_old(shared, &mut file, series, before(series.retention.raw_us))?);

@@ -20,6 +20,7 @@ use super::rows::table_of;
 use super::tables::READINGS;
 use super::types::Ts;
 use crate::store::{Placement, RefusedSeries, Registered, SeriesInfo, SeriesNo, StoreError};
+use crate::time::DAY_US;
 
 /// Stands in a births' places for a series of another gateway. Numbers begin at 1.
 const OTHER_OWNER: u32 = 0;
@@ -86,7 +87,7 @@ pub(super) async fn register(shared: &Shared, gateway: &GatewayId, births: Birth
     let hash = births.hash().as_bytes().to_vec();
     let known = transaction
         .query_opt(
-            "SELECT number, placed FROM readings.births WHERE gateway = $1 AND hash = $2",
+            "SELECT number, placed, used_us FROM readings.births WHERE gateway = $1 AND hash = $2",
             &[&numbers.gateway, &hash],
         )
         .await
@@ -99,12 +100,14 @@ pub(super) async fn register(shared: &Shared, gateway: &GatewayId, births: Birth
     changed |= placing;
     changed |= refuse(&transaction, numbers, &births, &places).await.map_err(&failed)?;
     let numbered = placed(&places);
-    if let Some(row) = known.filter(|row| !changed && row.get::<_, &[u8]>(1) == numbered) {
+    let now_us = (shared.options.now)();
+    // Noted as told by the day, or they would be cleared away under the session that told them.
+    let is_noted = |row: &Row| now_us.saturating_sub(row.get(2)) <= DAY_US;
+    if let Some(row) = known.filter(|row| !changed && is_noted(row) && row.get::<_, &[u8]>(1) == numbered) {
         let number = row.get::<_, i32>(0).cast_unsigned();
         transaction.rollback().await.map_err(&failed)?;
         return Ok(Registered { number, births, places });
     }
-    let now_us = (shared.options.now)();
     let row = transaction
         .query_one(
             "INSERT INTO readings.births (gateway, hash, received_us, used_us, placed, content)

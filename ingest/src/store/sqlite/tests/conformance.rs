@@ -35,14 +35,19 @@ impl Engine for Sqlite {
         self.store = None;
         self.store = Some(self.open());
     }
-    async fn crash_rearranging(&mut self, firm: &FirmId) {
-        *self.opened().shared.crash_at.lock().unwrap() = Some("packed");
-        // Fails at the crash point, unless there was nothing to pack.
+    fn stop_at(&self, step: &'static str) {
+        *self.opened().shared.crash_at.lock().unwrap() = Some(step);
+    }
+    async fn crash_rearranging(&mut self, firm: &FirmId, step: &'static str) {
+        self.stop_at(step);
+        // Fails at that step, unless it does not come by it.
         let _ = self.opened().compact(firm).await;
         self.reopen().await;
     }
     async fn rearrange(&self, firm: &FirmId) {
         self.opened().compact(firm).await.unwrap();
+        let clear = |shared: &Shared, inbox: &Inbox| clear::clear_due(shared, inbox, &mut clear::Cleared::default());
+        self.opened().alone(clear).await.unwrap();
     }
     async fn behind(&self, sql: &str) {
         behind(&self.dir).execute_batch(sql).unwrap();

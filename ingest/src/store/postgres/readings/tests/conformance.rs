@@ -20,7 +20,8 @@ macro_rules! engine {
             async fn reopen(&mut self) {
                 self.0.open().await;
             }
-            async fn crash_rearranging(&mut self, firm: &FirmId) {
+            /// Its transactions are the server's, which the kill suite ends.
+            async fn crash_rearranging(&mut self, firm: &FirmId, _step: &'static str) {
                 self.rearrange(firm).await;
                 self.0.open().await;
             }
