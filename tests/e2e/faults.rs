@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sandan_tests::chance::asked_seed;
-use sandan_tests::faults::{self, Fault, GATEWAY_STEPS, INGEST_STEPS, Until};
+use sandan_tests::faults::{self, Fault, GATEWAY_STEPS, INGEST_STEPS};
+use sandan_tests::runs::Until;
 use sandan_tests::kills;
 
 use crate::world::programs;

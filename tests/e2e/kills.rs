@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use sandan_tests::chance::asked_seed;
-use sandan_tests::faults::Until;
 use sandan_tests::kills::layouts::{self, Old};
 use sandan_tests::kills::{self, Kill, STEPS};
+use sandan_tests::runs::Until;
 
 use crate::world::programs;
 

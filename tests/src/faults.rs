@@ -7,13 +7,12 @@
 //! the same microseconds.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 use crate::harness::Programs;
 use crate::oracle::Sum;
+use crate::runs::{self, Until};
 
 mod acts;
 mod disk;
@@ -270,15 +269,6 @@ pub fn run_of(programs: &Programs, seed: u64, faults: &[Fault], broken: Option<&
     ended
 }
 
-/// When a series of runs is over.
-#[derive(Debug, Clone, Copy)]
-pub enum Until {
-    /// After so many.
-    Runs(u64),
-    /// No run begins after it.
-    Time(Instant),
-}
-
 /// Runs seeds, each so much after the one before, several at once; tells each end.
 pub fn run_many(
     programs: &Programs,
@@ -287,28 +277,14 @@ pub fn run_many(
     jobs: usize,
     tell: impl Fn(&Ended) + Sync,
 ) -> Table {
-    let next = AtomicU64::new(0);
-    let table = Mutex::new(Table::default());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let is_over = match until {
-                        Until::Runs(runs) => number >= runs,
-                        Until::Time(deadline) => Instant::now() >= deadline,
-                    };
-                    if is_over {
-                        return;
-                    }
-                    let ended = run(programs, first_seed.wrapping_add(number * stride));
-                    tell(&ended);
-                    table.lock().unwrap_or_else(PoisonError::into_inner).add(&ended);
-                }
-            });
-        }
-    });
-    table.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let mut table = Table::default();
+    let run = |number: u64| {
+        let ended = run(programs, first_seed.wrapping_add(number * stride));
+        tell(&ended);
+        ended
+    };
+    runs::many(until, jobs, run, |ended| table.add(&ended));
+    table
 }
 
 /// What many runs came to.

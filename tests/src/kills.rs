@@ -10,13 +10,11 @@
 //! that is never passed fails its run, so that no case goes by without its kill.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
-use crate::faults::Until;
 use crate::harness::Programs;
+use crate::runs::{self, Until};
 
 mod backups;
 mod databases;
@@ -188,6 +186,19 @@ pub struct Table {
     pub bad: Vec<u64>,
 }
 
+impl Table {
+    fn add(&mut self, ended: &Ended) {
+        self.runs += 1;
+        self.compared += ended.compared;
+        for kill in &ended.kills {
+            *self.kills.entry(*kill).or_default() += 1;
+        }
+        if ended.trouble.is_some() {
+            self.bad.push(ended.seed);
+        }
+    }
+}
+
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (kill, times) in &self.kills {
@@ -201,34 +212,12 @@ impl std::fmt::Display for Table {
 
 /// Runs consecutive seeds, several at once; tells each end.
 pub fn run_many(programs: &Programs, seed: u64, until: Until, jobs: usize, tell: impl Fn(&Ended) + Sync) -> Table {
-    let next = AtomicU64::new(0);
-    let table = Mutex::new(Table::default());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let is_over = match until {
-                        Until::Runs(runs) => number >= runs,
-                        Until::Time(deadline) => Instant::now() >= deadline,
-                    };
-                    if is_over {
-                        return;
-                    }
-                    let ended = run(programs, seed.wrapping_add(number));
-                    tell(&ended);
-                    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-                    table.runs += 1;
-                    table.compared += ended.compared;
-                    for kill in &ended.kills {
-                        *table.kills.entry(*kill).or_default() += 1;
-                    }
-                    if ended.trouble.is_some() {
-                        table.bad.push(ended.seed);
-                    }
-                }
-            });
-        }
-    });
-    table.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let mut table = Table::default();
+    let run = |number: u64| {
+        let ended = run(programs, seed.wrapping_add(number));
+        tell(&ended);
+        ended
+    };
+    runs::many(until, jobs, run, |ended| table.add(&ended));
+    table
 }

@@ -21,6 +21,7 @@ pub mod outage;
 pub mod plcsim;
 pub mod proxy;
 pub mod rtubus;
+pub mod runs;
 pub mod servers;
 pub mod soak;
 pub mod sparkplug;

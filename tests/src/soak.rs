@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 
 use crate::chance::{asked_seed, fresh_seed};
-use crate::faults::{self, Until};
+use crate::faults;
 use crate::harness::{Programs, become_program};
 use crate::kills;
 use crate::ordeal::{self, Ordeal};
 use crate::outage::{self, Outage};
+use crate::runs::Until;
 
 /// The long tests.
 #[derive(Debug, Parser)]

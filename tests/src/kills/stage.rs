@@ -35,8 +35,6 @@ pub(super) struct Stage {
     pub(super) members: Vec<String>,
     /// How many firms there were, with those that are erased: an id is never another's.
     firms: u32,
-    /// Of which are erased.
-    erased: u32,
     pub(super) compared: u64,
     pub(super) whole: Vec<super::backups::Whole>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -71,7 +69,6 @@ impl Stage {
             senders: Vec::new(),
             members: Vec::new(),
             firms: 0,
-            erased: 0,
             compared: 0,
             whole: Vec::new(),
             runtime,
@@ -168,11 +165,8 @@ impl Stage {
         let firm = format!("firm-{}", self.firms);
         let erase = ["--json", "erase", &firm, "--yes", &firm];
         self.ingest.kill();
-        // A start passes it for each firm that was erased before.
-        let passed = if step == "erase.revoked-before-deleted" { self.erased } else { 0 };
-        self.erased += 1;
         let mut was_asked = false;
-        self.start_hurried(&format!("{PACKS};{step}={passed}*off->return"), |stage| {
+        self.start_hurried(&format!("{PACKS};{step}=return"), |stage| {
             was_asked = true;
             let told = stage.ingest.command(&erase);
             let Err(error) = told else { bail!("the erasing was not cut short") };

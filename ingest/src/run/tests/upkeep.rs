@@ -150,3 +150,29 @@ async fn an_erased_firm_is_gone_but_for_its_log_and_can_be_nobody_again() {
         door.close().await;
     }
 }
+
+/// How far a store is never falls, also when a firm goes with all that it had committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_firm_that_is_erased_makes_no_store_older_than_its_witness() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("disk")).unwrap();
+    let text = "complex = \"c\"\ndata_dir = \"data\"\n[witness]\nfile = \"disk/witness.json\"\n";
+    let config = Config::parse(&dir.path().join("ingest.toml"), text).unwrap();
+    added(&config, &["hanbit", "saesol"]).await;
+    for gateway in ["hanbit/press-hall", "saesol/line-1"] {
+        stored(&config, gateway, 1).await;
+    }
+    // The witness knows of both by this start, and is not told what is done then: as a kill leaves it.
+    let stores = data_dir::open(&config).await.unwrap().unwrap();
+    let commits = stores.readings.commits().await.unwrap();
+    assert!(stores.readings.erase(&firm("hanbit")).await.unwrap());
+    assert_eq!(stores.readings.commits().await.unwrap(), commits);
+    drop(stores);
+    let stores = data_dir::open(&config).await.unwrap().unwrap();
+    assert_eq!((stores.notice.as_deref(), stores.readings.commits().await.unwrap()), (None, commits));
+    drop(stores);
+    // Whoever comes back is counted on.
+    stored(&config, "hanbit/press-hall", 1).await;
+    let stores = data_dir::open(&config).await.unwrap().unwrap();
+    assert!(stores.notice.is_none() && stores.readings.commits().await.unwrap() > commits);
+}
