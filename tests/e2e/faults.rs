@@ -5,8 +5,8 @@ use std::path::Path;
 
 use sandan_tests::chance::asked_seed;
 use sandan_tests::faults::{self, Fault, GATEWAY_STEPS, INGEST_STEPS};
-use sandan_tests::runs::Until;
 use sandan_tests::kills;
+use sandan_tests::runs::Until;
 
 use crate::world::programs;
 

@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 
 use sandan_tests::chance::asked_seed;
 use sandan_tests::kills::layouts::{self, Old};
-use sandan_tests::kills::{self, Kill, STEPS};
+use sandan_tests::kills::{self, Kill, RUNS, STEPS};
 use sandan_tests::runs::Until;
 
 use crate::world::programs;
 
 /// Where the runs of CI begin: they are the same kills each time.
 const CI_SEED: u64 = 40;
-/// Runs that meet every kill.
-const RUNS: u64 = 8;
-/// At once, beside the other tests.
-const JOBS: usize = 4;
+/// All at once: they wait for one program or another most of the time.
+const JOBS: usize = 6;
 
 #[test]
 fn a_kill_at_any_step_of_the_store_loses_and_doubles_nothing() {

@@ -22,7 +22,7 @@ pub(super) enum Step {
     Boot(usize, bool),
     /// The gateway's connection is lost and comes back.
     Connect(usize),
-    /// The gateway declares its series anew, numbers in kPa or in MPa.
+    /// The gateway declares its series anew, its numbers in one pressure unit or another.
     Declare(usize, bool),
     /// A dead record is decided on again, or discarded.
     Retry(usize),
