@@ -139,8 +139,11 @@ fn files_of_a_newer_build_or_another_kind_are_refused_by_name() {
     let refused = |dir: &tempfile::TempDir| SqliteReadings::open(dir.path(), options()).err().unwrap().to_string();
     drop(open(&dir));
     let path = inbox_path(dir.path());
-    behind(&dir).pragma_update(None, "user_version", 3).unwrap();
-    let newer = format!("{} has format 3, this build knows up to 2; start the newer build again", path.display());
+    let known = file::INBOX.version;
+    behind(&dir).pragma_update(None, "user_version", known + 1).unwrap();
+    let found = known + 1;
+    let newer =
+        format!("{} has format {found}, this build knows up to {known}; start the newer build again", path.display());
     assert_eq!(refused(&dir), newer);
     behind(&dir).pragma_update(None, "application_id", 7).unwrap();
     assert_eq!(refused(&dir), format!("{} is not a sandan inbox", path.display()));
