@@ -222,12 +222,7 @@ impl Access {
     /// lock, so that when this returns no read goes on under what was revoked.
     pub async fn apply(&self, change: Change, actor: &str) -> Result<(), ControlError> {
         let stamp = Stamp { actor: actor.to_owned(), now_us: self.now_us() };
-        let _alone = match change {
-            Change::Grant { .. } | Change::Confirm { .. } | Change::Revoke { .. } | Change::RevokeMember { .. } => {
-                Some(self.consents.write().await)
-            }
-            _ => None,
-        };
+        let _alone = if change.takes_away() { Some(self.consents.write().await) } else { None };
         self.control.apply(change, stamp).await
     }
 
@@ -273,7 +268,7 @@ impl Access {
 
     async fn decided(&self, asker: &Member, request: &Request) -> Result<Decision, AccessError> {
         let now_us = self.now_us();
-        let snapshot = self.control.snapshot(&request.series.firm).await?;
+        let snapshot = self.control.snapshot(&request.series.firm, now_us).await?;
         match consent::decide(&snapshot, request, now_us) {
             Ok(decision) => Ok(decision),
             Err(Denial { known: false, .. }) => {
@@ -387,7 +382,7 @@ impl Access {
             Some((asked_us, found)) if (asked_us..asked_us + HEALTH_US).contains(&now_us) => found,
             _ => {
                 let asked = async {
-                    let suspended = self.control.suspended().await.ok()?;
+                    let suspended = self.control.suspended(now_us).await.ok()?;
                     self.readings.check().await.ok().map(|()| suspended)
                 };
                 let suspended = tokio::time::timeout(HEALTH_DEADLINE, asked).await.ok().flatten();

@@ -24,7 +24,7 @@ use crate::audit::seal::{Proof, PublicKey};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::ca::{Authority, AuthorityEntry, CaError};
-use crate::consent::{AccessWindow, Consent, EventWindow, SharedForm, TermFault, Terms, has_hidden};
+use crate::consent::{AccessWindow, Consent, EventWindow, Role, SharedForm, TermFault, Terms, has_hidden};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::notary::Notary;
@@ -213,7 +213,12 @@ impl From<ControlError> for Refused {
                 "a box that is enrolled renews by itself; --replace invites a new box in its place"
             }
             ControlError::NotSuspended { .. } => "there is nothing to confirm; `consent show` says how it stands",
-            ControlError::Exists { .. } | ControlError::Revoked { .. } | ControlError::Spent => "",
+            ControlError::Raced { .. } => "somebody else was faster; look at it and do it again where it still fits",
+            ControlError::Unreadable { .. } => "a newer build may have written it; `check` looks at the store",
+            ControlError::Exists { .. }
+            | ControlError::Revoked { .. }
+            | ControlError::Closed { .. }
+            | ControlError::Spent => "",
             ControlError::Engine(source) => {
                 return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
             }
@@ -353,7 +358,14 @@ impl Admin {
             Command::MemberAdd { firm, name } => {
                 named(&name)?;
                 let token = Secret::mint(TokenKind::Member)?;
-                self.apply(Change::AddMember { id: MemberId::random(), firm, name, token: token.hash() }).await?;
+                self.apply(Change::AddMember {
+                    id: MemberId::random(),
+                    firm,
+                    name,
+                    role: Role::Member,
+                    until_us: None,
+                    token: token.hash(),
+                }).await?;
                 Ok(Answer::Line(token.reveal()))
             }
             Command::MemberList => Ok(Answer::Members(self.control.members().await?)),
@@ -365,7 +377,7 @@ impl Admin {
             Command::OperatorAdd { name } => {
                 named(&name)?;
                 let token = Secret::mint(TokenKind::Operator)?;
-                self.apply(Change::AddOperator { id: OperatorId::random(), name, token: token.hash() }).await?;
+                self.apply(Change::AddOperator { id: OperatorId::random(), name, role: Role::Operator, token: token.hash() }).await?;
                 Ok(Answer::Line(token.reveal()))
             }
             Command::OperatorList => Ok(Answer::Operators(self.control.operators().await?)),

@@ -16,6 +16,7 @@ use sandan_proto::id::FirmId;
 pub use self::key::KeyHash;
 pub use self::session::{LINK_LIFE_US, Sessions};
 pub use self::token::{Secret, TokenHash, TokenKind};
+use crate::consent::{Actor, Role};
 use crate::id::{MemberId, OperatorId};
 use crate::store::control::Control;
 /// Why a token could not be looked up.
@@ -24,13 +25,13 @@ pub use crate::store::control::ControlError as LookupError;
 /// Whom a token belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// A person or program that reads for a firm.
+    /// A person or program that acts for a firm.
     Member(Member),
-    /// A person at the console.
-    Operator(OperatorId),
+    /// A person who acts for the complex or the alliance.
+    Operator(Operator),
 }
 
-/// Someone who reads for a firm.
+/// Someone who acts for a firm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Who.
@@ -39,12 +40,62 @@ pub struct Member {
     pub firm: FirmId,
     /// For people.
     pub name: String,
+    /// In what capacity: one of [`FIRM_ROLES`].
+    pub role: Role,
+    /// The token is refused from this time on, µs since 1970; none: it holds until it is revoked.
+    pub until_us: Option<i64>,
 }
+
+/// Someone who acts for the complex or the alliance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Who.
+    pub id: OperatorId,
+    /// For people.
+    pub name: String,
+    /// In what capacity: one of [`COMPLEX_ROLES`].
+    pub role: Role,
+}
+
+/// What someone who acts for a firm can be.
+pub const FIRM_ROLES: [Role; 4] = [Role::Member, Role::DataOfficer, Role::FirmStaff, Role::Installer];
+/// What someone who acts for the complex or the alliance can be.
+pub const COMPLEX_ROLES: [Role; 3] = [Role::Operator, Role::Auditor, Role::AllianceAdministrator];
 
 impl Member {
     /// As the audit log names them.
     pub fn actor(&self) -> String {
-        format!("member {} of {}", self.id, self.firm)
+        self.acts().to_string()
+    }
+
+    /// As decisions on consents see them.
+    pub fn acts(&self) -> Actor {
+        Actor { person: self.id.into(), role: self.role, firm: Some(self.firm.clone()) }
+    }
+}
+
+impl Operator {
+    /// As decisions on consents see them.
+    pub fn acts(&self) -> Actor {
+        Actor { person: self.id.into(), role: self.role, firm: None }
+    }
+}
+
+impl Principal {
+    /// In what capacity.
+    pub fn role(&self) -> Role {
+        match self {
+            Principal::Member(member) => member.role,
+            Principal::Operator(operator) => operator.role,
+        }
+    }
+
+    /// As decisions on consents see them.
+    pub fn acts(&self) -> Actor {
+        match self {
+            Principal::Member(member) => member.acts(),
+            Principal::Operator(operator) => operator.acts(),
+        }
     }
 }
 
@@ -70,18 +121,30 @@ impl Auth {
         Ok(found.filter(|(stored, _)| stored.matches(&hash)).map(|(_, principal)| principal))
     }
 
-    /// The member that `bearer` belongs to.
-    pub async fn member(&self, bearer: &str) -> Result<Option<Member>, LookupError> {
-        Ok(match self.principal(TokenKind::Member, bearer).await? {
-            Some(Principal::Member(member)) => Some(member),
+    /// Whoever `bearer` belongs to, of a firm or of none, at a time, µs since 1970.
+    pub async fn person(&self, bearer: &str, now_us: i64) -> Result<Option<Principal>, LookupError> {
+        let kinds = [TokenKind::Member, TokenKind::Operator];
+        let Some(kind) = kinds.into_iter().find(|kind| kind.shapes(bearer)) else { return Ok(None) };
+        let in_time = |member: &Member| member.until_us.is_none_or(|until_us| now_us < until_us);
+        Ok(match (kind, self.principal(kind, bearer).await?) {
+            (TokenKind::Member, Some(Principal::Member(member))) if in_time(&member) => Some(Principal::Member(member)),
+            (TokenKind::Operator, Some(Principal::Operator(operator))) => Some(Principal::Operator(operator)),
             _ => None,
         })
     }
 
-    /// The operator that `bearer` belongs to.
+    /// The member that `bearer` belongs to: one who reads for a firm, and in no other capacity.
+    pub async fn member(&self, bearer: &str) -> Result<Option<Member>, LookupError> {
+        Ok(match self.principal(TokenKind::Member, bearer).await? {
+            Some(Principal::Member(member)) if member.role == Role::Member => Some(member),
+            _ => None,
+        })
+    }
+
+    /// The operator that `bearer` belongs to, in no other capacity.
     pub async fn operator(&self, bearer: &str) -> Result<Option<OperatorId>, LookupError> {
         Ok(match self.principal(TokenKind::Operator, bearer).await? {
-            Some(Principal::Operator(id)) => Some(id),
+            Some(Principal::Operator(operator)) if operator.role == Role::Operator => Some(operator.id),
             _ => None,
         })
     }

@@ -63,6 +63,23 @@ uuid_id!(
     "command"
 );
 
+impl From<MemberId> for PersonId {
+    fn from(id: MemberId) -> Self {
+        Self(id.0)
+    }
+}
+impl From<OperatorId> for PersonId {
+    fn from(id: OperatorId) -> Self {
+        Self(id.0)
+    }
+}
+impl From<PersonId> for MemberId {
+    /// Somebody who acts for a firm.
+    fn from(id: PersonId) -> Self {
+        Self(id.0)
+    }
+}
+
 impl ConsentId {
     /// A fixed one, for tables that people compare.
     #[cfg(test)]

@@ -121,8 +121,9 @@ impl FirmExport {
             manner: Manner::default(),
         };
         let access = &self.slot.access;
-        let snapshot = access.control.snapshot(&self.firm).await?;
-        let decision = consent::decide(&snapshot, &request, access.now_us());
+        let now_us = access.now_us();
+        let snapshot = access.control.snapshot(&self.firm, now_us).await?;
+        let decision = consent::decide(&snapshot, &request, now_us);
         decision.ok().and_then(|decision| decision.permits.into_iter().next()).ok_or(AccessError::NotFound)
     }
 }

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::auth::{Auth, Secret, TokenKind};
 use crate::consent::{
-    AccessWindow, Agreed, EventWindow, Form, Function, Identity, Manner, OnwardUse, Purpose, Relation, SharedForm,
-    Terms,
+    AccessWindow, Agreed, EventWindow, Form, Function, Identity, Manner, OnwardUse, Purpose, Relation, Role,
+    SharedForm, Terms,
 };
 use crate::id::{ConsentId, MemberId};
 use crate::notary::Notary;
@@ -375,8 +375,16 @@ impl Complex {
 
 async fn member(access: &Access, of: &str) -> (Member, String) {
     let token = Secret::mint(TokenKind::Member).unwrap();
-    let it = Member { id: MemberId::random(), firm: firm(of), name: "김하늘".into() };
-    let change = Change::AddMember { id: it.id, firm: it.firm.clone(), name: it.name.clone(), token: token.hash() };
+    let it =
+        Member { id: MemberId::random(), firm: firm(of), name: "김하늘".into(), role: Role::Member, until_us: None };
+    let change = Change::AddMember {
+        id: it.id,
+        firm: it.firm.clone(),
+        name: it.name.clone(),
+        role: it.role,
+        until_us: it.until_us,
+        token: token.hash(),
+    };
     access.apply(change, "command line").await.unwrap();
     (it, token.reveal())
 }

@@ -221,9 +221,10 @@ impl Reader {
         if !self.plan.crosses_firms() {
             return Ok(());
         }
-        let snapshot = access.control.snapshot(&self.plan.request.series.firm).await?;
+        let now_us = access.now_us();
+        let snapshot = access.control.snapshot(&self.plan.request.series.firm, now_us).await?;
         drop(unchanged);
-        self.plan.check(snapshot, access.now_us()).map_err(|lost| self.lost(&lost))
+        self.plan.check(snapshot, now_us).map_err(|lost| self.lost(&lost))
     }
 
     /// Reads the next chunk under the consent lock, or decides again when the epoch moved.
@@ -270,8 +271,8 @@ impl Reader {
     /// read again under them.
     async fn decide_again(&mut self) -> Result<(), AccessError> {
         self.queue.take(usize::MAX);
-        let snapshot = self.access.control.snapshot(&self.plan.request.series.firm).await?;
         let now_us = self.access.now_us();
+        let snapshot = self.access.control.snapshot(&self.plan.request.series.firm, now_us).await?;
         self.plan.decide_again(&snapshot, now_us).map_err(|lost| self.lost(&lost))?;
         self.repetition = None;
         Ok(())

@@ -78,6 +78,7 @@ async fn every_route_has_an_authorisation_case() {
     let added = crate::store::control::Change::AddOperator {
         id: crate::id::OperatorId::random(),
         name: "관제실".into(),
+        role: crate::consent::Role::Operator,
         token: operator.hash(),
     };
     complex.access.apply(added, "command line").await.unwrap();

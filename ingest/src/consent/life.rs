@@ -18,7 +18,7 @@ pub use self::act::{Act, Applied, Command, Event, Refusal, Situation};
 use super::page::PageHash;
 use super::record::{Grantee, Mark, Status, StoredTerms};
 use super::snapshot::Grant;
-use super::terms::Terms;
+use super::terms::{Terms, said};
 use crate::id::{CommandId, ConsentId, PersonId};
 use crate::time::DAY_US;
 
@@ -159,6 +159,7 @@ pub struct InForce {
     /// 1, and one more with each change of the terms.
     pub version: u32,
     /// The version that it took the place of.
+    #[serde(deserialize_with = "said")]
     pub supersedes: Option<u32>,
     /// Where the grantor's readings stood when it was approved. A narrowing keeps it.
     pub mark: Mark,
@@ -230,14 +231,18 @@ pub struct Agreement {
     /// Who may read.
     pub grantee: Grantee,
     /// What is agreed to.
+    #[serde(deserialize_with = "said")]
     pub in_force: Option<InForce>,
     /// What is not agreed to yet.
+    #[serde(deserialize_with = "said")]
     pub proposal: Option<Proposal>,
     /// What holds it up, and since when, µs since 1970.
     pub holds: BTreeMap<Hold, i64>,
     /// How it ended, but for expiry, which the clock tells.
+    #[serde(deserialize_with = "said")]
     pub end: Option<End>,
     /// When the grantee attested that copies are returned or deleted, µs since 1970.
+    #[serde(deserialize_with = "said")]
     pub attested_us: Option<i64>,
     /// Everyone who stood by a page, oldest first.
     pub signatures: Vec<Signature>,
@@ -278,6 +283,13 @@ impl Agreement {
             Self { asked_in_a_group: true, ..draft }
         };
         others.map(draft).collect()
+    }
+
+    /// From what is stored. Strict: nothing comes of one in which a field is missing or unknown here,
+    /// nor of one with terms in force that nobody can agree to.
+    pub fn parse(json: &str) -> Option<Self> {
+        let it: Self = serde_json::from_str(json).ok()?;
+        it.in_force.as_ref().is_none_or(|now| now.terms.own_faults().is_empty()).then_some(it)
     }
 
     /// Where it stands at a time that never goes back, µs since 1970.
@@ -335,5 +347,12 @@ impl Agreement {
             after.revision += 1;
         }
         after
+    }
+
+    /// The same, revoked at a time before: the store went on from a state in which that is missing.
+    #[must_use]
+    pub fn revoked_before(&self, at_us: i64) -> Self {
+        let (end, revision) = (Some(End::Revoked { at_us }), self.revision + 1);
+        Self { end, proposal: None, revision, ..self.clone() }
     }
 }

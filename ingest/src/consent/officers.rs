@@ -26,6 +26,7 @@ pub enum Standing {
 
 /// The officers of one firm.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Officers {
     people: BTreeMap<PersonId, Standing>,
 }
@@ -109,6 +110,22 @@ impl Officers {
     /// How many approve.
     pub fn approving(&self) -> usize {
         self.people.values().filter(|it| **it == Standing::Confirmed).count()
+    }
+
+    /// The same after the means of one to sign in were taken away: until another officer confirms
+    /// it, it approves nothing.
+    #[must_use]
+    pub fn without_means(&self, person: PersonId, now_us: i64) -> Self {
+        let mut after = self.clone();
+        if let Some(standing @ Standing::Confirmed) = after.people.get_mut(&person) {
+            *standing = Standing::Waiting { since_us: now_us };
+        }
+        after
+    }
+
+    /// Every officer and how it stands.
+    pub fn iter(&self) -> impl Iterator<Item = (PersonId, Standing)> {
+        self.people.iter().map(|(person, standing)| (*person, *standing))
     }
 
     /// The officers after a deed, and what it was. `by` is an officer of this firm, or whoever

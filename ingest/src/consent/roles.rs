@@ -42,6 +42,11 @@ impl Role {
         Role::Gateway,
     ];
 
+    /// From its word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
     /// Its word in records and tables.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,4 +78,14 @@ pub struct Actor {
     pub role: Role,
     /// For which firm; none for those of the complex and the alliance.
     pub firm: Option<FirmId>,
+}
+
+impl fmt::Display for Actor {
+    /// As the audit log names them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.firm {
+            Some(firm) => write!(f, "{} {} of {firm}", self.role, self.person),
+            None => write!(f, "{} {}", self.role, self.person),
+        }
+    }
 }

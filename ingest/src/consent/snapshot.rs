@@ -25,6 +25,13 @@ pub struct Grant {
     pub mark: Option<Mark>,
 }
 
+impl From<Consent> for Grant {
+    fn from(it: Consent) -> Self {
+        let grantee = Grantee::Firm(it.grantee);
+        Self { id: it.id, grantee, status: it.status, terms: it.terms, mark: None }
+    }
+}
+
 /// The consents of one grantor at one epoch, and what stands beside them.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -49,14 +56,7 @@ impl Snapshot {
     /// grantor are left out.
     pub fn new(grantor: FirmId, epoch: u64, consents: Vec<Consent>) -> Self {
         let own = consents.into_iter().filter(|consent| consent.grantor == grantor);
-        let grant = |it: Consent| Grant {
-            id: it.id,
-            grantee: Grantee::Firm(it.grantee),
-            status: it.status,
-            terms: it.terms,
-            mark: None,
-        };
-        let grants = own.map(grant).collect();
+        let grants = own.map(Grant::from).collect();
         Self::of(grantor, epoch, grants, Rules::default())
     }
 
@@ -87,7 +87,7 @@ impl Snapshot {
     pub fn grantor(&self) -> &FirmId {
         &self.grantor
     }
-    /// Raised by each grant, suspension, confirmation and revocation of the grantor.
+    /// Raised whenever something changes in what others may read of the grantor.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }

@@ -110,7 +110,7 @@ pub struct AccessWindow {
 }
 
 /// A value or `null`, and not nothing: what a record does not say must not pass for "no bound".
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+pub(in crate::consent) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(from)
 }
 

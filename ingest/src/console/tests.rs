@@ -11,6 +11,7 @@ use super::*;
 use crate::access::Chain;
 use crate::access::fixture::{BEGIN, Complex};
 use crate::auth::{Secret, TokenKind};
+use crate::consent::Role;
 use crate::id::OperatorId;
 use crate::store::control::{Change, Control};
 
@@ -28,7 +29,12 @@ struct Bed {
 async fn bed() -> Bed {
     let complex = Complex::new().await;
     let token = Secret::mint(TokenKind::Operator).unwrap();
-    let added = Change::AddOperator { id: OperatorId::random(), name: "관제실".into(), token: token.hash() };
+    let added = Change::AddOperator {
+        id: OperatorId::random(),
+        name: "관제실".into(),
+        role: Role::Operator,
+        token: token.hash(),
+    };
     complex.access.apply(added, "command line").await.unwrap();
     let sessions = Arc::new(Sessions::default());
     let console = Console {

@@ -201,6 +201,7 @@ async fn look_at_control(
     place: &Place<'_>,
     known: Option<&Record>,
 ) -> Result<(), RunError> {
+    let now_us = crate::time::system_clock()();
     let gateways = control.gateways().await?;
     let members = control.members().await?;
     report.counts = vec![
@@ -208,7 +209,7 @@ async fn look_at_control(
         ("gateways", gateways.iter().filter(|it| it.revoked_us.is_none()).count()),
         ("members", members.iter().filter(|it| it.revoked_us.is_none()).count()),
         ("consents", control.consents().await?.len()),
-        ("suspended consents", usize::try_from(control.suspended().await?).unwrap_or(usize::MAX)),
+        ("suspended consents", usize::try_from(control.suspended(now_us).await?).unwrap_or(usize::MAX)),
     ];
     if let Some(path) = &config.witness {
         // The files of a running service are its own; it says by `/healthz` how they are.

@@ -24,6 +24,7 @@ pub(crate) mod delivery;
 mod differential;
 pub(crate) mod model;
 pub(crate) mod reads;
+pub(crate) mod sharing;
 
 pub(crate) const SECOND: i64 = 1_000_000;
 /// The time that a [`TestClock`] begins at, µs since 1970.

@@ -4,6 +4,9 @@
 //! It promises that a change and its audit entry are durable together or not at all,
 //! and that a grantor's epoch moves in the same transaction as the consent that moves it.
 
+mod documents;
+mod sharing;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;
@@ -13,9 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Chain, Draft, Entry, Head, Kind};
 use crate::auth::{KeyHash, Principal, TokenHash};
-use crate::consent::{Consent, SharedForm, Snapshot, Terms};
+use crate::consent::{Consent, Role, SharedForm, Snapshot, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::Holdings;
+pub(in crate::store) use self::documents::{
+    Documents, Held, customers, grants, parsed, parsed_agreement, parsed_groups,
+};
+pub use self::sharing::{Agreements, Means, OfficerLink, RunEntry, Sharing, SharingChange};
 pub use crate::store::testimony::{Restored, Revocations, Testimony, Undone};
 use crate::time::rfc3339;
 
@@ -112,6 +119,10 @@ pub struct MemberEntry {
     pub firm: FirmId,
     /// For people.
     pub name: String,
+    /// In what capacity.
+    pub role: Role,
+    /// The token is refused from this time on, µs since 1970; none: it holds until it is revoked.
+    pub until_us: Option<i64>,
     /// µs since 1970.
     pub added_us: i64,
     /// The token is refused from this time on, µs since 1970.
@@ -125,6 +136,8 @@ pub struct OperatorEntry {
     pub id: OperatorId,
     /// For people.
     pub name: String,
+    /// In what capacity.
+    pub role: Role,
     /// µs since 1970.
     pub added_us: i64,
     /// The token is refused from this time on, µs since 1970.
@@ -171,12 +184,16 @@ pub enum Change {
     RevokeGateway(GatewayId),
     /// The store of readings lets the gateway's next session begin; here it is only logged.
     ReleaseGateway(GatewayId),
+    /// A data officer is added by [`SharingChange::Officer`] instead.
     AddMember {
         id: MemberId,
         firm: FirmId,
         name: String,
+        role: Role,
+        until_us: Option<i64>,
         token: TokenHash,
     },
+    /// A data officer approves nothing from then on.
     RevokeMember {
         id: MemberId,
         firm: FirmId,
@@ -184,6 +201,7 @@ pub enum Change {
     AddOperator {
         id: OperatorId,
         name: String,
+        role: Role,
         token: TokenHash,
     },
     RevokeOperator(OperatorId),
@@ -204,6 +222,14 @@ pub enum Change {
         grantor: FirmId,
         grantee: FirmId,
     },
+    /// Consents with their whole life, and what stands beside them.
+    Sharing(SharingChange),
+}
+
+impl From<SharingChange> for Change {
+    fn from(change: SharingChange) -> Self {
+        Change::Sharing(change)
+    }
 }
 
 /// Who makes a change, and when.
@@ -250,6 +276,28 @@ pub enum ControlError {
     NotSuspended {
         /// Which.
         id: ConsentId,
+    },
+    /// It is closed, so that nothing begins for it.
+    #[error("firm `{id}` is closed already")]
+    Closed {
+        /// Which.
+        id: FirmId,
+    },
+    /// Somebody else changed it since it was looked at.
+    #[error("{kind} `{id}` was changed meanwhile: look at it again")]
+    Raced {
+        /// `agreement`, …
+        kind: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// What is stored of it is not what this build writes, or is damaged: it allows nothing.
+    #[error("what is stored of {kind} `{id}` cannot be read by this build: it allows nothing")]
+    Unreadable {
+        /// `agreement`, …
+        kind: &'static str,
+        /// Which.
+        id: String,
     },
     /// The engine failed.
     #[error("the control data could not be reached")]
@@ -304,18 +352,20 @@ impl Change {
             }
             Change::RevokeGateway(id) => vec![firm(&id.firm(), Kind::GatewayRevoked).with("gateway", id.as_str())],
             Change::ReleaseGateway(id) => vec![firm(&id.firm(), Kind::GatewayReleased).with("gateway", id.as_str())],
-            Change::AddMember { id, firm: of, name, .. } => vec![
-                firm(of, Kind::MemberAdded).with("member", id.to_string()).with("name", name.as_str()),
-                firm(of, Kind::TokenMinted).with("member", id.to_string()),
-            ],
+            Change::AddMember { id, firm: of, name, role, until_us, .. } => {
+                let added = firm(of, Kind::MemberAdded).with("member", id.to_string()).with("name", name.as_str());
+                let added = acting(added, *role, Role::Member);
+                let added = until_us.iter().fold(added, |added, until_us| added.with("until", rfc3339(*until_us)));
+                vec![added, firm(of, Kind::TokenMinted).with("member", id.to_string())]
+            }
             Change::RevokeMember { id, firm: of } => {
                 vec![firm(of, Kind::MemberRevoked).with("member", id.to_string())]
             }
-            Change::AddOperator { id, name, .. } => {
+            Change::AddOperator { id, name, role, .. } => {
                 let added = Draft::new(Chain::Complex, Kind::OperatorAdded, actor);
                 let minted = Draft::new(Chain::Complex, Kind::TokenMinted, actor);
                 vec![
-                    added.with("operator", id.to_string()).with("name", name.as_str()),
+                    acting(added.with("operator", id.to_string()).with("name", name.as_str()), *role, Role::Operator),
                     minted.with("operator", id.to_string()),
                 ]
             }
@@ -331,15 +381,37 @@ impl Change {
             Change::Revoke { id, grantor, grantee } => vec![
                 firm(grantor, Kind::ConsentRevoked).with("consent", id.to_string()).with("grantee", grantee.as_str()),
             ],
+            Change::Sharing(change) => change.drafts(actor),
+        }
+    }
+
+    /// Whether something that was readable may be so no more: reads that are under way must not
+    /// go on past it.
+    pub fn takes_away(&self) -> bool {
+        match self {
+            Change::Grant { .. }
+            | Change::Confirm { .. }
+            | Change::Revoke { .. }
+            | Change::RevokeMember { .. }
+            | Change::EraseFirm { .. } => true,
+            Change::Sharing(change) => change.takes_away(),
+            _ => false,
         }
     }
 }
 
+/// In what capacity, where it is not the usual one.
+fn acting(draft: Draft, role: Role, usual: Role) -> Draft {
+    if role == usual { draft } else { draft.with("role", role.as_str()) }
+}
+
 fn described(draft: Draft, id: ConsentId, grantee: &FirmId, terms: &Terms) -> Draft {
+    with_terms(draft.with("consent", id.to_string()).with("grantee", grantee.as_str()), terms)
+}
+
+fn with_terms(draft: Draft, terms: &Terms) -> Draft {
     let texts = |ids: &mut dyn Iterator<Item = String>| ids.collect::<Vec<_>>();
     let mut draft = draft
-        .with("consent", id.to_string())
-        .with("grantee", grantee.as_str())
         .with("assets", texts(&mut terms.assets.iter().map(ToString::to_string)))
         .with("metrics", texts(&mut terms.metrics.iter().map(ToString::to_string)))
         .with("not_before", rfc3339(terms.access.not_before_us))
@@ -362,7 +434,7 @@ fn described(draft: Draft, id: ConsentId, grantee: &FirmId, terms: &Terms) -> Dr
 
 /// The control data.
 #[async_trait]
-pub trait Control: Send + Sync {
+pub trait Control: Sharing {
     /// Makes one change and writes its audit entries, durably and together.
     async fn apply(&self, change: Change, by: Stamp) -> Result<(), ControlError>;
 
@@ -389,8 +461,9 @@ pub trait Control: Send + Sync {
 
     /// All consents of all firms, oldest first.
     async fn consents(&self) -> Result<Vec<Consent>, ControlError>;
-    /// The consents of one grantor and its epoch, of one moment.
-    async fn snapshot(&self, grantor: &FirmId) -> Result<Snapshot, ControlError>;
+    /// The consents of one grantor, short and whole, its epoch, and the rules but for the dictionary,
+    /// of one moment. What was used of quotas is that of the day of `now_us`, µs since 1970.
+    async fn snapshot(&self, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError>;
     /// The epoch of one grantor.
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError>;
 
@@ -402,8 +475,9 @@ pub trait Control: Send + Sync {
     async fn audit_head(&self, chain: &Chain) -> Result<Head, ControlError>;
     /// The newest audit time of all chains, µs since 1970.
     async fn newest_audit_us(&self) -> Result<i64, ControlError>;
-    /// Consents that wait for their grantors since a restore.
-    async fn suspended(&self) -> Result<u64, ControlError>;
+    /// Consents that wait for their grantors since a restore, and would be in force at a time,
+    /// µs since 1970.
+    async fn suspended(&self, now_us: i64) -> Result<u64, ControlError>;
     /// What a witness outside the store has to know, of one moment.
     async fn testimony(&self) -> Result<Testimony, ControlError>;
     /// Suspends every consent, withdraws again what the older state does not know to be

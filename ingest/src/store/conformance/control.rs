@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sandan_proto::id::{FirmId, GatewayId};
 
 use crate::audit::{Broken, Chain, Draft, Head, Kind, Verifier};
-use crate::auth::{KeyHash, Principal, Secret, TokenHash, TokenKind};
-use crate::consent::{AccessWindow, EventWindow, SharedForm, Status, StoredTerms, Terms};
+use crate::auth::{KeyHash, Operator, Principal, Secret, TokenHash, TokenKind};
+use crate::consent::{AccessWindow, EventWindow, Role, SharedForm, Status, StoredTerms, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::control::{Certified, Change, Control, ControlError, Firm, Restored, Revocations, Stamp, Undone};
 
@@ -25,6 +25,7 @@ pub(crate) trait ControlEngine: Sized {
 /// A test for each case, over one engine.
 macro_rules! conform_control {
     ($engine:ty) => {
+        crate::store::conformance::sharing::conform_sharing!($engine);
         crate::store::conformance::control::conform_control! { @cases $engine =>
             a_token_finds_its_principal_until_it_is_revoked,
             an_invitation_opens_one_enrolment_and_a_replaced_key_is_dead,
@@ -132,11 +133,11 @@ pub(crate) async fn a_token_finds_its_principal_until_it_is_revoked<E: ControlEn
     let control = engine.control();
     let id = OperatorId::random();
     let token = Secret::mint(TokenKind::Operator).unwrap().hash();
-    let add = Change::AddOperator { id, name: "관제실".into(), token: token.clone() };
+    let add = Change::AddOperator { id, name: "관제실".into(), role: Role::Auditor, token: token.clone() };
     control.apply(add, by()).await.unwrap();
     let (stored, principal) = control.principal(&token).await.unwrap().unwrap();
     assert!(stored.matches(&token));
-    assert_eq!(principal, Principal::Operator(id));
+    assert_eq!(principal, Principal::Operator(Operator { id, name: "관제실".into(), role: Role::Auditor }));
     control.apply(Change::RevokeOperator(id), by()).await.unwrap();
     assert!(control.principal(&token).await.unwrap().is_none());
     let again = control.apply(Change::RevokeOperator(id), by()).await.unwrap_err();
@@ -190,7 +191,7 @@ pub(crate) async fn each_grant_and_revocation_raises_the_grantors_epoch_and_is_l
     assert!(matches!(control.apply(revoke, by()).await, Err(ControlError::Revoked { .. })));
     engine.reopen().await;
     let control = engine.control();
-    let snapshot = control.snapshot(&firm("hanbit")).await.unwrap();
+    let snapshot = control.snapshot(&firm("hanbit"), 0).await.unwrap();
     assert_eq!((snapshot.epoch(), snapshot.grants().len()), (2, 1));
     assert_eq!(snapshot.grants()[0].status, Status::Revoked { at_us: 1_000 });
     let chain = Chain::Firm(firm("hanbit"));
@@ -206,7 +207,12 @@ pub(crate) async fn what_is_missing_or_there_already_is_said_and_leaves_no_entry
     let token = Secret::mint(TokenKind::Member).unwrap().hash();
     let member =
         |of| Change::AddMember {
-            id: MemberId::random(), firm: firm(of), name: "김하늘".into(), token: token.clone()
+            id: MemberId::random(),
+            firm: firm(of),
+            name: "김하늘".into(),
+            role: Role::FirmStaff,
+            until_us: Some(7_000),
+            token: token.clone(),
         };
     let missing = control.apply(member("nobody"), by()).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no firm `nobody`");
@@ -214,7 +220,9 @@ pub(crate) async fn what_is_missing_or_there_already_is_said_and_leaves_no_entry
     let twice = Change::AddFirm(Firm { id: firm("hanbit"), name_ko: "x".into(), name_en: "x".into() });
     assert_eq!(control.apply(twice, by()).await.unwrap_err().to_string(), "firm `hanbit` exists already");
     control.apply(member("hanbit"), by()).await.unwrap();
-    assert_eq!(control.members().await.unwrap()[0].name, "김하늘");
+    let members = control.members().await.unwrap();
+    let known = (members[0].name.as_str(), members[0].role, members[0].until_us);
+    assert_eq!(known, ("김하늘", Role::FirmStaff, Some(7_000)));
 }
 
 pub(crate) async fn a_changed_row_is_found_by_the_chain_and_unknown_terms_are_kept_as_unknown<E: ControlEngine>() {
@@ -227,7 +235,7 @@ pub(crate) async fn a_changed_row_is_found_by_the_chain_and_unknown_terms_are_ke
     let log = control.audit(&chain, 0, 10).await.unwrap();
     let broken = Verifier::new(chain).take(&log[0]).unwrap_err();
     assert_eq!(broken, Broken::Changed { number: 1 });
-    assert_eq!(control.snapshot(&firm("hanbit")).await.unwrap().grants()[0].terms, StoredTerms::Unknown);
+    assert_eq!(control.snapshot(&firm("hanbit"), 0).await.unwrap().grants()[0].terms, StoredTerms::Unknown);
 }
 
 pub(crate) async fn every_consent_waits_for_its_grantor_and_what_was_withdrawn_stays_so<E: ControlEngine>() {
@@ -241,9 +249,21 @@ pub(crate) async fn every_consent_waits_for_its_grantor_and_what_was_withdrawn_s
     control.apply(revoke(ids[0]), by()).await.unwrap();
     let (member, operator) = (MemberId::random(), OperatorId::random());
     let (members, operators) = (token(TokenKind::Member), token(TokenKind::Operator));
-    let add = Change::AddMember { id: member, firm: firm("saesol"), name: "김하늘".into(), token: members.clone() };
+    let add = Change::AddMember {
+        id: member,
+        firm: firm("saesol"),
+        name: "김하늘".into(),
+        role: Role::Member,
+        until_us: None,
+        token: members.clone(),
+    };
     control.apply(add, by()).await.unwrap();
-    let add = Change::AddOperator { id: operator, name: "관제실".into(), token: operators.clone() };
+    let add = Change::AddOperator {
+        id: operator,
+        name: "관제실".into(),
+        role: Role::Operator,
+        token: operators.clone(),
+    };
     control.apply(add, by()).await.unwrap();
     let witness = Revocations {
         consents: [(ids[1], 2_000), (ConsentId::random(), 2_000)].into(),
@@ -318,7 +338,7 @@ pub(crate) async fn of_many_at_once_each_is_done_once_and_the_chains_hold<E: Con
     assert!(granted.iter().all(Result::is_ok), "{granted:?}");
     let numbers: BTreeSet<_> = appended.into_iter().map(|it| it.unwrap()).map(|it| (it.chain, it.number)).collect();
     assert_eq!(numbers.len(), 3 * EACH);
-    let snapshot = control.snapshot(&firm("hanbit")).await.unwrap();
+    let snapshot = control.snapshot(&firm("hanbit"), 0).await.unwrap();
     assert_eq!((snapshot.epoch(), snapshot.grants().len()), (2 + EACH as u64, 1 + EACH));
     let mut entries = 0;
     for chain in &chains {
@@ -379,6 +399,8 @@ pub(crate) async fn lists_are_in_the_same_order<E: ControlEngine>() {
         id: MemberId::random(),
         firm: firm("hanbit"),
         name: name.into(),
+        role: Role::Member,
+        until_us: None,
         token: token(TokenKind::Member),
     };
     for name in ["한결", "zoe", "Änne", "Bora", "anna", "가람"] {
@@ -392,7 +414,7 @@ pub(crate) async fn lists_are_in_the_same_order<E: ControlEngine>() {
 pub(crate) async fn a_firm_without_consents_has_an_epoch<E: ControlEngine>() {
     let engine = with_firms::<E>().await;
     for name in ["hanbit", "nobody"] {
-        let snapshot = engine.control().snapshot(&firm(name)).await.unwrap();
+        let snapshot = engine.control().snapshot(&firm(name), 0).await.unwrap();
         assert_eq!((snapshot.epoch(), snapshot.grants().len(), snapshot.grantor()), (0, 0, &firm(name)));
     }
     assert_eq!(engine.control().newest_audit_us().await.unwrap(), 1_000);

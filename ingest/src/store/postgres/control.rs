@@ -7,6 +7,7 @@
 
 mod restored;
 mod rows;
+mod sharing;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,12 +17,14 @@ use sandan_proto::id::{FirmId, GatewayId};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
-use self::rows::{consent, engine, entry, gateway, head, holder, invitation, key_hash, parsed, principal, stored_hash};
+use self::rows::{
+    consent, engine, entry, gateway, head, holder, invitation, key_hash, member, operator, parsed, principal, stored_hash,
+};
 use super::database::Database;
 use super::migrate::LOCKS;
 use crate::audit::{Chain, Draft, Entry, Hash, Head};
 use crate::auth::{KeyHash, Principal, TokenHash};
-use crate::consent::{Consent, Snapshot};
+use crate::consent::{Consent, Role, Snapshot};
 use crate::id::{MemberId, OperatorId};
 use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
@@ -30,7 +33,7 @@ use crate::store::control::{
 };
 use crate::store::sql::statement;
 
-const STATEMENTS: &str = include_str!("control/statements.sql");
+const STATEMENTS: &str = concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
 /// Beside the one of the migrations.
 const CHANGES: i32 = 2;
 
@@ -214,7 +217,23 @@ impl<'a> Tx<'a> {
         }
     }
 
-    async fn change(&self, change: &Change, now_us: i64) -> Result<(), ControlError> {
+    /// `kind` is what is said of one that is there already.
+    async fn add_member(
+        &self,
+        kind: &'static str,
+        id: MemberId,
+        firm: &FirmId,
+        (name, role, until_us): (&str, Role, Option<i64>),
+        token: &TokenHash,
+        now_us: i64,
+    ) -> Result<(), ControlError> {
+        let (text, token) = (id.to_string(), token.as_bytes().as_slice());
+        let args: Args<'_> = &[&text, &firm.as_str(), &name, &token, &now_us, &role.as_str(), &until_us];
+        self.insert(sql!("add_member"), args, kind, &id).await
+    }
+
+    async fn change(&self, change: &Change, by: &Stamp) -> Result<(), ControlError> {
+        let now_us = by.now_us;
         match change {
             Change::AddFirm(firm) => {
                 let args: Args<'_> = &[&firm.id.as_str(), &firm.name_ko, &firm.name_en, &now_us];
@@ -222,6 +241,7 @@ impl<'a> Tx<'a> {
             }
             Change::EraseFirm { id, .. } => {
                 self.firm_exists(id).await?;
+                sharing::erase(self, id, now_us).await?;
                 self.execute(sql!("erase_names"), &[&id.as_str()]).await?;
                 self.execute(sql!("erase_member_names"), &[&id.as_str()]).await.map(drop)
             }
@@ -266,18 +286,19 @@ impl<'a> Tx<'a> {
                 self.execute(sql!("revoke_gateway"), &[&id.as_str(), &now_us]).await.map(drop)
             }
             Change::ReleaseGateway(id) => self.in_force(sql!("gateway_revoked"), &[&id.as_str()], "gateway", id).await,
-            Change::AddMember { id, firm, name, token } => {
+            Change::AddMember { id, firm, name, role, until_us, token } => {
                 self.firm_exists(firm).await?;
-                let args: Args<'_> = &[&id.to_string(), &firm.as_str(), name, &token.as_bytes().as_slice(), &now_us];
-                self.insert(sql!("add_member"), args, "member", id).await
+                self.add_member("member", *id, firm, (name, *role, *until_us), token, now_us).await
             }
             Change::RevokeMember { id, firm } => {
                 let args: Args<'_> = &[&id.to_string(), &firm.as_str()];
                 self.in_force(sql!("member_revoked"), args, "member", id).await?;
-                self.execute(sql!("revoke_member"), &[&id.to_string(), &now_us]).await.map(drop)
+                self.execute(sql!("revoke_member"), &[&id.to_string(), &now_us]).await?;
+                sharing::without_means(self, firm, *id, now_us).await
             }
-            Change::AddOperator { id, name, token } => {
-                let args: Args<'_> = &[&id.to_string(), name, &token.as_bytes().as_slice(), &now_us];
+            Change::AddOperator { id, name, role, token } => {
+                let token = token.as_bytes().as_slice();
+                let args: Args<'_> = &[&id.to_string(), name, &token, &now_us, &role.as_str()];
                 self.insert(sql!("add_operator"), args, "operator", id).await
             }
             Change::RevokeOperator(id) => {
@@ -308,6 +329,7 @@ impl<'a> Tx<'a> {
                 self.execute(sql!("revoke_consent"), &[&id.to_string(), &now_us]).await?;
                 self.execute(sql!("raise_epoch"), &[&grantor.as_str()]).await.map(drop)
             }
+            Change::Sharing(it) => sharing::change(self, it, by).await,
         }
     }
 }
@@ -327,8 +349,10 @@ impl Control for PostgresControl {
         let mut client = self.client().await?;
         let tx = Tx::begin(&mut client).await?;
         tx.alone().await?;
-        tx.change(&it, by.now_us).await?;
-        tx.append(it.drafts(&by.actor).into_iter().map(|draft| (draft, by.now_us)).collect()).await?;
+        tx.change(&it, &by).await?;
+        // All of them at once, so that the heads of the chains are held in one order.
+        let drafts = sharing::held_by(&tx, &it, &by).await?.into_iter().chain(it.drafts(&by.actor));
+        tx.append(drafts.map(|draft| (draft, by.now_us)).collect()).await?;
         tx.commit().await
     }
 
@@ -355,18 +379,10 @@ impl Control for PostgresControl {
     }
 
     async fn members(&self) -> Result<Vec<MemberEntry>, ControlError> {
-        let member = |row: &Row| {
-            let (id, firm) = (parsed(row, 0, "member id")?, parsed(row, 1, "firm id")?);
-            Ok(MemberEntry { id, firm, name: row.get(2), added_us: row.get(3), revoked_us: row.get(4) })
-        };
         self.list(sql!("members"), &[], member).await
     }
 
     async fn operators(&self) -> Result<Vec<OperatorEntry>, ControlError> {
-        let operator = |row: &Row| {
-            let id = parsed(row, 0, "operator id")?;
-            Ok(OperatorEntry { id, name: row.get(1), added_us: row.get(2), revoked_us: row.get(3) })
-        };
         self.list(sql!("operators"), &[], operator).await
     }
 
@@ -386,13 +402,10 @@ impl Control for PostgresControl {
         self.list(sql!("consents"), &[], consent).await
     }
 
-    async fn snapshot(&self, grantor: &FirmId) -> Result<Snapshot, ControlError> {
-        // One row a consent, and one without any for a firm that has none.
-        let found = self.rows(sql!("snapshot"), &[&grantor.as_str()]).await?;
-        let epoch = unsigned(found.first().map_or(0, |row| row.get(6)));
-        let has_consent = |row: &&Row| row.get::<_, Option<&str>>(0).is_some();
-        let consents = found.iter().filter(has_consent).map(consent).collect::<Result<_, _>>()?;
-        Ok(Snapshot::new(grantor.clone(), epoch, consents))
+    async fn snapshot(&self, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError> {
+        let mut client = self.client().await?;
+        let tx = Tx::of_one_moment(&mut client).await?;
+        sharing::snapshot(&tx, grantor, now_us).await
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {
@@ -417,8 +430,8 @@ impl Control for PostgresControl {
         Ok(self.first(sql!("newest_audit"), &[], |row| Ok(row.get(0))).await?.unwrap_or(0))
     }
 
-    async fn suspended(&self) -> Result<u64, ControlError> {
-        Ok(unsigned(self.first(sql!("count_suspended"), &[], |row| Ok(row.get(0))).await?.unwrap_or(0)))
+    async fn suspended(&self, now_us: i64) -> Result<u64, ControlError> {
+        Ok(unsigned(self.first(sql!("count_suspended"), &[&now_us], |row| Ok(row.get(0))).await?.unwrap_or(0)))
     }
 
     async fn testimony(&self) -> Result<Testimony, ControlError> {

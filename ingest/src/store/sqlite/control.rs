@@ -11,21 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sandan_proto::id::{FirmId, GatewayId};
-use sandan_proto::invitation::to_hex;
 
-use crate::audit::{Chain, Draft, Entry, Hash, Head, Kind};
-use crate::auth::{KeyHash, Member, Principal, TokenHash};
-use crate::consent::{Consent, Snapshot, Status, StoredTerms};
+use crate::audit::{Chain, Draft, Entry, Hash, Head};
+use crate::auth::{KeyHash, Principal, TokenHash};
+use crate::consent::{Consent, Snapshot};
 use crate::id::{MemberId, OperatorId};
 use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
-    Certified, Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
+    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
     Restored, Stamp, Testimony, Undone,
 };
 use crate::store::sql::statement;
 
 /// The layout that this build writes, kept as `SQLite`'s `user_version`.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 /// The file's name in the data directory.
 pub const FILE: &str = "control.db";
 /// How long a statement waits for the other connection's commit before it fails.
@@ -33,8 +32,12 @@ const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 const SCHEMA: &str = include_str!("control/schema.sql");
 /// From the layout of its index, counted from 1, to the next one.
-const STEPS: [&str; 2] = [include_str!("control/suspension.sql"), include_str!("control/certificates.sql")];
-const STATEMENTS: &str = include_str!("control/statements.sql");
+const STEPS: [&str; 3] = [
+    include_str!("control/suspension.sql"),
+    include_str!("control/certificates.sql"),
+    include_str!("control/sharing.sql"),
+];
+const STATEMENTS: &str = concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
 
 /// One statement of the file, found when the program is compiled.
 macro_rules! sql {
@@ -44,8 +47,12 @@ macro_rules! sql {
     }};
 }
 
-// After the macro, which it uses too.
+// After the macro, which they use too.
 mod restored;
+mod rows;
+mod sharing;
+
+use self::rows::{consent, entry, gateway, invitation, key_hash, member, operator, principal};
 
 /// A stored row that is not of its form.
 #[derive(Debug, thiserror::Error)]
@@ -261,7 +268,8 @@ fn insert(
     }
 }
 
-fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), ControlError> {
+fn change(tx: &Transaction<'_>, change: &Change, by: &Stamp) -> Result<(), ControlError> {
+    let now_us = by.now_us;
     let execute = |sql: &str, args: &[&dyn rusqlite::ToSql]| -> Result<(), ControlError> {
         tx.prepare_cached(sql)?.execute(args)?;
         Ok(())
@@ -273,6 +281,7 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
         }
         Change::EraseFirm { id, .. } => {
             firm_exists(tx, id)?;
+            sharing::erase(tx, id, now_us)?;
             execute(sql!("erase_names"), &[&id.as_str()])?;
             execute(sql!("erase_member_names"), &[&id.as_str()])
         }
@@ -320,17 +329,19 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
             execute(sql!("revoke_gateway"), &[&id.as_str(), &now_us])
         }
         Change::ReleaseGateway(id) => in_force(tx, sql!("gateway_revoked"), [id.as_str()], "gateway", id),
-        Change::AddMember { id, firm, name, token } => {
+        Change::AddMember { id, firm, name, role, until_us, token } => {
             firm_exists(tx, firm)?;
-            let args = params![id.to_string(), firm.as_str(), name, token.as_bytes(), now_us];
+            let role = role.as_str();
+            let args = params![id.to_string(), firm.as_str(), name, token.as_bytes(), now_us, role, until_us];
             insert(tx, sql!("add_member"), args, "member", id)
         }
         Change::RevokeMember { id, firm } => {
             in_force(tx, sql!("member_revoked"), params![id.to_string(), firm.as_str()], "member", id)?;
-            execute(sql!("revoke_member"), &[&id.to_string(), &now_us])
+            execute(sql!("revoke_member"), &[&id.to_string(), &now_us])?;
+            sharing::without_means(tx, firm, *id, now_us)
         }
-        Change::AddOperator { id, name, token } => {
-            let args = params![id.to_string(), name, token.as_bytes(), now_us];
+        Change::AddOperator { id, name, role, token } => {
+            let args = params![id.to_string(), name, token.as_bytes(), now_us, role.as_str()];
             insert(tx, sql!("add_operator"), args, "operator", id)
         }
         Change::RevokeOperator(id) => {
@@ -359,6 +370,7 @@ fn change(tx: &Transaction<'_>, change: &Change, now_us: i64) -> Result<(), Cont
             execute(sql!("revoke_consent"), &[&id.to_string(), &now_us])?;
             execute(sql!("raise_epoch"), &[&grantor.as_str()])
         }
+        Change::Sharing(it) => sharing::change(tx, it, by),
     }
 }
 
@@ -382,108 +394,16 @@ fn rows<T>(
     Ok(all)
 }
 
-fn consent(row: &Row<'_>) -> Result<Consent, ControlError> {
-    Ok(Consent {
-        id: parsed(row, 0, "consent id")?,
-        grantor: parsed(row, 1, "firm id")?,
-        grantee: parsed(row, 2, "firm id")?,
-        terms: StoredTerms::parse(row.get_ref(3)?.as_str().map_err(engine)?),
-        status: match (row.get(4)?, row.get(5)?) {
-            (Some(at_us), _) => Status::Revoked { at_us },
-            (None, Some(since_us)) => Status::Suspended { since_us },
-            (None, None) => Status::Active,
-        },
-    })
-}
-
-fn entry(row: &Row<'_>) -> Result<Entry, ControlError> {
-    let hash = |at| -> Result<Hash, ControlError> {
-        Hash::from_bytes(&row.get::<_, Vec<u8>>(at)?).ok_or_else(|| engine(BadRow("hash")))
-    };
-    Ok(Entry {
-        chain: parsed(row, 0, "chain")?,
-        number: unsigned(row.get(1)?),
-        time_us: row.get(2)?,
-        kind: Kind::parse(row.get_ref(3)?.as_str().map_err(engine)?).ok_or_else(|| engine(BadRow("entry kind")))?,
-        actor: row.get(4)?,
-        detail: serde_json::from_str(row.get_ref(5)?.as_str().map_err(engine)?).map_err(engine)?,
-        previous: hash(6)?,
-        hash: hash(7)?,
-    })
-}
-
 fn epoch(tx: &Transaction<'_>, grantor: &FirmId) -> Result<u64, ControlError> {
     let found = tx.prepare_cached(sql!("epoch"))?.query_row([grantor.as_str()], |row| row.get(0)).optional()?;
     Ok(unsigned(found.unwrap_or(0)))
-}
-
-/// 32 bytes of a row.
-fn hash32(row: &Row<'_>, at: usize, kind: &'static str) -> Result<[u8; 32], ControlError> {
-    row.get::<_, Vec<u8>>(at)?.try_into().map_err(|_| engine(BadRow(kind)))
-}
-
-fn key_hash(row: &Row<'_>, at: usize) -> Result<KeyHash, ControlError> {
-    KeyHash::from_bytes(&hash32(row, at, "key")?).ok_or_else(|| engine(BadRow("key")))
-}
-
-fn gateway(row: &Row<'_>) -> Result<GatewayEntry, ControlError> {
-    let issuer = row.get::<_, Option<Vec<u8>>>(5)?.is_some().then(|| hash32(row, 5, "issuer")).transpose()?;
-    Ok(GatewayEntry {
-        id: parsed(row, 0, "gateway id")?,
-        added_us: row.get(1)?,
-        revoked_us: row.get(2)?,
-        enrolled_us: row.get(3)?,
-        not_after_us: row.get(4)?,
-        issuer: issuer.map(|it| to_hex(&it)),
-        invited_until_us: row.get(6)?,
-    })
-}
-
-fn invitation(row: &Row<'_>) -> Result<InvitationEntry, ControlError> {
-    let id: GatewayId = parsed(row, 1, "gateway id")?;
-    let is_used = row.get::<_, Option<Vec<u8>>>(5)?.is_some();
-    let used = || -> Result<Certified, ControlError> {
-        Ok(Certified {
-            id: id.clone(),
-            key: key_hash(row, 5)?,
-            serial: row.get(6)?,
-            certificate: row.get(7)?,
-            not_after_us: row.get(8)?,
-            issuer: hash32(row, 9, "issuer")?,
-        })
-    };
-    Ok(InvitationEntry {
-        token: TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))?,
-        expires_us: row.get(2)?,
-        replace: row.get(3)?,
-        released: row.get(4)?,
-        used: is_used.then(used).transpose()?,
-        gateway: id,
-    })
-}
-
-fn principal(tx: &Transaction<'_>, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {
-    let stored = |row: &Row<'_>| -> Result<TokenHash, ControlError> {
-        TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))
-    };
-    let of = |sql: &str, principal: &dyn Fn(&Row<'_>) -> Result<Principal, ControlError>| {
-        rows(tx, sql, [token.as_bytes()], |row| Ok((stored(row)?, principal(row)?)))
-    };
-    let member = |row: &Row<'_>| {
-        let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
-        Ok(Principal::Member(Member { id, firm, name: row.get(3)? }))
-    };
-    let operator = |row: &Row<'_>| Ok(Principal::Operator(parsed(row, 1, "operator id")?));
-    let mut found = of(sql!("principal_member"), &member)?;
-    found.extend(of(sql!("principal_operator"), &operator)?);
-    Ok(found.pop())
 }
 
 #[async_trait]
 impl Control for SqliteControl {
     async fn apply(&self, it: Change, by: Stamp) -> Result<(), ControlError> {
         self.write(move |tx| {
-            change(tx, &it, by.now_us)?;
+            change(tx, &it, &by)?;
             for draft in it.drafts(&by.actor) {
                 append(tx, draft, by.now_us)?;
             }
@@ -525,23 +445,11 @@ impl Control for SqliteControl {
     }
 
     async fn members(&self) -> Result<Vec<MemberEntry>, ControlError> {
-        self.read(|tx| {
-            rows(tx, sql!("members"), [], |row| {
-                let (id, firm) = (parsed(row, 0, "member id")?, parsed(row, 1, "firm id")?);
-                Ok(MemberEntry { id, firm, name: row.get(2)?, added_us: row.get(3)?, revoked_us: row.get(4)? })
-            })
-        })
-        .await
+        self.read(|tx| rows(tx, sql!("members"), [], member)).await
     }
 
     async fn operators(&self) -> Result<Vec<OperatorEntry>, ControlError> {
-        self.read(|tx| {
-            rows(tx, sql!("operators"), [], |row| {
-                let id = parsed(row, 0, "operator id")?;
-                Ok(OperatorEntry { id, name: row.get(1)?, added_us: row.get(2)?, revoked_us: row.get(3)? })
-            })
-        })
-        .await
+        self.read(|tx| rows(tx, sql!("operators"), [], operator)).await
     }
 
     async fn is_member(&self, member: MemberId) -> Result<bool, ControlError> {
@@ -561,13 +469,9 @@ impl Control for SqliteControl {
         self.read(|tx| rows(tx, sql!("consents"), [], consent)).await
     }
 
-    async fn snapshot(&self, grantor: &FirmId) -> Result<Snapshot, ControlError> {
+    async fn snapshot(&self, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError> {
         let grantor = grantor.clone();
-        self.read(move |tx| {
-            let consents = rows(tx, sql!("consents_of"), [grantor.as_str()], consent)?;
-            Ok(Snapshot::new(grantor.clone(), epoch(tx, &grantor)?, consents))
-        })
-        .await
+        self.read(move |tx| sharing::snapshot(tx, &grantor, now_us)).await
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {
@@ -598,8 +502,11 @@ impl Control for SqliteControl {
         .await
     }
 
-    async fn suspended(&self) -> Result<u64, ControlError> {
-        self.read(|tx| Ok(unsigned(tx.prepare_cached(sql!("count_suspended"))?.query_row([], |row| row.get(0))?))).await
+    async fn suspended(&self, now_us: i64) -> Result<u64, ControlError> {
+        let count = move |tx: &Transaction<'_>| {
+            Ok(unsigned(tx.prepare_cached(sql!("count_suspended"))?.query_row([now_us], |row| row.get(0))?))
+        };
+        self.read(count).await
     }
 
     async fn testimony(&self) -> Result<Testimony, ControlError> {

@@ -8,9 +8,9 @@ use sandan_proto::id::FirmId;
 use tokio_postgres::Row;
 
 use super::rows::parsed;
-use super::{STATEMENTS, Tx, hash, sql, statement, unsigned};
+use super::{STATEMENTS, Tx, hash, sharing, sql, statement, unsigned};
 use crate::audit::{Chain, Draft, Head, Kind};
-use crate::id::{ConsentId, OperatorId};
+use crate::id::OperatorId;
 use crate::store::control::{ControlError, Restored, Revocations, Stamp, Testimony, Undone};
 
 /// Suspends every consent, withdraws again what the older state does not know to be
@@ -55,22 +55,27 @@ impl Log<'_> {
 async fn suspend(log: &Log<'_>) -> Result<u64, ControlError> {
     let suspended = log.tx.rows(sql!("suspend_consents"), &[&log.by.now_us]).await?;
     for row in &suspended {
-        let id: ConsentId = parsed(row, 0, "consent id")?;
-        let (grantor, grantee): (FirmId, FirmId) = (parsed(row, 1, "firm id")?, parsed(row, 2, "firm id")?);
-        let draft = Draft::new(Chain::Firm(grantor), Kind::ConsentSuspended, &log.by.actor);
-        log.say(draft.with("consent", id.to_string()).with("grantee", grantee.as_str())).await?;
+        log.say(sharing::suspended_row(row, log.by)?).await?;
     }
-    Ok(suspended.len() as u64)
+    let (count, drafts) = sharing::suspend(log.tx, None, log.by).await?;
+    for draft in drafts {
+        log.say(draft).await?;
+    }
+    Ok(suspended.len() as u64 + count)
 }
 
 async fn revoke_again(log: &Log<'_>, revocations: &Revocations) -> Result<u64, ControlError> {
     let firm = |row: &Row, at| parsed::<FirmId>(row, at, "firm id");
     let mut revoked = 0;
     for (id, at_us) in &revocations.consents {
-        let id = id.to_string();
-        let Some(row) = log.again(sql!("revoke_consent_again"), &id, *at_us).await? else { continue };
-        let draft = Draft::new(Chain::Firm(firm(&row, 0)?), Kind::ConsentRevoked, &log.by.actor).with("consent", id);
-        log.say(draft.with("grantee", firm(&row, 1)?.as_str()).with("from", "witness")).await?;
+        let found = match log.again(sql!("revoke_consent_again"), &id.to_string(), *at_us).await? {
+            Some(row) => Some((firm(&row, 0)?, row.get(1))),
+            None => sharing::revoke_again(log.tx, *id, *at_us).await?,
+        };
+        let Some((grantor, grantee)) = found else { continue };
+        let draft = Draft::new(Chain::Firm(grantor), Kind::ConsentRevoked, &log.by.actor);
+        let draft = draft.with("consent", id.to_string()).with("grantee", grantee);
+        log.say(draft.with("from", "witness")).await?;
         revoked += 1;
     }
     for (id, at_us) in &revocations.gateways {
@@ -78,10 +83,12 @@ async fn revoke_again(log: &Log<'_>, revocations: &Revocations) -> Result<u64, C
         log.withdrawn(Chain::Firm(firm(&row, 0)?), Kind::GatewayRevoked, "gateway", id.as_str()).await?;
         revoked += 1;
     }
-    for (id, at_us) in &revocations.members {
-        let id = id.to_string();
+    for (member, at_us) in &revocations.members {
+        let id = member.to_string();
         let Some(row) = log.again(sql!("revoke_member_again"), &id, *at_us).await? else { continue };
-        log.withdrawn(Chain::Firm(firm(&row, 0)?), Kind::MemberRevoked, "member", &id).await?;
+        let of = firm(&row, 0)?;
+        sharing::without_means(log.tx, &of, *member, log.by.now_us).await?;
+        log.withdrawn(Chain::Firm(of), Kind::MemberRevoked, "member", &id).await?;
         revoked += 1;
     }
     for (id, at_us) in &revocations.operators {

@@ -6,9 +6,11 @@ use tokio_postgres::Row;
 
 use super::{hash, unsigned};
 use crate::audit::{Entry, Head, Kind};
-use crate::auth::{KeyHash, Member, Principal, TokenHash};
-use crate::consent::{Consent, Status, StoredTerms};
-use crate::store::control::{Certified, ControlError, GatewayEntry, Holder, InvitationEntry};
+use crate::auth::{KeyHash, Member, Operator, Principal, TokenHash};
+use crate::consent::{Consent, Role, Status, StoredTerms};
+use crate::store::control::{
+    Certified, ControlError, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
+};
 
 /// A stored row that is not of its form.
 #[derive(Debug, thiserror::Error)]
@@ -117,14 +119,38 @@ pub(super) fn invitation(row: &Row) -> Result<InvitationEntry, ControlError> {
     })
 }
 
+fn role(row: &Row, at: usize) -> Result<Role, ControlError> {
+    Role::parse(row.get(at)).ok_or_else(|| engine(BadRow("role")))
+}
+
+pub(super) fn member(row: &Row) -> Result<MemberEntry, ControlError> {
+    Ok(MemberEntry {
+        id: parsed(row, 0, "member id")?,
+        firm: parsed(row, 1, "firm id")?,
+        name: row.get(2),
+        added_us: row.get(3),
+        revoked_us: row.get(4),
+        role: role(row, 5)?,
+        until_us: row.get(6),
+    })
+}
+
+pub(super) fn operator(row: &Row) -> Result<OperatorEntry, ControlError> {
+    let (id, name, added_us) = (parsed(row, 0, "operator id")?, row.get(1), row.get(2));
+    Ok(OperatorEntry { id, name, added_us, revoked_us: row.get(3), role: role(row, 4)? })
+}
+
 /// Of a member, or of an operator, who is of no firm.
 pub(super) fn principal(row: &Row) -> Result<(TokenHash, Principal), ControlError> {
     let principal = match row.get::<_, Option<&str>>(2) {
         Some(_) => {
             let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
-            Principal::Member(Member { id, firm, name: row.get(3) })
+            Principal::Member(Member { id, firm, name: row.get(3), role: role(row, 4)?, until_us: row.get(5) })
         }
-        None => Principal::Operator(parsed(row, 1, "operator id")?),
+        None => {
+            let id = parsed(row, 1, "operator id")?;
+            Principal::Operator(Operator { id, name: row.get(3), role: role(row, 4)? })
+        }
     };
     Ok((token_hash(row, 0)?, principal))
 }

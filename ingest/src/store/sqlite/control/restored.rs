@@ -8,9 +8,9 @@ use std::sync::PoisonError;
 use rusqlite::{Row, Transaction, params};
 use sandan_proto::id::FirmId;
 
-use super::{BadRow, STATEMENTS, SqliteControl, append, engine, parsed, rows, statement, unsigned};
+use super::{BadRow, STATEMENTS, SqliteControl, append, engine, parsed, rows, sharing, statement, unsigned};
 use crate::audit::{Chain, Draft, Hash, Head, Kind};
-use crate::id::{ConsentId, OperatorId};
+use crate::id::OperatorId;
 use crate::store::control::{ControlError, Restored, Revocations, Stamp, Testimony, Undone};
 
 impl SqliteControl {
@@ -61,16 +61,11 @@ impl Log<'_> {
 }
 
 fn suspend(log: &mut Log<'_>) -> Result<u64, ControlError> {
-    let suspended = rows(log.tx, sql!("suspend_consents"), [log.by.now_us], |row| {
-        let id: ConsentId = parsed(row, 0, "consent id")?;
-        Ok((id, parsed::<FirmId>(row, 1, "firm id")?, parsed::<FirmId>(row, 2, "firm id")?))
-    })?;
+    let suspended = rows(log.tx, sql!("suspend_consents"), [log.by.now_us], sharing::suspended)?;
     for (id, grantor, grantee) in &suspended {
-        log.say(Chain::Firm(grantor.clone()), Kind::ConsentSuspended, |draft| {
-            draft.with("consent", id.to_string()).with("grantee", grantee.as_str())
-        })?;
+        sharing::say_suspended(log.tx, *id, [grantor], grantee.as_str(), log.by)?;
     }
-    Ok(suspended.len() as u64)
+    Ok(suspended.len() as u64 + sharing::suspend(log.tx, None, log.by)?)
 }
 
 fn revoke_again(log: &mut Log<'_>, revocations: &Revocations) -> Result<u64, ControlError> {
@@ -78,8 +73,10 @@ fn revoke_again(log: &mut Log<'_>, revocations: &Revocations) -> Result<u64, Con
     let mut revoked = 0;
     let firm = |row: &Row<'_>| parsed::<FirmId>(row, 0, "firm id");
     for (id, at_us) in &revocations.consents {
-        let of = |row: &Row<'_>| Ok((firm(row)?, parsed::<FirmId>(row, 1, "firm id")?));
-        let Some((grantor, grantee)) = log.again(sql!("revoke_consent_again"), id, *at_us, of)? else { continue };
+        let of = |row: &Row<'_>| Ok((firm(row)?, row.get::<_, String>(1)?));
+        let short = log.again(sql!("revoke_consent_again"), id, *at_us, of)?;
+        let found = if short.is_some() { short } else { sharing::revoke_again(log.tx, *id, *at_us)? };
+        let Some((grantor, grantee)) = found else { continue };
         log.say(Chain::Firm(grantor), Kind::ConsentRevoked, |draft| {
             draft.with("consent", id.to_string()).with("grantee", grantee.as_str()).with(FROM.0, FROM.1)
         })?;
@@ -94,6 +91,7 @@ fn revoke_again(log: &mut Log<'_>, revocations: &Revocations) -> Result<u64, Con
     }
     for (id, at_us) in &revocations.members {
         let Some(of) = log.again(sql!("revoke_member_again"), id, *at_us, firm)? else { continue };
+        sharing::without_means(log.tx, &of, *id, log.by.now_us)?;
         log.say(Chain::Firm(of), Kind::MemberRevoked, |draft| {
             draft.with("member", id.to_string()).with(FROM.0, FROM.1)
         })?;

@@ -7,8 +7,13 @@ CREATE TABLE firm (
     name_ko  TEXT NOT NULL,
     name_en  TEXT NOT NULL,
     added_us INTEGER NOT NULL,
-    -- Raised by each grant, suspension, confirmation and revocation of this firm as grantor.
-    epoch    INTEGER NOT NULL DEFAULT 0
+    -- Raised whenever something changes in what others may read of this firm.
+    epoch    INTEGER NOT NULL DEFAULT 0,
+    -- It is no more, such as by a merger.
+    closed_us INTEGER,
+    -- JSON: who may approve for it, and its floor under all its consents. None: nobody, and none.
+    officers   TEXT,
+    house_rule TEXT
 ) STRICT;
 
 CREATE TABLE gateway (
@@ -55,7 +60,10 @@ CREATE TABLE member (
     name       TEXT NOT NULL,
     token_hash BLOB NOT NULL UNIQUE,
     added_us   INTEGER NOT NULL,
-    revoked_us INTEGER
+    revoked_us INTEGER,
+    role       TEXT NOT NULL DEFAULT 'member',
+    -- The token is refused from this time on.
+    until_us   INTEGER
 ) STRICT;
 
 CREATE TABLE operator (
@@ -63,7 +71,8 @@ CREATE TABLE operator (
     name       TEXT NOT NULL,
     token_hash BLOB NOT NULL UNIQUE,
     added_us   INTEGER NOT NULL,
-    revoked_us INTEGER
+    revoked_us INTEGER,
+    role       TEXT NOT NULL DEFAULT 'operator'
 ) STRICT;
 
 CREATE TABLE consent (
@@ -80,6 +89,69 @@ CREATE TABLE consent (
     revoked_us INTEGER
 ) STRICT;
 CREATE INDEX consent_by_grantor ON consent (grantor);
+
+-- Firms that consents can be given to together. JSON, with every roster there was.
+CREATE TABLE firm_group (
+    id       TEXT PRIMARY KEY,
+    document TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Consents with their whole life, from the draft on.
+CREATE TABLE agreement (
+    -- The order in which they were drafted.
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT NOT NULL UNIQUE,
+    grantor     TEXT NOT NULL REFERENCES firm (id),
+    -- One of the two.
+    grantee     TEXT REFERENCES firm (id),
+    firm_group  TEXT REFERENCES firm_group (id),
+    -- JSON; what a build does not understand denies. Empty once one of its firms was erased.
+    document    TEXT NOT NULL,
+    -- When it was revoked or relinquished.
+    revoked_us  INTEGER,
+    -- Held since a restore until the grantor resumes it, and when that comes to nothing.
+    restored_us INTEGER,
+    until_us    INTEGER
+) STRICT;
+CREATE INDEX agreement_by_grantor ON agreement (grantor);
+CREATE INDEX agreement_by_grantee ON agreement (grantee);
+CREATE INDEX agreement_by_group ON agreement (firm_group);
+
+-- Links that make a person the first officer of a firm, once.
+CREATE TABLE officer_link (
+    token_hash BLOB PRIMARY KEY,
+    firm       TEXT NOT NULL REFERENCES firm (id),
+    made_us    INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL,
+    used_us    INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE alliance (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    rule TEXT NOT NULL
+) STRICT;
+
+-- Lots and charges of a firm's machines, by the firm's own numbers.
+CREATE TABLE run (
+    firm     TEXT NOT NULL REFERENCES firm (id),
+    asset    TEXT NOT NULL,
+    id       TEXT NOT NULL,
+    customer TEXT NOT NULL,
+    from_us  INTEGER NOT NULL,
+    -- None while it goes on.
+    to_us    INTEGER,
+    PRIMARY KEY (firm, asset, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_by_time ON run (firm, asset, from_us);
+CREATE INDEX run_by_customer ON run (firm, customer);
+
+-- Rows that were read under a consent with a quota on a day, UTC, counted from 1970-01-01.
+CREATE TABLE quota_use (
+    consent TEXT NOT NULL,
+    day     INTEGER NOT NULL,
+    rows    INTEGER NOT NULL,
+    PRIMARY KEY (consent, day)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
     chain    TEXT NOT NULL,

@@ -27,9 +27,10 @@ SELECT gateway, 0, NULL, not_after_us FROM dead_key WHERE key = ?1;
 -- name: keys_in_force
 SELECT id, key FROM gateway WHERE key IS NOT NULL AND revoked_us IS NULL AND not_after_us > ?1;
 -- name: add_member
-INSERT INTO member (id, firm, name, token_hash, added_us) VALUES (?1, ?2, ?3, ?4, ?5);
+INSERT INTO member (id, firm, name, token_hash, added_us, role, until_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 -- name: add_operator
-INSERT INTO operator (id, name, token_hash, added_us) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO operator (id, name, token_hash, added_us, role) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: add_consent
 INSERT INTO consent (id, grantor, grantee, terms, granted_us) VALUES (?1, ?2, ?3, ?4, ?5);
 -- name: firm_exists
@@ -63,13 +64,13 @@ SELECT id, added_us, revoked_us, enrolled_us, not_after_us, issuer,
     (SELECT max(expires_us) FROM invitation WHERE invitation.gateway = gateway.id AND used_us IS NULL)
 FROM gateway ORDER BY id;
 -- name: members
-SELECT id, firm, name, added_us, revoked_us FROM member ORDER BY firm, name, id;
+SELECT id, firm, name, added_us, revoked_us, role, until_us FROM member ORDER BY firm, name, id;
 -- name: operators
-SELECT id, name, added_us, revoked_us FROM operator ORDER BY name, id;
+SELECT id, name, added_us, revoked_us, role FROM operator ORDER BY name, id;
 -- name: principal_member
-SELECT token_hash, id, firm, name FROM member WHERE token_hash = ?1 AND revoked_us IS NULL;
+SELECT token_hash, id, firm, name, role, until_us FROM member WHERE token_hash = ?1 AND revoked_us IS NULL;
 -- name: principal_operator
-SELECT token_hash, id FROM operator WHERE token_hash = ?1 AND revoked_us IS NULL;
+SELECT token_hash, id, name, role FROM operator WHERE token_hash = ?1 AND revoked_us IS NULL;
 -- name: is_member
 SELECT count(*) FROM member WHERE id = ?1 AND revoked_us IS NULL;
 -- name: is_operator
@@ -102,7 +103,9 @@ RETURNING id, grantor, grantee;
 -- name: audit_heads
 SELECT chain, number, time_us, hash FROM audit_head ORDER BY chain;
 -- name: revoked_consents
-SELECT id, revoked_us FROM consent WHERE revoked_us IS NOT NULL;
+SELECT id, revoked_us FROM consent WHERE revoked_us IS NOT NULL
+UNION ALL
+SELECT id, revoked_us FROM agreement WHERE revoked_us IS NOT NULL;
 -- name: revoked_gateways
 SELECT id, revoked_us FROM gateway WHERE revoked_us IS NOT NULL;
 -- name: revoked_members
@@ -124,4 +127,5 @@ SELECT 1 FROM witnessed;
 -- name: set_witnessed
 INSERT INTO witnessed (one, since_us) VALUES (1, ?1) ON CONFLICT DO NOTHING;
 -- name: count_suspended
-SELECT count(*) FROM consent WHERE suspended_us IS NOT NULL AND revoked_us IS NULL;
+SELECT (SELECT count(*) FROM consent WHERE suspended_us IS NOT NULL AND revoked_us IS NULL)
+    + (SELECT count(*) FROM agreement WHERE restored_us IS NOT NULL AND revoked_us IS NULL AND until_us > ?1);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::consent::Status;
+use crate::id::ConsentId;
 use crate::store::conformance::control::{add_firms, by, grant};
 use crate::store::control::{Control, Undone};
 
@@ -25,7 +26,11 @@ async fn a_store_of_the_layout_before_is_brought_up_and_its_consents_stay_in_for
     control.apply(grant(ConsentId::random()), by()).await.unwrap();
     drop(control);
     let behind = rusqlite::Connection::open(&path).unwrap();
-    let before = "DROP TABLE dead_key; DROP TABLE invitation; DROP TABLE witnessed; ALTER TABLE consent DROP COLUMN suspended_us; PRAGMA user_version = 1;";
+    let before = "DROP TABLE dead_key; DROP TABLE invitation; DROP TABLE witnessed; ALTER TABLE consent DROP COLUMN suspended_us;
+        DROP TABLE agreement; DROP TABLE firm_group; DROP TABLE officer_link; DROP TABLE alliance; DROP TABLE run; DROP TABLE quota_use;
+        ALTER TABLE firm DROP COLUMN closed_us; ALTER TABLE firm DROP COLUMN officers; ALTER TABLE firm DROP COLUMN house_rule;
+        ALTER TABLE member DROP COLUMN role; ALTER TABLE member DROP COLUMN until_us; ALTER TABLE operator DROP COLUMN role;
+        PRAGMA user_version = 1;";
     behind.execute_batch(before).unwrap();
     drop(behind);
     let control = SqliteControl::open(&path).unwrap();
