@@ -365,7 +365,8 @@ impl Admin {
                     role: Role::Member,
                     until_us: None,
                     token: token.hash(),
-                }).await?;
+                })
+                .await?;
                 Ok(Answer::Line(token.reveal()))
             }
             Command::MemberList => Ok(Answer::Members(self.control.members().await?)),
@@ -377,7 +378,13 @@ impl Admin {
             Command::OperatorAdd { name } => {
                 named(&name)?;
                 let token = Secret::mint(TokenKind::Operator)?;
-                self.apply(Change::AddOperator { id: OperatorId::random(), name, role: Role::Operator, token: token.hash() }).await?;
+                self.apply(Change::AddOperator {
+                    id: OperatorId::random(),
+                    name,
+                    role: Role::Operator,
+                    token: token.hash(),
+                })
+                .await?;
                 Ok(Answer::Line(token.reveal()))
             }
             Command::OperatorList => Ok(Answer::Operators(self.control.operators().await?)),

@@ -201,7 +201,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("witness", &["audit", "metrics", "store"]),
             ("notary", &["audit", "store", "time"]),
             ("ca", &["auth", "config", "time"]),
-            ("auth", &["id", "store", "time"]),
+            ("auth", &["consent", "id", "store", "time"]),
             ("config", &["disk", "retention", "time"]),
             ("disk", &[]),
             ("retention", &["time"]),

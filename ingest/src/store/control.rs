@@ -14,15 +14,15 @@ use sandan_proto::id::{FirmId, GatewayId};
 use sandan_proto::invitation::to_hex;
 use serde::{Deserialize, Serialize};
 
+pub(in crate::store) use self::documents::{
+    Documents, Held, customers, grants, parsed, parsed_agreement, parsed_groups,
+};
+pub use self::sharing::{Agreements, Means, OfficerLink, RunEntry, Sharing, SharingChange};
 use crate::audit::{Chain, Draft, Entry, Head, Kind};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, Role, SharedForm, Snapshot, Terms};
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::Holdings;
-pub(in crate::store) use self::documents::{
-    Documents, Held, customers, grants, parsed, parsed_agreement, parsed_groups,
-};
-pub use self::sharing::{Agreements, Means, OfficerLink, RunEntry, Sharing, SharingChange};
 pub use crate::store::testimony::{Restored, Revocations, Testimony, Undone};
 use crate::time::rfc3339;
 

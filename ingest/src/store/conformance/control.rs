@@ -205,15 +205,14 @@ pub(crate) async fn what_is_missing_or_there_already_is_said_and_leaves_no_entry
     let engine = with_firms::<E>().await;
     let control = engine.control();
     let token = Secret::mint(TokenKind::Member).unwrap().hash();
-    let member =
-        |of| Change::AddMember {
-            id: MemberId::random(),
-            firm: firm(of),
-            name: "김하늘".into(),
-            role: Role::FirmStaff,
-            until_us: Some(7_000),
-            token: token.clone(),
-        };
+    let member = |of| Change::AddMember {
+        id: MemberId::random(),
+        firm: firm(of),
+        name: "김하늘".into(),
+        role: Role::FirmStaff,
+        until_us: Some(7_000),
+        token: token.clone(),
+    };
     let missing = control.apply(member("nobody"), by()).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no firm `nobody`");
     assert_eq!(control.audit_head(&Chain::Firm(firm("nobody"))).await.unwrap(), Head::EMPTY);
@@ -258,12 +257,8 @@ pub(crate) async fn every_consent_waits_for_its_grantor_and_what_was_withdrawn_s
         token: members.clone(),
     };
     control.apply(add, by()).await.unwrap();
-    let add = Change::AddOperator {
-        id: operator,
-        name: "관제실".into(),
-        role: Role::Operator,
-        token: operators.clone(),
-    };
+    let add =
+        Change::AddOperator { id: operator, name: "관제실".into(), role: Role::Operator, token: operators.clone() };
     control.apply(add, by()).await.unwrap();
     let witness = Revocations {
         consents: [(ids[1], 2_000), (ConsentId::random(), 2_000)].into(),

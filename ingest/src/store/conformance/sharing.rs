@@ -321,8 +321,11 @@ pub(crate) async fn a_first_officer_comes_by_a_link_that_works_once<E: ControlEn
     let control = engine.control();
     let of = firm("hanbit");
     let (old, new) = (link(control, "a").await, link(control, "b").await);
-    let by_link =
-        |link: &TokenHash, token: &TokenHash| Means::ByLink { link: link.clone(), name: "박바다".into(), token: token.clone() };
+    let by_link = |link: &TokenHash, token: &TokenHash| Means::ByLink {
+        link: link.clone(),
+        name: "박바다".into(),
+        token: token.clone(),
+    };
     let none = Officers::default();
     let (first, tokens) = (officer().person, [token(), token(), token()]);
     let spent = control.apply(deed(&of, &none, OfficerDeed::First(first), &officer(), by_link(&old, &tokens[0])), by());
@@ -332,13 +335,10 @@ pub(crate) async fn a_first_officer_comes_by_a_link_that_works_once<E: ControlEn
     assert_eq!(control.officer_link(&new).await.unwrap().unwrap().used_us, Some(2_000));
     assert!(matches!(control.apply(change, at(2_000)).await, Err(ControlError::Raced { kind: "officers", .. })));
     let (_, principal) = control.principal(&tokens[0]).await.unwrap().unwrap();
-    let member = Member {
-        id: first.into(),
-        firm: of.clone(),
-        name: "박바다".into(),
-        role: Role::DataOfficer,
-        until_us: None,
-    };
+    let member =
+        Member {
+            id: first.into(), firm: of.clone(), name: "박바다".into(), role: Role::DataOfficer, until_us: None
+        };
     assert_eq!(principal, Principal::Member(member));
     let one = control.officers(&of).await.unwrap();
     assert!(one.approves(first));
@@ -453,7 +453,10 @@ pub(crate) async fn rules_and_closed_firms_are_in_the_snapshot<E: ControlEngine>
     let rules = control.snapshot(&hanbit, 0).await.unwrap().rules;
     assert_eq!((&rules.alliance, rules.house, &rules.closed), (&rule, house, &BTreeSet::from([saesol.clone()])));
     assert_eq!(control.alliance_rule().await.unwrap(), rule);
-    assert_eq!((control.house_rule(&hanbit).await.unwrap(), control.house_rule(&saesol).await.unwrap()), (house, Layer::default()));
+    assert_eq!(
+        (control.house_rule(&hanbit).await.unwrap(), control.house_rule(&saesol).await.unwrap()),
+        (house, Layer::default())
+    );
     assert_eq!(control.closed_firms().await.unwrap(), [saesol].into());
     assert_eq!(kinds(control, "@complex").await, [Kind::AllianceRuleSet, Kind::FirmClosed]);
     assert_eq!(kinds(control, "hanbit").await, [Kind::FirmAdded, Kind::HouseRuleSet]);
@@ -499,8 +502,8 @@ pub(crate) async fn of_a_quota_used_by_many_at_once_every_row_counts<E: ControlE
     const EACH: u64 = 8;
     let mut engine = with_firms::<E>().await;
     let id = agree(engine.control(), None).await.id;
-    let uses = (0..EACH).map(|_| engine.control().use_quota(id, 20, 10));
-    let totals: BTreeSet<_> = futures::future::join_all(uses).await.into_iter().map(Result::unwrap).collect();
+    let at_once = (0..EACH).map(|_| engine.control().use_quota(id, 20, 10));
+    let totals: BTreeSet<_> = futures::future::join_all(at_once).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(totals, (1..=EACH).map(|number| number * 10).collect());
     engine.reopen().await;
     let control = engine.control();

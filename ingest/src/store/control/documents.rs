@@ -38,14 +38,12 @@ impl Held {
 
     /// What decisions are made on. One that cannot be read denies, whatever it said.
     fn grant(&self) -> Option<Grant> {
-        match parsed_agreement(self) {
-            Ok(agreement) => agreement.grant(),
-            Err(_) => {
-                let grantee = Grantee::Firm(self.grantee.clone()?);
-                let status = self.revoked_us.map_or(Status::Active, |at_us| Status::Revoked { at_us });
-                Some(Grant { id: self.id, grantee, status, terms: StoredTerms::Unknown, mark: None })
-            }
+        if let Ok(agreement) = parsed_agreement(self) {
+            return agreement.grant();
         }
+        let grantee = Grantee::Firm(self.grantee.clone()?);
+        let status = self.revoked_us.map_or(Status::Active, |at_us| Status::Revoked { at_us });
+        Some(Grant { id: self.id, grantee, status, terms: StoredTerms::Unknown, mark: None })
     }
 }
 
@@ -57,7 +55,8 @@ pub(in crate::store) fn parsed_agreement(row: &Held) -> Result<Agreement, Contro
         Grantee::Firm(firm) => (Some(firm), None),
         Grantee::Group { group, .. } => (None, Some(group)),
     };
-    let is_its_own = it.id == row.id && it.grantor == row.grantor && grantee == (row.grantee.as_ref(), row.group.as_ref());
+    let is_its_own =
+        it.id == row.id && it.grantor == row.grantor && grantee == (row.grantee.as_ref(), row.group.as_ref());
     match (is_its_own, row.revoked_us) {
         (false, _) => Err(unreadable()),
         // A restore withdrew it again while it could not be read.

@@ -75,7 +75,11 @@ pub enum SharingChange {
         coordinator: Option<FirmId>,
     },
     /// A link for the firm's first officer. An earlier one opens nothing any more.
-    LinkOfficer { firm: FirmId, link: TokenHash, expires_us: i64 },
+    LinkOfficer {
+        firm: FirmId,
+        link: TokenHash,
+        expires_us: i64,
+    },
     /// What came of a deed to an officer. A firm that has a first officer again has all its consents
     /// held until that one resumes them.
     Officer {
@@ -95,11 +99,17 @@ pub enum SharingChange {
         after: Group,
     },
     SetAllianceRule(Box<AllianceRule>),
-    SetHouseRule { firm: FirmId, rule: Layer },
+    SetHouseRule {
+        firm: FirmId,
+        rule: Layer,
+    },
     /// The firm is no more. It stays closed.
     CloseFirm(FirmId),
     /// Runs by machine and number; one that is there already is replaced.
-    PutRuns { firm: FirmId, runs: Vec<RunEntry> },
+    PutRuns {
+        firm: FirmId,
+        runs: Vec<RunEntry>,
+    },
 }
 
 impl SharingChange {
@@ -236,9 +246,8 @@ fn agreed(draft: Draft, it: &Agreement, event: Event) -> Draft {
 
 /// One entry of the complex's log, and one of each firm that joins or leaves.
 fn group_drafts(id: &GroupId, before: Option<&Group>, after: &Group, actor: &str) -> Vec<Draft> {
-    let firms = |group: Option<&Group>| {
-        group.and_then(Group::newest).map(|(_, firms)| firms.clone()).unwrap_or_default()
-    };
+    let firms =
+        |group: Option<&Group>| group.and_then(Group::newest).map(|(_, firms)| firms.clone()).unwrap_or_default();
     let (old, new) = (firms(before), firms(Some(after)));
     let names = |firms: Vec<&FirmId>| firms.into_iter().map(ToString::to_string).collect::<Vec<_>>();
     let version = after.newest().map_or(0, |(version, _)| version);

@@ -18,7 +18,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
 use self::rows::{
-    consent, engine, entry, gateway, head, holder, invitation, key_hash, member, operator, parsed, principal, stored_hash,
+    consent, engine, entry, gateway, head, holder, invitation, key_hash, member, operator, parsed, principal,
+    stored_hash,
 };
 use super::database::Database;
 use super::migrate::LOCKS;
@@ -33,7 +34,8 @@ use crate::store::control::{
 };
 use crate::store::sql::statement;
 
-const STATEMENTS: &str = concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
+const STATEMENTS: &str =
+    concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
 /// Beside the one of the migrations.
 const CHANGES: i32 = 2;
 

@@ -18,8 +18,8 @@ use crate::consent::{Consent, Snapshot};
 use crate::id::{MemberId, OperatorId};
 use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
-    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry,
-    Restored, Stamp, Testimony, Undone,
+    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Restored,
+    Stamp, Testimony, Undone,
 };
 use crate::store::sql::statement;
 
@@ -37,7 +37,8 @@ const STEPS: [&str; 3] = [
     include_str!("control/certificates.sql"),
     include_str!("control/sharing.sql"),
 ];
-const STATEMENTS: &str = concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
+const STATEMENTS: &str =
+    concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
 
 /// One statement of the file, found when the program is compiled.
 macro_rules! sql {

@@ -142,15 +142,12 @@ pub(super) fn operator(row: &Row) -> Result<OperatorEntry, ControlError> {
 
 /// Of a member, or of an operator, who is of no firm.
 pub(super) fn principal(row: &Row) -> Result<(TokenHash, Principal), ControlError> {
-    let principal = match row.get::<_, Option<&str>>(2) {
-        Some(_) => {
-            let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
-            Principal::Member(Member { id, firm, name: row.get(3), role: role(row, 4)?, until_us: row.get(5) })
-        }
-        None => {
-            let id = parsed(row, 1, "operator id")?;
-            Principal::Operator(Operator { id, name: row.get(3), role: role(row, 4)? })
-        }
+    let (name, role) = (row.get(3), role(row, 4)?);
+    let principal = if row.get::<_, Option<&str>>(2).is_some() {
+        let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
+        Principal::Member(Member { id, firm, name, role, until_us: row.get(5) })
+    } else {
+        Principal::Operator(Operator { id: parsed(row, 1, "operator id")?, name, role })
     };
     Ok((token_hash(row, 0)?, principal))
 }

@@ -16,8 +16,8 @@ use crate::consent::{
 };
 use crate::id::{ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, RunEntry, Sharing, SharingChange, Stamp,
-    parsed_agreement, parsed_groups,
+    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, RunEntry, Sharing, SharingChange,
+    Stamp, parsed_agreement, parsed_groups,
 };
 use crate::time::DAY_US;
 
@@ -48,10 +48,7 @@ fn firm(row: &Row) -> Result<FirmId, ControlError> {
     parsed(row, 0, "firm id")
 }
 
-fn all<T, C: FromIterator<T>>(
-    rows: &[Row],
-    of: impl Fn(&Row) -> Result<T, ControlError>,
-) -> Result<C, ControlError> {
+fn all<T, C: FromIterator<T>>(rows: &[Row], of: impl Fn(&Row) -> Result<T, ControlError>) -> Result<C, ControlError> {
     rows.iter().map(of).collect()
 }
 
@@ -277,11 +274,7 @@ fn suspended(id: ConsentId, log: &FirmId, grantee: &str, by: &Stamp) -> Draft {
 
 /// Holds the agreements in force of one firm, or of all, until their grantors resume them: how
 /// many, and entries of the logs for that. One that cannot be read covers nothing, and stays as it is.
-pub(super) async fn suspend(
-    tx: &Tx<'_>,
-    firm: Option<&FirmId>,
-    by: &Stamp,
-) -> Result<(u64, Vec<Draft>), ControlError> {
+pub(super) async fn suspend(tx: &Tx<'_>, firm: Option<&FirmId>, by: &Stamp) -> Result<(u64, Vec<Draft>), ControlError> {
     let (mut count, mut drafts) = (0, Vec::new());
     let firm = firm.map(FirmId::as_str);
     for row in tx.rows(sql!("agreements_in_force"), &[&by.now_us, &firm]).await? {

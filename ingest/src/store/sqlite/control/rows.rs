@@ -106,7 +106,10 @@ pub(super) fn invitation(row: &Row<'_>) -> Result<InvitationEntry, ControlError>
     })
 }
 
-pub(super) fn principal(tx: &Transaction<'_>, token: &TokenHash) -> Result<Option<(TokenHash, Principal)>, ControlError> {
+pub(super) fn principal(
+    tx: &Transaction<'_>,
+    token: &TokenHash,
+) -> Result<Option<(TokenHash, Principal)>, ControlError> {
     let stored = |row: &Row<'_>| -> Result<TokenHash, ControlError> {
         TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))
     };

@@ -8,7 +8,10 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use sandan_proto::id::{AssetId, FirmId, GroupId};
 
 use super::rows::consent;
-use super::{STATEMENTS, SqliteControl, append, engine, epoch, firm_exists, in_force, insert, parsed, rows, signed, statement, unsigned};
+use super::{
+    STATEMENTS, SqliteControl, append, engine, epoch, firm_exists, in_force, insert, parsed, rows, signed, statement,
+    unsigned,
+};
 use crate::audit::{Chain, Draft, Kind};
 use crate::auth::TokenHash;
 use crate::consent::{
@@ -228,9 +231,7 @@ fn give_means(
             add(name, token)
         }
         Means::New { name, token } => add(name, token),
-        Means::Token(token) => {
-            execute(tx, sql!("set_token"), params![id.to_string(), token.as_bytes()]).map(drop)
-        }
+        Means::Token(token) => execute(tx, sql!("set_token"), params![id.to_string(), token.as_bytes()]).map(drop),
     }
 }
 
@@ -310,7 +311,12 @@ pub(super) fn erase(tx: &Transaction<'_>, firm: &FirmId, now_us: i64) -> Result<
 }
 
 /// An officer whose token was revoked approves nothing any more.
-pub(super) fn without_means(tx: &Transaction<'_>, firm: &FirmId, id: MemberId, now_us: i64) -> Result<(), ControlError> {
+pub(super) fn without_means(
+    tx: &Transaction<'_>,
+    firm: &FirmId,
+    id: MemberId,
+    now_us: i64,
+) -> Result<(), ControlError> {
     let Some(before) = text(tx, sql!("officers"), [firm.as_str()])? else { return Ok(()) };
     // Officers that cannot be read approve nothing either.
     let Ok(before) = serde_json::from_str::<Officers>(&before) else { return Ok(()) };
@@ -320,7 +326,8 @@ pub(super) fn without_means(tx: &Transaction<'_>, firm: &FirmId, id: MemberId, n
 
 pub(super) fn snapshot(tx: &Transaction<'_>, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError> {
     let of = [grantor.as_str()];
-    let grants = control::grants(rows(tx, sql!("consents_of"), of, consent)?, &rows(tx, sql!("agreements_by"), of, held)?);
+    let grants =
+        control::grants(rows(tx, sql!("consents_of"), of, consent)?, &rows(tx, sql!("agreements_by"), of, held)?);
     let mut runs = Vec::new();
     for customer in control::customers(&grants) {
         runs.extend(rows(tx, sql!("runs_for"), params![grantor.as_str(), customer], |row| Ok(run(row)?.run))?);
@@ -329,7 +336,10 @@ pub(super) fn snapshot(tx: &Transaction<'_>, grantor: &FirmId, now_us: i64) -> R
     let today = now_us.div_euclid(DAY_US);
     let documents = Documents {
         epoch: epoch(tx, grantor)?,
-        newest_us: tx.prepare_cached(sql!("newest_audit"))?.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0),
+        newest_us: tx
+            .prepare_cached(sql!("newest_audit"))?
+            .query_row([], |row| row.get::<_, Option<i64>>(0))?
+            .unwrap_or(0),
         alliance: text(tx, sql!("alliance_rule"), [])?,
         house: text(tx, sql!("house_rule"), of)?,
         groups: rows(tx, sql!("groups"), [], group)?,
@@ -351,7 +361,8 @@ impl Sharing for SqliteControl {
         self.read(move |tx| {
             // Through a group that cannot be read nobody is reached.
             let readable = |(id, json): (GroupId, String)| Some((id, serde_json::from_str(&json).ok()?));
-            let groups: BTreeMap<_, _> = rows(tx, sql!("groups"), [], group)?.into_iter().filter_map(readable).collect();
+            let groups: BTreeMap<_, _> =
+                rows(tx, sql!("groups"), [], group)?.into_iter().filter_map(readable).collect();
             let found = rows(tx, sql!("agreements_of"), [firm.as_str()], held)?;
             Ok(found.into_iter().filter(|it| it.concerns(&firm, &groups)).collect())
         })
@@ -411,7 +422,8 @@ impl Sharing for SqliteControl {
         self.write(move |tx| {
             let id = consent.to_string();
             execute(tx, sql!("forget_quota"), params![id, day.saturating_sub(QUOTA_DAYS)])?;
-            let used = tx.prepare_cached(sql!("use_quota"))?.query_row(params![id, day, signed(count)], |row| row.get(0))?;
+            let used =
+                tx.prepare_cached(sql!("use_quota"))?.query_row(params![id, day, signed(count)], |row| row.get(0))?;
             Ok(unsigned(used))
         })
         .await
