@@ -156,6 +156,8 @@ mod tests {
             id: serde_json::from_value(serde_json::json!(uuid::Uuid::new_v4())).unwrap(),
             firm: firm(of),
             name: String::new(),
+            role: crate::consent::Role::Member,
+            until_us: None,
         }
     }
 

@@ -110,9 +110,16 @@ async fn whatever_differs_is_no_repetition() {
     let reader = complex.access.read(&complex.partner.0, ask(), page).await.unwrap();
     assert!(seen.insert(reader.receipt().unwrap().number));
     // Another member of the same firm.
-    let other = Member { id: MemberId::random(), firm: firm("saesol"), name: "이바다".into() };
+    let other = Member { id: MemberId::random(), name: "이바다".into(), ..complex.partner.0.clone() };
     let token = Secret::mint(TokenKind::Member).unwrap().hash();
-    let add = Change::AddMember { id: other.id, firm: other.firm.clone(), name: other.name.clone(), token };
+    let add = Change::AddMember {
+        id: other.id,
+        firm: other.firm.clone(),
+        name: other.name.clone(),
+        role: other.role,
+        until_us: other.until_us,
+        token,
+    };
     complex.access.apply(add, "command line").await.unwrap();
     let reader = complex.access.read(&other, ask(), None).await.unwrap();
     assert!(seen.insert(reader.receipt().unwrap().number));
