@@ -46,7 +46,7 @@ use crate::uplink::{self, Status, Timekeeper};
 use crate::{clock, http};
 
 use fleet::{Fleet, Inlets};
-use notify::Notifier;
+use notify::{Notifier, Pulse};
 use recorder::{Book, Recorder};
 
 type Task = JoinHandle<()>;
@@ -139,6 +139,7 @@ pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
     let (orders_in, orders) = mpsc::channel(ORDERS);
     let polling = CancellationToken::new();
     let notifier = Notifier::from_environment();
+    let pulse = Pulse::default();
     let inlets = Inlets { polled: polled_in, delivered: delivered_in, orders: orders_in };
     let source = (path, config.clone());
     let kept = (spool.clone(), time.clone());
@@ -150,6 +151,7 @@ pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
         tags: Tags::new(&config, believed.as_ref().map_or(0, |clock| clock.offset_us)),
         book: Book::new(writer, fleet.start(), health.clone()),
         stopping: polling.clone(),
+        pulse: pulse.clone(),
     };
     let mut recorder = tokio::spawn(recorder.run(config.spool.sync_interval));
 
@@ -167,6 +169,7 @@ pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
         config_hash: fleet.hash(),
         time: time.clone(),
     };
+    let heard = status.clone();
     let report = {
         let (health, spool, time) = (health.clone(), spool.clone(), time.clone());
         let drain = Arc::new(Mutex::new(Drain::default()));
@@ -190,7 +193,8 @@ pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
         identity::keep_renewed(identity.clone(), identity::Pace::default(), now, dial, renewal_in, leaving.clone());
     let renewer = tokio::spawn(renewing);
     let mut uplink = tokio::spawn(uplink::run(settings, identity, spool, heartbeat, status_in, leaving.clone()));
-    let reporter = tokio::spawn(report_often(report, time.clone(), notifier.clone()));
+    let said = move || in_a_line(&heard.borrow());
+    let reporter = tokio::spawn(report_often(report, said, time.clone(), notifier.clone(), pulse));
     let pages = tokio::spawn(http::serve(listener, health.clone(), leaving.clone()));
     println!("{}", serde_json::json!({"ready": true, "http": local.to_string()}));
     notifier.ready("running");
@@ -256,14 +260,40 @@ async fn until_stop(signalled: impl Future<Output = ()>, recorder: &mut Task, up
     }
 }
 
-async fn report_often(report: impl Fn(), time: Timekeeper, notifier: Notifier) {
+/// Looks at spool, clock and uplink, and tells the service manager: of the uplink when it
+/// changes, and that the gateway is alive while the recorder is as well.
+async fn report_often(
+    report: impl Fn(),
+    said: impl Fn() -> String,
+    time: Timekeeper,
+    notifier: Notifier,
+    recorder: Pulse,
+) {
     let mut tick = tokio::time::interval(REPORT_INTERVAL);
+    let mut told = String::new();
     loop {
         tick.tick().await;
         // Now and then it writes a small file.
         tokio::task::block_in_place(|| time.tick());
         report();
-        notifier.alive();
+        let now = said();
+        if now != told {
+            notifier.status(&now);
+            told = now;
+        }
+        if recorder.take() {
+            notifier.alive();
+        }
+    }
+}
+
+/// What `systemctl status` shows.
+fn in_a_line(uplink: &Status) -> String {
+    match &uplink.fault {
+        _ if uplink.connected => "running; the ingest is connected".into(),
+        None => "running; the ingest is not connected".into(),
+        // A line is all that it may be.
+        Some(fault) => format!("running; the ingest is not connected: {}", fault.replace('\n', " ")),
     }
 }
 

@@ -6,6 +6,7 @@ mod data_dir;
 mod door;
 mod forecast;
 mod http;
+mod notify;
 mod restore;
 mod room;
 mod uplink;
@@ -27,6 +28,7 @@ pub use self::check::{FileReport, Report, check};
 use self::data_dir::Stores;
 pub use self::door::Door;
 pub use self::forecast::{Forecast, Growth, Outlook};
+use self::notify::Notifier;
 pub use self::restore::{RestoreReport, restore, verify_backup};
 use crate::access::Access;
 use crate::admin::{Admin, Inviting, Refused, Running, socket};
@@ -396,7 +398,10 @@ async fn serve_until(
         }
     });
 
+    let notifier = Notifier::from_environment();
+    let alive = tokio::spawn(notifier.clone().keep(parts.stores.readings.clone(), stop.clone()));
     ready(Ready { uplink: uplink_at, http: http_at });
+    notifier.ready(Ready { uplink: uplink_at, http: http_at });
     tracing::info!(uplink = %uplink_at, http = %http_at, complex = config.complex, "serving");
 
     let mut pages = pages;
@@ -407,6 +412,7 @@ async fn serve_until(
     };
     tracing::info!(reason = ended.as_ref().map_or("failure", |signal| *signal), "ending");
 
+    notifier.stopping();
     let drained = async {
         stop.cancel();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
@@ -415,6 +421,7 @@ async fn serve_until(
         crash_point!("serve.drained");
         let _ = tokio::join!(admin, witness, signing, counting);
         kept.iter().for_each(tokio::task::JoinHandle::abort);
+        alive.abort();
     };
     let in_time = timeout(SHUTDOWN_DEADLINE, drained).await;
     // Whatever else did not end: what was read is in the owners' logs.

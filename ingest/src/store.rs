@@ -105,6 +105,12 @@ pub trait Readings: DeadLetters + 'static {
     /// Fails unless the store can be read and its writer lives.
     async fn check(&self) -> Result<(), StoreError>;
 
+    /// Returns once the writer has gone around, for the watchdog: it does not while the writer
+    /// hangs on its disk. Statements of a database end by their own time-out.
+    async fn turn(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What a gateway delivered and the store could not take, by reason.
     async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError>;
 

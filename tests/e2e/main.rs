@@ -20,6 +20,7 @@ mod interop_mosquitto;
 mod kills;
 mod loadgen;
 mod mosquitto;
+mod notify;
 mod ordeal;
 mod outage;
 mod pg_restore;

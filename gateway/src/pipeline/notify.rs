@@ -4,6 +4,7 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock;
 
@@ -52,9 +53,32 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
+    /// One line for people, while it runs.
+    pub(super) fn status(&self, status: &str) {
+        self.send(&format!("STATUS={status}"));
+    }
+
     /// It is alive. Where nobody watches, it does nothing.
     pub(super) fn alive(&self) {
         self.send("WATCHDOG=1");
+    }
+}
+
+/// Whether a loop went around since somebody last looked. The watchdog is told that the
+/// process is alive by one loop, and only while the one that matters goes around as well:
+/// a disk that hangs in the middle of a sync stops it, a disk that fails does not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pulse(Arc<AtomicBool>);
+
+impl Pulse {
+    /// The loop went around.
+    pub(super) fn beat(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did since the last call.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -77,6 +101,8 @@ mod tests {
         assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
         notifier.ready("all is well");
         assert_eq!(told(), "READY=1\nSTATUS=all is well");
+        notifier.status("the ingest is connected");
+        assert_eq!(told(), "STATUS=the ingest is connected");
         notifier.alive();
         assert_eq!(told(), "WATCHDOG=1");
         notifier.stopping();
@@ -84,5 +110,24 @@ mod tests {
         drop(manager);
         notifier.alive();
         Notifier::default().alive();
+    }
+
+    #[test]
+    fn a_name_after_an_at_is_abstract() {
+        let name = format!("sandan-notify-{}", std::process::id());
+        let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        Notifier::at(&format!("@{name}")).stopping();
+        let mut bytes = [0; 200];
+        let length = manager.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"STOPPING=1");
+    }
+
+    #[test]
+    fn a_beat_is_seen_once() {
+        let pulse = Pulse::default();
+        assert!(!pulse.take());
+        pulse.clone().beat();
+        assert!(pulse.take());
+        assert!(!pulse.take());
     }
 }

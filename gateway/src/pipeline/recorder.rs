@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Order, Source};
+use super::notify::Pulse;
 use crate::clock;
 use crate::driver::Reply;
 use crate::health::Health;
@@ -48,6 +49,9 @@ const EARLY_REPLIES: usize = 10;
 /// Early syncs are this far apart: some 400 messages a second of one broker, and no more
 /// writes than an SD card in a gateway takes over years.
 const EARLY_SPACING: Duration = Duration::from_millis(50);
+/// How often it shows that it goes around, whatever there is to record: twice as often as is
+/// looked for it.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// What the recorder asks of the spool.
 pub(super) trait Records {
@@ -93,6 +97,8 @@ pub(super) struct Recorder<R> {
     pub(super) book: Book<R>,
     /// Drivers take nothing more, and wait for what they sent to be synced.
     pub(super) stopping: CancellationToken,
+    /// For the watchdog.
+    pub(super) pulse: Pulse,
 }
 
 impl<R: Records> Recorder<R> {
@@ -100,6 +106,8 @@ impl<R: Records> Recorder<R> {
     pub(super) async fn run(mut self, sync_interval: Duration) {
         let mut tick = interval(sync_interval.mul_f64(TICK_SHARE));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut polls, mut deliveries, mut stopping) = (true, true, false);
         while polls || deliveries {
             let early = self.book.early_sync();
@@ -124,6 +132,7 @@ impl<R: Records> Recorder<R> {
                     self.emit(now_us, |tags, emit| tags.tick(now_us, emit));
                     self.book.sync();
                 }
+                _ = beat.tick() => self.pulse.beat(),
                 Some(order) = self.orders.recv() => self.go_over(order),
                 () = self.stopping.cancelled(), if !stopping => stopping = true,
             }

@@ -379,6 +379,10 @@ impl Readings for SqliteReadings {
         self.looking_up(|_| Ok(())).await
     }
 
+    async fn turn(&self) -> Result<(), StoreError> {
+        self.inbox.turn().await
+    }
+
     async fn dead_letters(&self, gateway: &GatewayId) -> Result<Vec<DeadLetterCount>, StoreError> {
         let gateway = gateway.clone();
         self.reading(move |_, conn| facts::dead_letters(conn, &gateway)).await

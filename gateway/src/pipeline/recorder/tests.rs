@@ -46,6 +46,9 @@ struct Inner {
     letters: Mutex<Vec<DeadLetter>>,
     /// Packet ids that each batch answers for.
     deliveries: Mutex<Vec<Vec<u16>>>,
+    /// Held by a test, it makes every sync hang.
+    hangs: Mutex<()>,
+    hung: AtomicBool,
 }
 
 impl Disk {
@@ -93,6 +96,10 @@ impl Records for Disk {
     fn set_births(&mut self, _: &Births) {}
     fn sync(&mut self) -> Result<(), SpoolError> {
         self.0.tries.fetch_add(1, Ordering::SeqCst);
+        if self.0.hangs.try_lock().is_err() {
+            self.0.hung.store(true, Ordering::SeqCst);
+            drop(self.0.hangs.lock().unwrap());
+        }
         if self.0.fails.load(Ordering::SeqCst) {
             let source = std::io::Error::other("no space left on device");
             return Err(SpoolError::Io { action: "write", path: "a segment".into(), source });
@@ -114,6 +121,7 @@ struct Rig {
     delivered: mpsc::Sender<Reply>,
     synced: [watch::Receiver<u64>; 2],
     stopping: CancellationToken,
+    pulse: Pulse,
     task: JoinHandle<()>,
     tickets: [u64; 2],
     time_us: i64,
@@ -135,6 +143,7 @@ fn rig(interval: Duration, texts: usize) -> Rig {
     let ((polled, polled_out), (delivered, delivered_out)) = (mpsc::channel(64), mpsc::channel(64));
     let (senders, synced): (Vec<_>, Vec<_>) = (0..2).map(|_| watch::channel(0)).unzip();
     let stopping = CancellationToken::new();
+    let pulse = Pulse::default();
     let recorder = Recorder {
         polled: polled_out,
         delivered: delivered_out,
@@ -142,10 +151,11 @@ fn rig(interval: Duration, texts: usize) -> Rig {
         tags: Tags::new(&config, 0),
         book: Book::new(disk.clone(), sources("plc broker", senders), Health::new(&config)),
         stopping: stopping.clone(),
+        pulse: pulse.clone(),
     };
     let task = tokio::spawn(recorder.run(interval));
     let synced = synced.try_into().unwrap();
-    Rig { disk, polled, delivered, synced, stopping, task, tickets: [0; 2], time_us: 0 }
+    Rig { disk, polled, delivered, synced, stopping, pulse, task, tickets: [0; 2], time_us: 0 }
 }
 
 /// Index of the first text signal; the ones before are the example's PLC.
@@ -229,6 +239,33 @@ fn early_syncs_keep_their_distance() {
     assert_eq!(book.early_sync(), Some(book.synced_at + EARLY_SPACING));
     book.failing = true;
     assert_eq!(book.early_sync(), None, "a disk that fails is tried again at its tick");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_stops_the_pulse_and_one_that_fails_does_not() {
+    let rig = rig(OFTEN, 1);
+    rig.disk.fail(true);
+    rig.pulse.take();
+    rig.wait_for(|_| rig.pulse.take()).await;
+    rig.disk.fail(false);
+    let disk = rig.disk.clone();
+    let (hang, hung) = std::sync::mpsc::channel::<()>();
+    let (held, is_held) = std::sync::mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        let _hangs = disk.0.hangs.lock().unwrap();
+        held.send(()).unwrap();
+        let _ = hung.recv();
+    });
+    tokio::task::block_in_place(|| is_held.recv().unwrap());
+    rig.wait_for(|disk| disk.0.hung.load(Ordering::SeqCst)).await;
+    rig.pulse.take();
+    // A loop that went on would have been around several times.
+    tokio::time::sleep(3 * BEAT).await;
+    assert!(!rig.pulse.take());
+    drop(hang);
+    rig.wait_for(|_| rig.pulse.take()).await;
+    holder.join().unwrap();
+    rig.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

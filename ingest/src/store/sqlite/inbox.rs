@@ -33,6 +33,8 @@ enum Order {
     Job(Job),
     /// To be done between two commits.
     BeginLogAnew(oneshot::Sender<Result<(), StoreError>>),
+    /// Tells when the writer has gone around.
+    Turn(oneshot::Sender<()>),
 }
 
 /// What the jobs of one group share.
@@ -127,6 +129,13 @@ impl Inbox {
         self.orders.as_ref().is_some_and(|orders| !orders.is_closed())
     }
 
+    /// Returns once the writer has dealt with all that was queued before.
+    pub(super) async fn turn(&self) -> Result<(), StoreError> {
+        let (done, receipt) = oneshot::channel();
+        self.sender()?.send(Order::Turn(done)).await.map_err(|_| StoreError::Closed)?;
+        receipt.await.map_err(|_| StoreError::Closed)
+    }
+
     /// Copies the log into the file and cuts it to nothing, for which no reader may hold on
     /// to it. From a thread outside the runtime.
     pub(super) fn begin_log_anew(&self) -> Result<(), StoreError> {
@@ -188,12 +197,13 @@ fn write(conn: &Connection, mut queue: mpsc::Receiver<Order>, interval: Duration
         }
         let began = Instant::now();
         last = Some(began);
-        let (mut jobs, mut anew) = (Vec::new(), Vec::new());
+        let (mut jobs, mut anew, mut turns) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(order) = next {
             match order {
                 Order::Job(job) => jobs.push(job),
                 Order::BeginLogAnew(done) => anew.push(done),
+                Order::Turn(done) => turns.push(done),
             }
             next = queue.try_recv().ok();
         }
@@ -203,6 +213,10 @@ fn write(conn: &Connection, mut queue: mpsc::Receiver<Order>, interval: Duration
         }
         for done in anew {
             drop(done.send(begin_log_anew(conn)));
+        }
+        for done in turns {
+            // Who asked may have given up.
+            let _ = done.send(());
         }
     }
 }
