@@ -249,12 +249,12 @@ async fn a_disk_that_hangs_stops_the_pulse_and_one_that_fails_does_not() {
     rig.wait_for(|_| rig.pulse.take()).await;
     rig.disk.fail(false);
     let disk = rig.disk.clone();
-    let (hang, hung) = std::sync::mpsc::channel::<()>();
+    let (release, released) = std::sync::mpsc::channel::<()>();
     let (held, is_held) = std::sync::mpsc::channel();
     let holder = std::thread::spawn(move || {
         let _hangs = disk.0.hangs.lock().unwrap();
         held.send(()).unwrap();
-        let _ = hung.recv();
+        let _ = released.recv();
     });
     tokio::task::block_in_place(|| is_held.recv().unwrap());
     rig.wait_for(|disk| disk.0.hung.load(Ordering::SeqCst)).await;
@@ -262,7 +262,7 @@ async fn a_disk_that_hangs_stops_the_pulse_and_one_that_fails_does_not() {
     // A loop that went on would have been around several times.
     tokio::time::sleep(3 * BEAT).await;
     assert!(!rig.pulse.take());
-    drop(hang);
+    drop(release);
     rig.wait_for(|_| rig.pulse.take()).await;
     holder.join().unwrap();
     rig.end().await;
