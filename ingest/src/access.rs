@@ -8,9 +8,11 @@
 //! It must not know HTTP or how a consent is decided.
 
 mod catalogue;
+mod completeness;
 mod dead_letters;
 mod export;
 mod plan;
+mod pseudonyms;
 mod quota;
 mod read;
 mod repeats;
@@ -26,17 +28,19 @@ use sandan_proto::id::{FirmId, SeriesKey};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio_util::task::TaskTracker;
 
-pub use self::catalogue::{Shared, Visible};
+pub use self::catalogue::{MAX_SERIES_PAGE, Page, Visible};
+pub use self::completeness::Completeness;
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::export::FirmExport;
 use self::plan::Plan;
+pub use self::pseudonyms::{PseudonymError, Pseudonyms};
 pub use self::read::Reader;
 use self::repeats::{Noted, Repeats};
 use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};
 pub use crate::audit::{Chain, Entry, Kind};
 use crate::auth::Member;
-use crate::consent::{self, Decision, Denial, Holds, Permit, Reason, Request};
+use crate::consent::{self, Decision, Denial, Holds, Permit, Reason, Request, Snapshot};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
 use crate::id::MemberId;
@@ -64,7 +68,7 @@ pub const MAX_AUDIT_PAGE: usize = 1_000;
 pub const MAX_GAPS: usize = 1_000;
 
 /// The duties of a permit that are kept here.
-const HOLDS: Holds = Holds { commits: true, quotas: false };
+const HOLDS: Holds = Holds { commits: true, quotas: true };
 
 /// How long it is believed how the store is.
 const HEALTH_US: i64 = SECOND_US;
@@ -168,6 +172,7 @@ pub struct Access {
     control: Arc<dyn Control>,
     readings: Arc<dyn Source>,
     notary: Arc<Notary>,
+    pseudonyms: Pseudonyms,
     fleet: Arc<Board>,
     /// Read while rows are read or handed on, written while consents change.
     consents: RwLock<()>,
@@ -190,6 +195,7 @@ impl Access {
     pub async fn new(
         (control, readings): (Arc<dyn Control>, Arc<dyn Source>),
         notary: Arc<Notary>,
+        pseudonyms: Pseudonyms,
         fleet: Arc<Board>,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -199,6 +205,7 @@ impl Access {
             control,
             readings,
             notary,
+            pseudonyms,
             fleet,
             consents: RwLock::new(()),
             clock,
@@ -235,24 +242,26 @@ impl Access {
     ) -> Result<Reader, AccessError> {
         request.manner.holds = HOLDS;
         let slot = ReadSlot::take(self, &asker.firm)?;
-        let decision = self.decided(asker, &request).await?;
+        (request.series, request.manner.address) = self.meant(&asker.firm, &request.series).await?;
+        let (snapshot, decision) = self.decided(asker, &request).await?;
         let mut series = self.series_info(&slot, &request).await?;
         let whole = format!("{request:?} {cursor:?}");
-        let plan = Plan::new(request, decision, cursor)?;
+        let plan = Plan::new(request, &snapshot, decision, cursor)?;
         if plan.crosses_firms() {
-            // They would tell of times that are not shared.
-            series.other_units.clear();
+            series = self.told(series, plan.pseudonym()).ok_or(AccessError::NotFound)?;
         }
         let actor = asker.actor();
         let audited = plan.crosses_firms().then(|| {
-            let entry = plan.describe(Draft::new(Chain::Firm(series.key.firm.clone()), Kind::ReadStarted, &actor));
+            let chain = Chain::Firm(plan.request.series.firm.clone());
+            let entry = plan.describe(Draft::new(chain, Kind::ReadStarted, &actor));
             entry.with("asker", asker.firm.as_str())
         });
         let (receipt, repetition) = match audited {
             // No log, no read.
             Some(draft) => {
                 let Noted { entry, repetition } = self.noted(draft, &asker.firm, &whole).await?;
-                (Some(self.notary.receipt(&entry)), repetition)
+                // A receipt names whose log it is.
+                (plan.pseudonym().is_none().then(|| self.notary.receipt(&entry)), repetition)
             }
             None => (None, None),
         };
@@ -266,11 +275,11 @@ impl Access {
         if self.control.is_member(member).await? { Ok(()) } else { Err(AccessError::Revoked) }
     }
 
-    async fn decided(&self, asker: &Member, request: &Request) -> Result<Decision, AccessError> {
+    async fn decided(&self, asker: &Member, request: &Request) -> Result<(Snapshot, Decision), AccessError> {
         let now_us = self.now_us();
-        let snapshot = self.control.snapshot(&request.series.firm, now_us).await?;
+        let snapshot = self.decided_on(&request.series).await?;
         match consent::decide(&snapshot, request, now_us) {
-            Ok(decision) => Ok(decision),
+            Ok(decision) => Ok((snapshot, decision)),
             Err(Denial { known: false, .. }) => {
                 // Not in the owner's log: whoever guesses names must not be able to fill it.
                 self.metrics.denials.get_or_create(&crate::metrics::Denial::UNKNOWN).inc();
@@ -288,7 +297,9 @@ impl Access {
                         .with("asker", asker.firm.as_str())
                         .with("reasons", words.collect::<Vec<_>>());
                     let Noted { entry, .. } = self.noted(draft, &asker.firm, request).await?;
-                    receipt = Some(Box::new(self.notary.receipt(&entry)));
+                    if plan::pseudonym(request).is_none() {
+                        receipt = Some(Box::new(self.notary.receipt(&entry)));
+                    }
                 }
                 if used_up {
                     let begins_anew_us = quota::begins_anew_us(quota::day_of(now_us));

@@ -24,7 +24,9 @@ use std::collections::BTreeSet;
 
 use sandan_proto::id::{FirmId, SeriesKey};
 
-pub use self::decide::{Address, Decision, Denial, Holds, Manner, Reason, Request, Why, align, decide, rehearse};
+pub use self::decide::{
+    Address, Decision, Denial, Holds, Manner, Offer, Offered, Reason, Request, Why, align, decide, offers, rehearse,
+};
 pub use self::grid::Grid;
 pub use self::groups::{Group, GroupKind, Membership, RosterRefusal};
 pub use self::lexicon::{Word, dictionary, word};

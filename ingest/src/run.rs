@@ -30,7 +30,7 @@ pub use self::door::Door;
 pub use self::forecast::{Forecast, Growth, Outlook};
 use self::notify::Notifier;
 pub use self::restore::{RestoreReport, restore, verify_backup};
-use crate::access::Access;
+use crate::access::{Access, PseudonymError, Pseudonyms};
 use crate::admin::{Admin, Inviting, Refused, Running, socket};
 use crate::api::{self, Api, Limiter, Rates};
 use crate::auth::{Auth, Sessions};
@@ -69,6 +69,8 @@ const START_PAUSE: Duration = Duration::from_millis(500);
 const CA_DIR: &str = "ca";
 /// Where the key that signs the audit log is.
 const AUDIT_DIR: &str = "audit";
+/// The secret of pseudonyms, in the data directory.
+const PSEUDONYMS_DIR: &str = "pseudonyms";
 
 /// Why the service did not run, or a command did not reach the store.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +146,9 @@ pub enum RunError {
     /// Nothing can be signed.
     #[error(transparent)]
     Notary(#[from] NotaryError),
+    /// What is shared under a pseudonym has none.
+    #[error(transparent)]
+    Pseudonyms(#[from] PseudonymError),
     /// The database is not to be had.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -193,7 +198,8 @@ impl Parts {
         let heads = config.witness.as_deref().map_or_else(|| dir.clone(), heads_beside);
         let notary = Arc::new(Notary::open(&config.complex, &dir, heads, &*stores.control, &clock).await?);
         let doors = (stores.control.clone(), stores.source.clone());
-        let access = Access::new(doors, notary.clone(), fleet.clone(), clock, metrics.clone()).await?;
+        let names = Pseudonyms::open(&config.data_dir.join(PSEUDONYMS_DIR))?;
+        let access = Access::new(doors, notary.clone(), names, fleet.clone(), clock, metrics.clone()).await?;
         Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca), notary })
     }
 

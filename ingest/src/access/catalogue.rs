@@ -1,105 +1,225 @@
-//! What a member may know to exist: the firm's own series, and those that a consent
-//! in force names for it.
+//! What a member may read: the firm's own series, and what consents let it read now.
+//!
+//! It is made of the snapshots and by the function that reads are decided with, so that the list
+//! and a read cannot disagree. Firms are looked at one after the other, so that memory follows
+//! the page and the largest firm, not the complex.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sandan_proto::id::{FirmId, SeriesKey};
+use sandan_proto::id::{AssetId, FirmId, SeriesKey};
 
+use super::pseudonyms::Pseudonyms;
 use super::{Access, AccessError, ReadSlot, SeriesInfo};
 use crate::auth::Member;
-use crate::consent::{Consent, Identity, SharedForm, Status, StoredTerms, Terms};
+use crate::consent::{self, Address, Class, Dictionary, Identity, Offer, Offered, Snapshot, StoredTerms, Word};
 use crate::id::ConsentId;
+
+/// Most series of one page.
+pub const MAX_SERIES_PAGE: usize = 1_000;
 
 /// One series in the list.
 #[derive(Debug, Clone)]
 pub struct Visible {
-    /// What it is. Of another firm's series the units of old are not told, and the newest
-    /// time is shown only where it
-    /// lies in the shared times, and no finer than the finest bucket that is shared.
+    /// What it is, by the names that the asker may know. Of another firm's series the units of old
+    /// are not told, and the newest time is shown only where it lies in the shared times, and no
+    /// finer than the finest bucket that is shared.
     pub info: SeriesInfo,
     /// Whether the asker's firm owns it.
     pub own: bool,
-    /// The consents in force that name it.
-    pub consents: Vec<Shared>,
+    /// What the metric is called and how sensitive it is; none for one of a firm's own.
+    pub metric: Option<(&'static Word, Class)>,
+    /// What may be read of it now, by consent; nothing for one's own.
+    pub offers: Vec<Offer>,
 }
 
-/// A consent in force.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// Which.
-    pub id: ConsentId,
-    /// What it says.
-    pub terms: Terms,
+/// A page of the list, in the order of the names.
+#[derive(Debug)]
+pub struct Page {
+    /// Its series.
+    pub series: Vec<Visible>,
+    /// What the next page comes after; none at the end.
+    pub next: Option<SeriesKey>,
+}
+
+/// A firm as the asker calls it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Called {
+    name: FirmId,
+    firm: FirmId,
+    address: Option<ConsentId>,
 }
 
 impl Access {
-    /// Every series that the member may know of, by firm, asset and metric.
-    pub async fn series(self: &Arc<Self>, asker: &Member, only: Option<&FirmId>) -> Result<Vec<Visible>, AccessError> {
+    /// The series that the member may read, after one and at most so many, of all firms or of
+    /// one. Firms and machines that are shared under a pseudonym go by it.
+    pub async fn series(
+        self: &Arc<Self>,
+        asker: &Member,
+        only: Option<&FirmId>,
+        after: Option<&SeriesKey>,
+        limit: usize,
+    ) -> Result<Page, AccessError> {
         let slot = ReadSlot::take(self, &asker.firm)?;
-        let _turn = slot.turn().await;
-        let now_us = self.now_us();
-        let wanted = |firm: &FirmId| only.is_none_or(|only| only == firm);
-        let mut visible = BTreeMap::new();
-        if wanted(&asker.firm) {
-            for info in self.readings.series(&asker.firm).await? {
-                visible.insert(info.key.clone(), Visible { info, own: true, consents: Vec::new() });
+        let limit = limit.clamp(1, MAX_SERIES_PAGE);
+        let mut series = Vec::new();
+        for called in self.called(&asker.firm).await? {
+            let is_before = after.is_some_and(|after| called.name < after.firm);
+            if is_before || only.is_some_and(|only| *only != called.name) {
+                continue;
+            }
+            let mut found = {
+                let _turn = slot.turn().await;
+                self.of_firm(&asker.firm, &called).await?
+            };
+            found.retain(|it| after.is_none_or(|after| it.info.key > *after));
+            found.sort_by(|one, other| one.info.key.cmp(&other.info.key));
+            series.extend(found);
+            if series.len() > limit {
+                series.truncate(limit);
+                let next = series.last().map(|it| it.info.key.clone());
+                return Ok(Page { series, next });
             }
         }
-        let mut grantors: BTreeMap<FirmId, Vec<Shared>> = BTreeMap::new();
-        for consent in self.control.consents().await? {
-            let grantor = consent.grantor.clone();
-            if consent.grantee == asker.firm
-                && wanted(&grantor)
-                && let Some(shared) = in_force(consent, now_us)
-            {
-                grantors.entry(grantor).or_default().push(shared);
-            }
-        }
-        for (grantor, shared) in grantors {
-            for mut info in self.readings.series(&grantor).await? {
-                let consents: Vec<_> = shared.iter().filter(|it| it.terms.names(&info.key)).cloned().collect();
-                if consents.is_empty() {
-                    continue;
+        Ok(Page { series, next: None })
+    }
+
+    /// The asker's own firm and those of which a consent names it, in the order of their names.
+    async fn called(&self, asker: &FirmId) -> Result<BTreeSet<Called>, AccessError> {
+        let mut all = BTreeSet::new();
+        all.insert(Called { name: asker.clone(), firm: asker.clone(), address: None });
+        for (firm, consent, identity) in self.named(asker).await? {
+            let called = match identity {
+                Identity::Named => Some(Called { name: firm.clone(), firm, address: None }),
+                Identity::Pseudonym => {
+                    let name = self.pseudonyms.firm(consent);
+                    name.map(|name| Called { name, firm, address: Some(consent) })
                 }
-                info.other_units.clear();
-                info.newest_us = info.newest_us.and_then(|newest| shared_newest(newest, &consents, now_us));
-                let key: SeriesKey = info.key.clone();
-                visible.insert(key, Visible { info, own: false, consents });
+            };
+            all.extend(called);
+        }
+        Ok(all)
+    }
+
+    /// Consents that may reach a firm: whose, which, and by which name.
+    async fn named(&self, asker: &FirmId) -> Result<Vec<(FirmId, ConsentId, Identity)>, AccessError> {
+        let consents = self.control.consents().await?;
+        let short = consents.into_iter().filter(|it| it.grantee == *asker).map(|it| (it.grantor, it.id, it.terms));
+        let agreements = self.control.agreements(asker).await?.known;
+        let full = agreements.iter().filter_map(|it| Some((it.grantor.clone(), it.id, it.grant()?.terms)));
+        let named = short.chain(full).filter_map(|(firm, consent, terms)| match terms {
+            StoredTerms::Known(terms) => Some((firm, consent, terms.identity())),
+            StoredTerms::Unknown => None,
+        });
+        Ok(named.filter(|(firm, ..)| firm != asker).collect())
+    }
+
+    async fn of_firm(&self, asker: &FirmId, called: &Called) -> Result<Vec<Visible>, AccessError> {
+        if called.firm == *asker {
+            let own = self.readings.series(asker).await?;
+            let visible = |info: SeriesInfo| Visible { metric: meaning(&info), info, own: true, offers: Vec::new() };
+            return Ok(own.into_iter().map(visible).collect());
+        }
+        let now_us = self.now_us();
+        let mut snapshot = self.control.snapshot(&called.firm, now_us).await?.indexed();
+        snapshot.rules.dictionary = Some(consent::dictionary().clone());
+        let mut found = Vec::new();
+        for mut info in self.readings.series(&called.firm).await? {
+            let mut offers = consent::offers(&snapshot, asker, &info.key, now_us);
+            offers.retain(|offer| match called.address {
+                None => offer.identity == Identity::Named,
+                Some(consent) => offer.identity == Identity::Pseudonym && offer.consent == consent,
+            });
+            if offers.is_empty() {
+                continue;
+            }
+            let metric = meaning(&info);
+            info.newest_us = info.newest_us.and_then(|newest_us| shared_newest(newest_us, &offers, now_us));
+            let Some(info) = self.told(info, called.address) else { continue };
+            found.push(Visible { info, own: false, metric, offers });
+        }
+        Ok(found)
+    }
+
+    /// What another firm is told of a series: by its pseudonym, where it has one, no name at all.
+    pub(super) fn told(&self, mut info: SeriesInfo, address: Option<ConsentId>) -> Option<SeriesInfo> {
+        // They would tell of times that are not shared.
+        info.other_units.clear();
+        let Some(consent) = address else { return Some(info) };
+        let asset = self.pseudonyms.asset(consent, &info.key.asset)?;
+        Some(SeriesInfo {
+            path: asset.to_string(),
+            name_ko: asset.to_string(),
+            name_en: asset.to_string(),
+            gateway: self.pseudonyms.gateway(consent)?,
+            key: SeriesKey { firm: self.pseudonyms.firm(consent)?, asset, metric: info.key.metric },
+            ..info
+        })
+    }
+
+    /// The series that an asker means: a name is itself, a handle leads to what goes by it.
+    pub(super) async fn meant(&self, asker: &FirmId, series: &SeriesKey) -> Result<(SeriesKey, Address), AccessError> {
+        if !Pseudonyms::is_handle(&series.firm) {
+            return Ok((series.clone(), Address::Name));
+        }
+        for (firm, consent, identity) in self.named(asker).await? {
+            if identity == Identity::Pseudonym && self.pseudonyms.firm(consent).as_ref() == Some(&series.firm) {
+                let snapshot = self.control.snapshot(&firm, self.now_us()).await?;
+                let asset = listed(&snapshot, consent)
+                    .find(|asset| self.pseudonyms.asset(consent, asset).as_ref() == Some(&series.asset));
+                let asset = asset.ok_or(AccessError::NotFound)?;
+                let series = SeriesKey { firm, asset: asset.clone(), metric: series.metric.clone() };
+                return Ok((series, Address::Pseudonym(consent)));
             }
         }
-        Ok(visible.into_values().collect())
+        // A firm may be called like that.
+        Ok((series.clone(), Address::Name))
+    }
+
+    /// What decisions on a series are made on now.
+    pub(super) async fn decided_on(&self, series: &SeriesKey) -> Result<Snapshot, AccessError> {
+        let mut snapshot = self.control.snapshot(&series.firm, self.now_us()).await?;
+        let all = consent::dictionary();
+        let meaning = all.metrics.get(&series.metric).map(|it| (series.metric.clone(), *it));
+        snapshot.rules.dictionary = Some(Dictionary { version: all.version, metrics: meaning.into_iter().collect() });
+        Ok(snapshot)
     }
 }
 
-fn in_force(consent: Consent, now_us: i64) -> Option<Shared> {
-    let StoredTerms::Known(terms) = consent.terms else { return None };
-    let open = terms.access.not_before_us <= now_us && now_us < terms.access.until_us;
-    // What goes by a pseudonym is not listed by its name.
-    let named = terms.identity() == Identity::Named;
-    (open && named && consent.status == Status::Active).then_some(Shared { id: consent.id, terms })
+/// The machines that a consent names.
+fn listed(snapshot: &Snapshot, consent: ConsentId) -> impl Iterator<Item = &AssetId> {
+    let grants = snapshot.grants().iter().filter(move |grant| grant.id == consent);
+    let terms = grants.filter_map(|grant| match &grant.terms {
+        StoredTerms::Known(terms) => Some(terms),
+        StoredTerms::Unknown => None,
+    });
+    terms.flat_map(|terms| &terms.assets)
 }
 
-/// The newest time as exactly as the consents let it be known; asked often enough, more
-/// would tell the time of each reading.
-fn shared_newest(newest_us: i64, consents: &[Shared], now_us: i64) -> Option<i64> {
-    let step = |terms: &Terms| match terms.form {
-        SharedForm::Raw => Some(1),
-        SharedForm::Benchmark => None,
-        SharedForm::Bucketed { floor_us, .. } => (floor_us > 0).then_some(floor_us),
+fn meaning(info: &SeriesInfo) -> Option<(&'static Word, Class)> {
+    let metric = &info.key.metric;
+    Some((consent::word(metric)?, consent::dictionary().metrics.get(metric)?.class))
+}
+
+/// The newest time as exactly as it may be known; asked often enough, more would tell the time
+/// of each reading.
+fn shared_newest(newest_us: i64, offers: &[Offer], now_us: i64) -> Option<i64> {
+    let step = |offer: &Offer| match &offer.form {
+        Offered::Raw => 1,
+        Offered::Bucketed { floor_us, .. } => *floor_us,
     };
-    let finest =
-        consents.iter().filter(|it| lies_in(newest_us, &it.terms, now_us)).filter_map(|it| step(&it.terms)).min()?;
+    let finest = offers.iter().filter(|it| lies_in(newest_us, it, now_us)).map(step).min()?;
     Some(newest_us.div_euclid(finest) * finest)
 }
 
-fn lies_in(time_us: i64, terms: &Terms, now_us: i64) -> bool {
-    let age_us = terms.minimum_age_us();
-    let old_enough = age_us == 0 || time_us < now_us.saturating_sub(age_us);
-    // Which times are of a customer's runs is not known here.
-    let any_run = terms.agreed.as_ref().is_none_or(|agreed| agreed.runs_of.is_none());
+fn lies_in(time_us: i64, offer: &Offer, now_us: i64) -> bool {
+    let old_enough = offer.minimum_age_us == 0 || time_us < now_us.saturating_sub(offer.minimum_age_us);
+    let in_run = |runs: &Vec<(i64, i64)>| runs.iter().any(|(from, to)| (*from..*to).contains(&time_us));
+    // Whether the newest of times before the mark came after it is not known here.
+    let came_in_time = offer.stored_by.is_none_or(|mark| mark.at_us <= time_us);
     old_enough
-        && any_run
-        && terms.event.from_us.is_none_or(|from| from <= time_us)
-        && terms.event.to_us.is_none_or(|to| time_us < to)
+        && came_in_time
+        && offer.runs.as_ref().is_none_or(in_run)
+        && offer.event.from_us.is_none_or(|from| from <= time_us)
+        && offer.event.to_us.is_none_or(|to| time_us < to)
 }

@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::auth::{Auth, Secret, TokenKind};
 use crate::consent::{
-    AccessWindow, Agreed, EventWindow, Form, Function, Identity, Manner, OnwardUse, Purpose, Relation, Role,
-    SharedForm, Terms,
+    AccessWindow, Act, Actor, Agreed, Agreement, Command, Event, EventWindow, Form, Function, Grantee, Identity,
+    Manner, Officers, OnwardUse, PageHash, Party, Purpose, Relation, Role, Run, SharedForm, Situation, Standing, Terms,
 };
-use crate::id::{ConsentId, MemberId};
+use crate::id::{CommandId, ConsentId, MemberId, PersonId};
 use crate::notary::Notary;
 use crate::store::aggregate::{Fold, Rules};
+use crate::store::control::{RunEntry, Sharing, SharingChange};
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::{DeadReading, Letter, Retried};
 use crate::time::SECOND_US;
@@ -275,6 +276,31 @@ pub(crate) fn request(asker: &str, form: Form, from: i64, to: i64) -> Request {
     Request { asker: firm(asker), series: force(), form, functions, from_us, to_us, manner: Manner::default() }
 }
 
+/// For quality, without names, runs or rows withheld.
+fn agreed(now_us: i64) -> Agreed {
+    Agreed {
+        dictionary: 1,
+        identity: Identity::Named,
+        relation: Relation::Customer,
+        reason: "치수 불량의 원인을 찾기 위해".to_owned(),
+        holders: ["품질팀".to_owned()].into(),
+        return_by_us: now_us + 86_400 * SECOND_US,
+        minimum_age_us: 0,
+        runs_of: None,
+        late_data: true,
+        purposes: [Purpose::Quality].into(),
+        onward_use: OnwardUse::Holders,
+        quota_rows_per_day: None,
+        cohort_floor: None,
+    }
+}
+
+/// saesol's member who asks, and the officers of hanbit.
+fn people() -> [Actor; 3] {
+    let person = |number, of: &str, role| Actor { person: PersonId::numbered(number), role, firm: Some(firm(of)) };
+    [person(1, "saesol", Role::Member), person(2, "hanbit", Role::DataOfficer), person(3, "hanbit", Role::DataOfficer)]
+}
+
 impl Complex {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -297,7 +323,8 @@ impl Complex {
         let audit_dir = dir.path().join("audit");
         let notary = Notary::open("saesol", &audit_dir, audit_dir.clone(), &*control, &clock).await.unwrap();
         let doors = (control.clone() as _, memory.clone() as _);
-        let access = Access::new(doors, notary.into(), fleet.clone(), clock, metrics).await.unwrap();
+        let names = Pseudonyms::open(&dir.path().join("pseudonyms")).unwrap();
+        let access = Access::new(doors, notary.into(), names, fleet.clone(), clock, metrics).await.unwrap();
         for (id, name_ko) in [("hanbit", "한빛금형"), ("saesol", "새솔열처리")] {
             let it = Firm { id: firm(id), name_ko: name_ko.into(), name_en: id.into() };
             access.apply(Change::AddFirm(it), "command line").await.unwrap();
@@ -308,33 +335,73 @@ impl Complex {
         Self { dir, control, memory, fleet, access, auth, now_us, owner, partner }
     }
 
+    /// saesol asks and two officers of hanbit approve, whose newest commit is `commit` then.
+    pub(crate) async fn agree(&self, commit: u64, form: SharedForm, change: impl FnOnce(&mut Agreed)) -> ConsentId {
+        let now_us = self.access.now_us();
+        let mut agreed = agreed(now_us);
+        change(&mut agreed);
+        let terms = Terms {
+            assets: [force().asset].into(),
+            metrics: [force().metric].into(),
+            form,
+            event: EventWindow { from_us: None, to_us: None },
+            access: AccessWindow { not_before_us: now_us, until_us: now_us + 3_600 * SECOND_US },
+            agreed: Some(Box::new(agreed)),
+        };
+        let [asker, first, second] = people();
+        let page: PageHash = "ab".repeat(32).parse().unwrap();
+        let grantee = Grantee::Firm(firm("saesol"));
+        let drafted = Agreement::draft(ConsentId::random(), firm("hanbit"), grantee, Party::Grantee, terms);
+        self.save(None, &drafted, Event::Drafted, &asker).await;
+        self.act(drafted.id, &asker, Act::Send { page }, commit).await;
+        let approved = self.act(drafted.id, &first, Act::Approve { page }, commit).await;
+        if approved.in_force.is_none() {
+            self.act(drafted.id, &second, Act::Approve { page }, commit).await;
+        }
+        drafted.id
+    }
+
+    /// An officer of hanbit withdraws what was agreed.
+    pub(crate) async fn withdraw(&self, id: ConsentId) {
+        let [_, officer, _] = people();
+        self.act(id, &officer, Act::Revoke, 0).await;
+    }
+
+    async fn act(&self, id: ConsentId, by: &Actor, act: Act, commit: u64) -> Agreement {
+        let before = self.control.agreement(id).await.unwrap().unwrap();
+        let [_, first, second] = people();
+        let officers = Officers::new([first, second].map(|it| (it.person, Standing::Confirmed)));
+        let (page, now_us) = ("ab".repeat(32).parse().unwrap(), self.access.now_us());
+        let situation = Situation { officers: &officers, coordinator: None, page, commit, now_us };
+        let command = Command { key: CommandId::random(), on: before.revision, actor: by.clone(), act };
+        let applied = before.apply(&command, &situation).unwrap();
+        self.save(Some(&before), &applied.agreement, applied.event.unwrap(), by).await;
+        applied.agreement
+    }
+
+    async fn save(&self, before: Option<&Agreement>, after: &Agreement, event: Event, by: &Actor) {
+        let change = SharingChange::SaveAgreement {
+            before: before.cloned().map(Box::new),
+            after: Box::new(after.clone()),
+            event,
+            actor: by.clone(),
+            coordinator: None,
+        };
+        self.access.apply(change.into(), &by.to_string()).await.unwrap();
+    }
+
+    /// hanbit's runs of press-1, in seconds since the beginning.
+    pub(crate) async fn put_runs(&self, runs: &[(&str, &str, i64, Option<i64>)]) {
+        let entry = |&(id, customer, from_s, to_s): &(&str, &str, i64, Option<i64>)| {
+            let (from_us, to_us) = (BEGIN + from_s * SECOND_US, to_s.map(|to_s| BEGIN + to_s * SECOND_US));
+            RunEntry { id: id.into(), run: Run { asset: force().asset, customer: customer.into(), from_us, to_us } }
+        };
+        let change = SharingChange::PutRuns { firm: firm("hanbit"), runs: runs.iter().map(entry).collect() };
+        self.access.apply(change.into(), "command line").await.unwrap();
+    }
+
     /// hanbit lets saesol read `press_force` of press-1 for an hour.
     pub(crate) async fn grant(&self, form: SharedForm, event: EventWindow) -> ConsentId {
-        self.grant_terms(form, event, None).await
-    }
-
-    /// The same in the full form, all times and readings that arrive late covered.
-    pub(crate) async fn grant_full(&self, form: SharedForm, change: impl FnOnce(&mut Agreed)) -> ConsentId {
-        let mut agreed = Agreed {
-            dictionary: 1,
-            identity: Identity::Named,
-            relation: Relation::Customer,
-            reason: "치수 불량의 원인을 찾기 위해".to_owned(),
-            holders: ["품질팀".to_owned()].into(),
-            return_by_us: self.access.now_us() + 86_400 * SECOND_US,
-            minimum_age_us: 0,
-            runs_of: None,
-            late_data: true,
-            purposes: [Purpose::Quality].into(),
-            onward_use: OnwardUse::Holders,
-            quota_rows_per_day: None,
-            cohort_floor: None,
-        };
-        change(&mut agreed);
-        self.grant_terms(form, EventWindow { from_us: None, to_us: None }, Some(agreed)).await
-    }
-
-    async fn grant_terms(&self, form: SharedForm, event: EventWindow, agreed: Option<Agreed>) -> ConsentId {
         let now_us = self.access.now_us();
         let terms = Terms {
             assets: [force().asset].into(),
@@ -342,7 +409,7 @@ impl Complex {
             form,
             event,
             access: AccessWindow { not_before_us: now_us, until_us: now_us + 3_600 * SECOND_US },
-            agreed: agreed.map(Box::new),
+            agreed: None,
         };
         let id = ConsentId::random();
         let change = Change::Grant { id, grantor: firm("hanbit"), grantee: firm("saesol"), terms };

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::quota::Quotas;
 use super::stretches::{Granted, Stretch, clip, cover};
 use super::{AccessError, ReadCursor, Rows};
 use crate::audit::Draft;
-use crate::consent::{self, Decision, Denial, Form, Permit, Reason, Request, Snapshot, Why};
+use crate::consent::{self, Address, Decision, Denial, Form, Permit, Reason, Request, Snapshot, Why};
 use crate::id::ConsentId;
 use crate::time::rfc3339;
 
@@ -20,6 +21,7 @@ pub(super) struct Plan {
     /// The ranges of it.
     pub(super) ranges: Vec<(i64, i64)>,
     pub(super) consents: BTreeSet<ConsentId>,
+    quotas: Quotas,
     /// The next row, while the first stretch was begun.
     at: Option<ReadCursor>,
     /// The firm's commit up to which is read, from the first chunk on.
@@ -35,7 +37,14 @@ pub(super) enum Lost {
 }
 
 impl Plan {
-    pub(super) fn new(request: Request, decision: Decision, cursor: Option<ReadCursor>) -> Result<Self, AccessError> {
+    pub(super) fn new(
+        request: Request,
+        snapshot: &Snapshot,
+        decision: Decision,
+        cursor: Option<ReadCursor>,
+    ) -> Result<Self, AccessError> {
+        let mut quotas = Quotas::default();
+        quotas.learn(totals(snapshot, &decision));
         let mut stretches: VecDeque<_> = Stretch::cut(decision.permits).into();
         let granted: Vec<_> = stretches.iter().map(Stretch::granted).collect();
         if let Some(cursor) = &cursor {
@@ -54,7 +63,7 @@ impl Plan {
         let at = cursor.filter(|cursor| stretches.front().is_some_and(|stretch| stretch.from_us <= cursor.from_us));
         let ranges = joined(&granted);
         let consents = decision.consents;
-        Ok(Self { request, stretches, granted, ranges, consents, at, as_of })
+        Ok(Self { request, stretches, granted, ranges, consents, quotas, at, as_of })
     }
 
     /// Whether the asker is not the owner.
@@ -73,6 +82,16 @@ impl Plan {
     /// The stretch that is being read; none at the end.
     pub(super) fn stretch(&self) -> Option<&Stretch> {
         self.stretches.front()
+    }
+
+    /// The consent whose pseudonym the series was called by.
+    pub(super) fn pseudonym(&self) -> Option<ConsentId> {
+        pseudonym(&self.request)
+    }
+
+    /// It, and what is counted of it.
+    pub(super) fn counting(&mut self) -> Option<(&Stretch, &mut Quotas)> {
+        Some((self.stretches.front()?, &mut self.quotas))
     }
 
     /// What the store reads it under.
@@ -152,6 +171,7 @@ impl Plan {
         rest.to_us = last.to_us;
         left.retain(|it| it.from_us < it.to_us);
         let decision = decide(snapshot, &rest, now_us, &left)?;
+        self.quotas.learn(totals(snapshot, &decision));
         self.consents.extend(&decision.consents);
         self.stretches = clip(Stretch::cut(decision.permits), &left).into();
         Ok(())
@@ -185,6 +205,23 @@ pub(super) fn is_used_up(denial: &Denial) -> bool {
     denial.reasons.iter().filter(alone).any(|it| it.why == Why::QuotaUsedUp)
 }
 
+/// The consent whose pseudonym a series is called by.
+pub(super) fn pseudonym(request: &Request) -> Option<ConsentId> {
+    match request.manner.address {
+        Address::Name => None,
+        Address::Pseudonym(consent) => Some(consent),
+    }
+}
+
+/// Rows a day of the consents of a decision.
+fn totals(snapshot: &Snapshot, decision: &Decision) -> Vec<(ConsentId, u64)> {
+    let total = |(consent, left): (ConsentId, u64)| {
+        let used = snapshot.used.get(&consent).copied().unwrap_or(0);
+        (consent, left.saturating_add(used))
+    };
+    decision.permits.iter().filter_map(Permit::quota).map(total).collect()
+}
+
 /// Ranges that touch as one.
 fn joined(granted: &[Granted]) -> Vec<(i64, i64)> {
     let mut ranges: Vec<(i64, i64)> = Vec::new();
@@ -206,6 +243,10 @@ pub(super) fn describe(draft: Draft, request: &Request) -> Draft {
         .with("to", rfc3339(request.to_us));
     let draft = match request.manner.purpose {
         Some(purpose) => draft.with("purpose", purpose.as_str()),
+        None => draft,
+    };
+    let draft = match pseudonym(request) {
+        Some(_) => draft.with("identity", "pseudonym"),
         None => draft,
     };
     let Form::Bucketed { grid } = &request.form else { return draft.with("form", "raw") };

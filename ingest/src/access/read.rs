@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::completeness::{Came, Completeness};
 use super::plan::{Lost, Plan};
 use super::quota::{begins_anew_us, day_of};
 use super::repeats::{Repetition, Sums};
@@ -56,6 +57,9 @@ pub struct Reader {
     tail: bool,
     /// What is declared missing in what was read.
     gaps: BTreeSet<GapMark>,
+    /// Where it began, µs since 1970.
+    from_us: i64,
+    came: Came,
     outcome: Outcome,
     rows: u64,
     bytes: u64,
@@ -110,6 +114,7 @@ impl Reader {
             Form::Raw => Queue::Raw(VecDeque::new()),
             Form::Bucketed { .. } => Queue::Buckets(VecDeque::new()),
         };
+        let from_us = plan.cursor().map_or(i64::MAX, |at| at.from_us);
         Self {
             access: slot.access.clone(),
             slot,
@@ -121,6 +126,8 @@ impl Reader {
             queue,
             tail: false,
             gaps: BTreeSet::new(),
+            from_us,
+            came: Came::default(),
             outcome: Outcome::Aborted,
             rows: 0,
             bytes: 0,
@@ -151,6 +158,12 @@ impl Reader {
     pub fn gaps(&self) -> &BTreeSet<GapMark> {
         &self.gaps
     }
+    /// What came of what was to be expected in the times that were read so far.
+    pub fn completeness(&self) -> Completeness {
+        let read_us = self.plan.cursor().map_or(i64::MAX, |at| at.from_us).min(self.access.now_us());
+        let interval_ms = self.series.expected_interval_ms;
+        self.came.of(&self.plan.request, interval_ms, &self.plan.ranges, (self.from_us, read_us))
+    }
     /// Notes how many bytes were made of the rows, for the log.
     pub fn count_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
@@ -180,7 +193,7 @@ impl Reader {
                 self.decide_again().await?;
                 continue;
             }
-            let count = self.allowed(wanted.clamp(1, MAX_PIECE_ROWS))?;
+            let count = self.allowed(wanted.clamp(1, MAX_PIECE_ROWS)).await?;
             if asked_at.elapsed() < CONFIRMED {
                 return Ok(Some(self.hand_on(count)));
             }
@@ -192,23 +205,42 @@ impl Reader {
         }
     }
 
-    /// How many of the next rows are covered by a permit; each of them is.
-    fn allowed(&self, most: usize) -> Result<usize, AccessError> {
-        let Some(stretch) = self.plan.stretch() else { return Ok(0) };
+    /// How many of the next rows may be handed on by the quotas that they count towards: at
+    /// least one. They are counted by then.
+    async fn allowed(&mut self, most: usize) -> Result<usize, AccessError> {
         let commits = self.queue.commits(most);
-        match commits.iter().take_while(|commit| stretch.cost(**commit, |_| false).is_some()).count() {
-            0 => Err(StoreError::Damaged("a read gave what no permit covers".to_owned()).into()),
-            count => Ok(count),
+        let Some((stretch, quotas)) = self.plan.counting() else { return Ok(0) };
+        quotas.on(day_of(self.access.now_us()));
+        loop {
+            for (consent, rows) in quotas.wanting(stretch, &commits) {
+                let used = self.access.control.use_quota(consent, quotas.day(), rows).await?;
+                quotas.counted(consent, rows, used);
+            }
+            match quotas.covered(stretch, &commits).0 {
+                // Another consent may still cover it.
+                0 if !quotas.is_used_up(stretch, commits.first().copied().flatten()) => {}
+                0 => break,
+                count => return Ok(count),
+            }
         }
+        let begins_anew_us = begins_anew_us(quotas.day());
+        self.outcome = Outcome::QuotaExceeded;
+        Err(AccessError::QuotaExceeded { begins_anew_us })
     }
 
     /// Takes the next rows out.
     fn hand_on(&mut self, count: usize) -> Rows {
+        let commits = self.queue.commits(count);
+        if let Some((stretch, quotas)) = self.plan.counting() {
+            let (_, taken) = quotas.covered(stretch, &commits);
+            quotas.take(&taken);
+        }
         let rows = self.queue.take(count);
         self.rows += match &rows {
             Rows::Raw(rows) => rows.len() as u64,
             Rows::Buckets(rows) => rows.len() as u64,
         };
+        self.came.count(&rows);
         self.plan.advance(&rows, self.tail && self.queue.len() == 0);
         rows
     }
@@ -221,8 +253,8 @@ impl Reader {
         if !self.plan.crosses_firms() {
             return Ok(());
         }
+        let snapshot = access.decided_on(&self.plan.request.series).await?;
         let now_us = access.now_us();
-        let snapshot = access.control.snapshot(&self.plan.request.series.firm, now_us).await?;
         drop(unchanged);
         self.plan.check(snapshot, now_us).map_err(|lost| self.lost(&lost))
     }
@@ -271,8 +303,8 @@ impl Reader {
     /// read again under them.
     async fn decide_again(&mut self) -> Result<(), AccessError> {
         self.queue.take(usize::MAX);
+        let snapshot = self.access.decided_on(&self.plan.request.series).await?;
         let now_us = self.access.now_us();
-        let snapshot = self.access.control.snapshot(&self.plan.request.series.firm, now_us).await?;
         self.plan.decide_again(&snapshot, now_us).map_err(|lost| self.lost(&lost))?;
         self.repetition = None;
         Ok(())

@@ -1,3 +1,4 @@
+mod catalogue;
 mod duties;
 
 use std::sync::atomic::Ordering;
@@ -319,7 +320,7 @@ async fn a_chunk_that_queues_holds_no_revocation_up() {
 #[tokio::test]
 async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
     let complex = Complex::new().await;
-    let list = async || complex.access.series(&complex.partner.0, None).await.unwrap();
+    let list = async || complex.access.series(&complex.partner.0, None, None, 10).await.unwrap().series;
     assert!(list().await.is_empty());
     let event = EventWindow { from_us: None, to_us: Some(BEGIN) };
     let past = complex.grant(SharedForm::Raw, event).await;
@@ -335,9 +336,9 @@ async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
     assert_eq!(newest().await, Some(2_999));
     complex.revoke(raw).await;
     complex.revoke(past).await;
-    assert_eq!(list().await[0].consents.len(), 2);
-    let own = complex.access.series(&complex.owner.0, Some(&firm("hanbit"))).await.unwrap();
-    assert!(own[0].own && own[0].consents.is_empty());
+    assert_eq!(list().await[0].offers.len(), 2);
+    let own = complex.access.series(&complex.owner.0, Some(&firm("hanbit")), None, 10).await.unwrap().series;
+    assert!(own[0].own && own[0].offers.is_empty());
     complex.now_us.fetch_add(3_600 * SECOND_US, Ordering::Relaxed);
     assert!(list().await.is_empty());
 }

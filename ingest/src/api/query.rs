@@ -24,6 +24,8 @@ const MAX_BUCKET_US: i64 = 366 * DAY_US;
 #[serde(deny_unknown_fields)]
 pub(super) struct Series {
     pub(super) firm: Option<FirmId>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -262,6 +264,17 @@ pub(super) fn page_limit(limit: Option<&str>, max: usize) -> Result<usize, Probl
         Some(limit) if (1..=max).contains(&limit) => Ok(limit),
         Some(_) => Err(Problem::query(&format!("`limit` is from 1 to {max}"))),
     }
+}
+
+/// `firm/asset/metric`, as `next` of a page says it.
+pub(super) fn series_after(text: &str) -> Result<SeriesKey, Problem> {
+    let mut parts = text.split('/');
+    let mut key = || {
+        let (firm, asset, metric) = (parts.next()?, parts.next()?, parts.next()?);
+        let key = SeriesKey { firm: firm.parse().ok()?, asset: asset.parse().ok()?, metric: metric.parse().ok()? };
+        parts.next().is_none().then_some(key)
+    };
+    key().ok_or_else(|| Problem::query("`after` is firm/asset/metric, as `next` of the page before says it"))
 }
 
 /// `from_us.skip.commit`, opaque to callers.

@@ -139,6 +139,7 @@ fn json_page(reader: &Reader, pull: &Pull, pieces: &[Rows], next: Option<&str>) 
     };
     body[name] = rows.into();
     body["gaps"] = gaps(reader);
+    body["completeness"] = completeness(reader);
     body["consents"] = json!(reader.consents());
     body["next"] = next.into();
     body.to_string()
@@ -167,6 +168,23 @@ fn reading(row: &StoredReading) -> JsonValue {
 
 fn gaps(reader: &Reader) -> JsonValue {
     reader.gaps().iter().map(gap).collect()
+}
+
+/// What came of what was to be expected, in the times of this page.
+fn completeness(reader: &Reader) -> JsonValue {
+    let of = reader.completeness();
+    // More than expected is all of it.
+    let share = |came: Option<u64>, expected: Option<u64>| {
+        let (came, expected) = (came?, expected.filter(|expected| *expected > 0)?);
+        Some((came as f64 / expected as f64).min(1.0))
+    };
+    json!({
+        "readings": of.readings,
+        "expected_readings": of.expected_readings,
+        "buckets": of.buckets,
+        "expected_buckets": of.expected_buckets,
+        "share": share(of.readings, of.expected_readings).or_else(|| share(of.buckets, of.expected_buckets)),
+    })
 }
 
 fn gap(mark: &GapMark) -> JsonValue {

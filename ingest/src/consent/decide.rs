@@ -1,6 +1,7 @@
 //! The decision. Intervals are half-open, UTC, by the server's clock.
 
 mod cover;
+mod offer;
 mod weigh;
 mod why;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use sandan_proto::id::{FirmId, SeriesKey};
 
 use self::cover::{Cover, Duty, unite};
+pub use self::offer::{Offer, Offered, offers};
 pub use self::why::{Reason, Why};
 use super::snapshot::{Grant, Snapshot};
 use super::terms::{Function, Identity, Purpose};

@@ -2,6 +2,7 @@ mod decide;
 mod edges;
 mod life;
 mod matrix;
+mod offers;
 mod officers;
 mod pages;
 mod props;

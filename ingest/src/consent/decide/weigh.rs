@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use sandan_proto::id::{AssetId, FirmId, MetricId, SeriesKey};
+
 use super::cover::{Cover, Duty};
 use super::{Request, Why, align};
 use crate::consent::record::{Grantee, Status};
@@ -11,13 +13,13 @@ use crate::consent::terms::{Function, Relation, SharedForm, Terms};
 use crate::consent::{Form, GroupKind};
 
 /// What the consent and the layers beside it allow at most; each of them alone is a bound.
-struct Bounds<'a> {
+pub(super) struct Bounds<'a> {
     /// Buckets are whole multiples of each.
-    floors: Vec<i64>,
+    pub(super) floors: Vec<i64>,
     /// Statistics are in each.
-    functions: Vec<&'a BTreeSet<Function>>,
+    pub(super) functions: Vec<&'a BTreeSet<Function>>,
     /// µs.
-    minimum_age_us: i64,
+    pub(super) minimum_age_us: i64,
     /// The metric's class, where it bounds too.
     sensitive: Option<Class>,
 }
@@ -33,15 +35,14 @@ pub(super) fn weigh(
     stands(grant, terms, now_us, &mut whys);
     purposes(terms, request, &mut whys);
     let relation = relation(&snapshot.rules, grant, terms);
-    let class = match meaning(&snapshot.rules, terms, request) {
+    let class = match meaning(&snapshot.rules, terms, &request.series.metric) {
         Ok(class) => class,
         Err(why) => {
             whys.push(why);
             None
         }
     };
-    let prohibits = |it: &&Prohibition| prohibits(it, request, class, relation);
-    if snapshot.rules.alliance.prohibitions.iter().find(prohibits).is_some() {
+    if is_prohibited(&snapshot.rules, &request.asker, &request.series, class, relation) {
         whys.push(Why::Prohibited);
     }
     let bounds = bounds(&snapshot.rules, terms, class.filter(|_| competes(relation)));
@@ -57,7 +58,7 @@ pub(super) fn weigh(
     if whys.is_empty() { Ok(covers) } else { Err(whys) }
 }
 
-fn stands(grant: &Grant, terms: &Terms, now_us: i64, whys: &mut Vec<Why>) {
+pub(super) fn stands(grant: &Grant, terms: &Terms, now_us: i64, whys: &mut Vec<Why>) {
     match grant.status {
         Status::Active => {}
         Status::Suspended { since_us } => whys.push(Why::Suspended { since_us }),
@@ -85,7 +86,7 @@ fn purposes(terms: &Terms, request: &Request, whys: &mut Vec<Why>) {
 
 /// What the grantee is to the grantor; none where nobody said so. Firms of a group of one
 /// industry compete, whatever they say.
-fn relation(rules: &Rules, grant: &Grant, terms: &Terms) -> Option<Relation> {
+pub(super) fn relation(rules: &Rules, grant: &Grant, terms: &Terms) -> Option<Relation> {
     if let Grantee::Group { group, .. } = &grant.grantee
         && rules.groups.get(group).is_none_or(|it| it.kind == GroupKind::SameIndustry)
     {
@@ -95,28 +96,45 @@ fn relation(rules: &Rules, grant: &Grant, terms: &Terms) -> Option<Relation> {
 }
 
 /// What is public reaches competitors too; so may what goes to nobody knows whom.
-fn competes(relation: Option<Relation>) -> bool {
+pub(super) fn competes(relation: Option<Relation>) -> bool {
     !matches!(relation, Some(Relation::Customer | Relation::Research))
 }
 
 /// The class of the metric; none where there is no dictionary.
-fn meaning(rules: &Rules, terms: &Terms, request: &Request) -> Result<Option<Class>, Why> {
+pub(super) fn meaning(rules: &Rules, terms: &Terms, metric: &MetricId) -> Result<Option<Class>, Why> {
     let Some(dictionary) = &rules.dictionary else { return Ok(None) };
     // The short form names no version: it was written under the first.
     let agreed = terms.agreed.as_ref().map_or(1, |agreed| agreed.dictionary);
-    dictionary.meant(&request.series.metric, agreed).map(|it| Some(it.class)).ok_or(Why::Meaning)
+    dictionary.meant(metric, agreed).map(|it| Some(it.class)).ok_or(Why::Meaning)
 }
 
-fn prohibits(it: &Prohibition, request: &Request, class: Option<Class>, relation: Option<Relation>) -> bool {
-    it.grantor.as_ref().is_none_or(|firm| *firm == request.series.firm)
-        && it.grantee.as_ref().is_none_or(|firm| *firm == request.asker)
-        && it.metric.as_ref().is_none_or(|metric| *metric == request.series.metric)
-        // What is not known is taken for what is prohibited.
-        && it.class.is_none_or(|of| class.is_none_or(|class| class == of))
-        && it.relation.is_none_or(|of| relation.is_none_or(|relation| relation == of))
+/// Whether the alliance prohibits that a firm reads a series.
+pub(super) fn is_prohibited(
+    rules: &Rules,
+    asker: &FirmId,
+    series: &SeriesKey,
+    class: Option<Class>,
+    relation: Option<Relation>,
+) -> bool {
+    let prohibits = |it: &Prohibition| {
+        it.grantor.as_ref().is_none_or(|firm| *firm == series.firm)
+            && it.grantee.as_ref().is_none_or(|firm| firm == asker)
+            && it.metric.as_ref().is_none_or(|metric| *metric == series.metric)
+            // What is not known is taken for what is prohibited.
+            && it.class.is_none_or(|of| class.is_none_or(|class| class == of))
+            && it.relation.is_none_or(|of| relation.is_none_or(|relation| relation == of))
+    };
+    rules.alliance.prohibitions.iter().any(prohibits)
 }
 
-fn bounds<'a>(rules: &'a Rules, terms: &'a Terms, class: Option<Class>) -> Bounds<'a> {
+/// The parts in [from, to) of a customer's runs on a machine that have ended.
+pub(super) fn ended_runs(rules: &Rules, asset: &AssetId, customer: &str, from_us: i64, to_us: i64) -> Vec<(i64, i64)> {
+    let mine = rules.runs.iter().filter(|run| run.asset == *asset && run.customer == customer);
+    let ended = mine.filter_map(|run| Some((run.from_us.max(from_us), run.to_us?.min(to_us))));
+    ended.filter(|(from, to)| from < to).collect()
+}
+
+pub(super) fn bounds<'a>(rules: &'a Rules, terms: &'a Terms, class: Option<Class>) -> Bounds<'a> {
     let layers = [rules.alliance.layer, rules.house];
     let age_us = layers.iter().map(|layer| layer.minimum_age_us).fold(terms.minimum_age_us(), i64::max);
     let mut bounds = Bounds {
@@ -181,9 +199,7 @@ fn times(
     }
     let mut ranges = vec![(from_us, to_us)];
     if let Some(customer) = terms.agreed.as_ref().and_then(|agreed| agreed.runs_of.as_ref()) {
-        let mine = rules.runs.iter().filter(|run| run.asset == request.series.asset && run.customer == *customer);
-        let ended = mine.filter_map(|run| Some((run.from_us.max(from_us), run.to_us?.min(to_us))));
-        ranges = ended.filter(|(from, to)| from < to).collect();
+        ranges = ended_runs(rules, &request.series.asset, customer, from_us, to_us);
         ranges.retain(|(from, to)| align(&request.form, *from, *to).is_some());
         if ranges.is_empty() {
             return Err(Why::NoRun);

@@ -57,7 +57,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_grant()(
+    pub(super) fn any_grant()(
         terms in any_terms(),
         grantee in prop_oneof![
             6 => Just(Grantee::Firm(firm("saesol"))),
@@ -102,7 +102,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_rules()(
+    pub(super) fn any_rules()(
         alliance in any_layer(),
         house in any_layer(),
         prohibitions in prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(any_prohibition(), 1..3)],
@@ -142,7 +142,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_request()(
+    pub(super) fn any_request()(
         asset in prop_oneof!["press-1", "press-2"],
         metric in prop_oneof![5 => "press_force", 1 => "stroke_count", 1 => "x_alarm"],
         width in proptest::option::of(1..5_i64),
@@ -291,7 +291,7 @@ fn covered(snapshot: &Snapshot, grant: &Grant, request: &Request, (at, commit): 
     allowed
 }
 
-fn of(grants: &[Grant], rules: &Rules, used: u64) -> Snapshot {
+pub(super) fn of(grants: &[Grant], rules: &Rules, used: u64) -> Snapshot {
     let mut snapshot = under(grants.to_vec(), rules.clone());
     snapshot.used = grants.iter().map(|grant| (grant.id, used)).collect();
     snapshot
