@@ -5,8 +5,8 @@
 #   tests/run.sh NAME     only the tests whose name holds NAME
 #
 # Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto, faketime,
-# PostgreSQL and node from Debian, pymodbus and pysparkplug from PyPI, TimescaleDB in WASM from npm) is installed
-# first where it is missing, as root or with sudo. Every server that a test starts has its own directory and its own port.
+# PostgreSQL, node and mmdebstrap from Debian, pymodbus and pysparkplug from PyPI, TimescaleDB in WASM from npm) is
+# installed first where it is missing, as root or with sudo. Every server that a test starts has its own directory and its own port.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -92,6 +92,11 @@ cargo clippy --quiet --workspace --all-targets -- -D warnings
 
 say "cargo test, doc tests with them"
 cargo test --workspace 2>&1 | tee target/run-tests.log
+
+say "the Debian packages, in a bare Debian"
+# What the tests were built of: only the two programs are linked.
+cargo build --quiet --workspace --bins --test e2e
+tests/packages.sh target/debug
 
 read -r passed failed ignored < <(
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 } END { print passed + 0, failed + 0, ignored + 0 }' \

@@ -51,7 +51,13 @@ def linked(program, triple):
 
 
 def meets(expression, allowed):
-    """Whether a licence expression of SPDX can be met with the allowed ones. `/` is an old word for OR."""
+    """Whether a licence expression of SPDX can be met with the allowed ones. `/` is an old word for OR.
+
+    >>> [meets(it, {"MIT", "ISC"}) for it in ["MIT", "GPL-3.0", "GPL-3.0 OR MIT", "MIT/GPL-3.0", "MIT AND GPL-3.0"]]
+    [True, False, True, True, False]
+    >>> [meets(it, {"MIT", "ISC"}) for it in ["(GPL-3.0 OR ISC) AND MIT", "(MIT OR ISC) AND GPL-3.0", "MIT WITH x"]]
+    [True, False, False]
+    """
     words = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
 
     def either():

@@ -300,7 +300,7 @@ fn failpoints_are_in_no_program_but_the_tests() {
     // Features are united over what one command builds: no shipped program in one command
     // with the tests.
     let mut checked = 0;
-    for name in ["README.md", "README.ko.md", "tests/bench/gateway.sh"] {
+    for name in ["README.md", "README.ko.md", "tests/bench/gateway.sh", "configs/packaging/release.sh"] {
         let text = std::fs::read_to_string(root().join(name)).unwrap().replace("\\\n", " ");
         for line in text.lines().filter(|line| line.contains("cargo build")) {
             let ships = line.contains("--release") || line.contains("--profile");
