@@ -25,6 +25,7 @@ pub mod facts;
 pub mod holdings;
 pub mod metrics;
 pub mod postgres;
+mod references;
 pub mod retention;
 mod sql;
 pub mod sqlite;

@@ -180,7 +180,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, json: bool) -> io::R
         writeln!(out, "           {count} {name}")?;
     }
     if let Some(found) = &report.deep {
-        writeln!(out, "deep       {} packed readings decoded, {} flaws", found.readings, found.flaws.len())?;
+        writeln!(out, "deep       {} readings looked at, {} flaws", found.readings, found.flaws.len())?;
         for Flaw { place, what, hint } in &found.flaws {
             writeln!(out, "flaw       {place}: {what}\n           hint: {hint}")?;
         }

@@ -106,8 +106,11 @@ pub async fn check(config: &Config, deep: bool) -> Result<Report, RunError> {
         deep: None,
         counts: Vec::new(),
     };
-    if deep && config.engine == Engine::Sqlite {
-        let found = look_deeply(dir).await?;
+    if deep {
+        let found = match &config.engine {
+            Engine::Sqlite => look_deeply(dir).await?,
+            Engine::Postgres(it) => look_deeply_at(it).await?,
+        };
         let is_whole = found.flaws.is_empty();
         report.deep = Some(found);
         // What is damaged is named, and not leant on for the rest.
@@ -117,15 +120,11 @@ pub async fn check(config: &Config, deep: bool) -> Result<Report, RunError> {
     }
     let known = config.witness.as_ref().map(|path| Record::load(path, &config.complex)).transpose()?.flatten();
     match &config.engine {
-        Engine::Postgres(_) if deep => return Err(StoreError::Unsupported(DEEP_ELSEWHERE).into()),
         Engine::Sqlite => look_at_files(config, &mut report, known.as_ref()).await?,
         Engine::Postgres(it) => look_at_database(config, it, &mut report, known.as_ref()).await?,
     }
     Ok(report)
 }
-
-/// What is not done, and what to do.
-const DEEP_ELSEWHERE: &str = "a deep check of a database: its server has page checksums and pg_amcheck for it, and it";
 
 async fn look_deeply(dir: &Path) -> Result<Verified, RunError> {
     if !dir.join(data_dir::INBOX).exists() {
@@ -135,6 +134,19 @@ async fn look_deeply(dir: &Path) -> Result<Verified, RunError> {
     let verifying = tokio::task::spawn_blocking(move || verify::verify(&dir, &[&control]));
     Ok(verifying.await.map_err(|_| RunError::Ended("the deep check"))??)
 }
+
+async fn look_deeply_at(it: &Postgres) -> Result<Verified, RunError> {
+    let database = Database::connect(data_dir::settings(it)).await?;
+    database.refuse_newer().await?;
+    match database.layout().await? {
+        0 => Ok(Verified::default()),
+        layout if layout < postgres::migrate::newest() => Err(StoreError::Unsupported(OLDER).into()),
+        _ => Ok(postgres::readings::verify(&database).await?),
+    }
+}
+
+/// What is not done, and what to do.
+const OLDER: &str = "a deep check of a database that an older build laid out: the next start brings it up to date, and before it";
 
 async fn look_at_files(config: &Config, report: &mut Report, known: Option<&Record>) -> Result<(), RunError> {
     let dir = &config.data_dir;

@@ -26,7 +26,7 @@ pub struct Holdings {
 /// What a full look at the data came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
-    /// Readings that were decoded.
+    /// Readings that were decoded, or counted by a database.
     pub readings: u64,
     /// What does not fit, at most [`MAX_FLAWS`].
     pub flaws: Vec<Flaw>,

@@ -51,6 +51,9 @@ mod rows;
 mod sessions;
 mod tables;
 mod types;
+mod verify;
+
+pub use verify::verify;
 
 /// A clock in microseconds since 1970.
 pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;

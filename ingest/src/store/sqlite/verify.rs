@@ -1,19 +1,22 @@
 //! A deep check: everything in the files is decoded and compared with what is noted of it. Reads
-//! only, also while a service runs; holds one packed column at a time.
+//! only, also while a service runs; holds one packed column, or one record that waits, at a time.
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::file::{FIRM, INBOX, failed};
+use super::file::{FIRM, Format, INBOX, failed};
 use super::firm_file::{self, Packed};
 use super::shared::inbox_path;
 use super::{look, pack, slices};
 use crate::store::holdings::MAX_FLAWS;
 use crate::store::{Flaw, SeriesNo, StoreError, Verified};
 
-/// Packed columns that are listed at once.
+mod left;
+mod waiting;
+
+/// Packed columns, or records, that are listed at once.
 const PAGE: i64 = 1_000;
 /// Looks at a file that the service writes to meanwhile, where it had no log to read it beside.
 const LOOKS: usize = 5;
@@ -29,7 +32,7 @@ pub fn verify(dir: &Path, others: &[&Path]) -> Result<Verified, StoreError> {
         all.join(at_rest(path, |conn| engine(conn, path))?);
     }
     let inbox = inbox_path(dir);
-    all.join(at_rest(&inbox, |conn| engine(conn, &inbox))?);
+    all.join(at_rest(&inbox, |conn| the_inbox(conn, &inbox))?);
     let firms = || {
         let conn = look(&inbox)?;
         let mut find = conn.prepare("SELECT number FROM firm ORDER BY number")?;
@@ -106,15 +109,34 @@ fn engine(conn: &Connection, path: &Path) -> Verified {
     found
 }
 
-fn firm_file(conn: &Connection, path: &Path, inbox: &Path) -> Verified {
+/// Whether a file is of an older layout: it is brought to this build's when the service first opens it,
+/// and checked then.
+fn is_older(conn: &Connection, format: &Format) -> bool {
     let layout = conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    if layout.as_ref().is_ok_and(|&layout| layout < FIRM.version) {
-        // It is brought to this build's when the service first opens it, and checked then.
-        return engine(conn, path);
-    }
+    layout.is_ok_and(|layout| layout < format.version)
+}
+
+fn the_inbox(conn: &Connection, path: &Path) -> Verified {
     let mut found = engine(conn, path);
+    if is_older(conn, &INBOX) {
+        return found;
+    }
+    let looked =
+        waiting::records(conn, path, &mut found).and_then(|()| waiting::references(conn, path, &mut found));
+    if let Err(error) = looked {
+        found.add(path, "", format!("cannot be read: {error}"), RESTORE);
+    }
+    found
+}
+
+fn firm_file(conn: &Connection, path: &Path, inbox: &Path) -> Verified {
+    let mut found = engine(conn, path);
+    if is_older(conn, &FIRM) {
+        return found;
+    }
     let looked = mark(conn, path, inbox, &mut found)
         .and_then(|()| columns(conn, path, &mut found))
+        .and_then(|()| left::rollups(conn, path, &mut found))
         .and_then(|()| left_over(conn, path, &mut found));
     if let Err(error) = looked {
         found.add(path, "", format!("cannot be read: {error}"), RESTORE);

@@ -10,6 +10,7 @@ use crate::store::conformance::{Engine, TestClock};
 pub(crate) mod conformance;
 mod faults;
 mod rollups;
+mod verify;
 
 /// Options under which nothing happens by itself.
 fn options(clock: &TestClock) -> Options {
