@@ -22,7 +22,8 @@ use toml::de::DeTable;
 use self::fault::Log;
 pub use self::fault::{Fault, Faults};
 pub(crate) use self::retention::shown as shown_retention;
-pub use self::store::{Engine, Postgres};
+pub use self::store::{Engine, Packing, Postgres};
+use self::store::Store;
 use self::table::{Table, Text};
 use crate::disk::Reserve;
 use crate::retention::Classes;
@@ -49,6 +50,8 @@ pub struct Config {
     pub engine: Engine,
     /// Room that has to be left on the disk of `data_dir`.
     pub reserve: Reserve,
+    /// What packing may take of the machine.
+    pub packing: Packing,
     /// How long readings, minutes and hours are kept.
     pub retention: Classes,
     /// A file outside of `data_dir` that tells an older store from the newest.
@@ -258,7 +261,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     let api = root.table("api").map_or_else(Requests::default, |table| requests(&table));
     root.finish();
-    let (engine, reserve) = stored?;
+    let Store { engine, reserve, packing } = stored?;
     Some(Config {
         complex: complex?,
         data_dir: data_dir?,
@@ -266,6 +269,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         http: http?,
         engine,
         reserve,
+        packing,
         retention,
         witness: witness?,
         quota,

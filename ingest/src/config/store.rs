@@ -52,9 +52,43 @@ const MIN_RESERVE: u64 = 64 << 20;
 /// The greatest part of a disk that may stand empty.
 const MAX_RESERVE_PERCENT: u8 = 50;
 
-/// The engine, and the room that has to be left on its disk.
-pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<(Engine, Reserve)> {
-    let Some(table) = table else { return Some((Engine::Sqlite, Reserve::default())) };
+/// What packing readings in the background may take of the machine (`SQLite`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// Of one core, in percent.
+    pub core_percent: u8,
+    /// Bytes written a second.
+    pub bytes_per_s: u64,
+}
+
+impl Default for Packing {
+    /// Half a core packs 4 million readings a second; a quarter of what an SD card or a slow disk writes.
+    fn default() -> Self {
+        Self { core_percent: 50, bytes_per_s: 16 << 20 }
+    }
+}
+
+/// With less a busy core would not keep up with a small plant.
+const MIN_CORE_PERCENT: u8 = 5;
+/// With less a machine's disk would be spared by a growing inbox.
+const MIN_BYTES_PER_S: u64 = 1 << 20;
+/// No disk writes more.
+const MAX_BYTES_PER_S: u64 = 16 << 30;
+/// What sizes are written in, and the power of two.
+const UNITS: [(&str, u32); 3] = [("MiB", 20), ("GiB", 30), ("TiB", 40)];
+
+/// What stands under `[store]`.
+pub(super) struct Store {
+    pub engine: Engine,
+    pub reserve: Reserve,
+    pub packing: Packing,
+}
+
+/// The engine, the room that has to be left on its disk, and what it may take of the machine.
+pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<Store> {
+    let Some(table) = table else {
+        return Some(Store { engine: Engine::Sqlite, reserve: Reserve::default(), packing: Packing::default() });
+    };
     let engine = match table.text("engine") {
         None if table.has("engine") => None,
         None => Some(Engine::Sqlite),
@@ -76,26 +110,47 @@ pub(super) fn store(table: Option<Table<'_>>, home: &Path) -> Option<(Engine, Re
         let hint = "write readings = \"90d\" under [retention]";
         table.fault(it.at, "`retention` is not said in [store] any more".to_owned(), hint);
     }
-    let reserve = match &engine {
-        Some(Engine::Postgres(_)) => Some(Reserve::default()),
-        Some(Engine::Sqlite) => reserve(&table),
+    let (reserve, packing) = match &engine {
+        Some(Engine::Postgres(_)) => (Some(Reserve::default()), Some(Packing::default())),
+        Some(Engine::Sqlite) => (reserve(&table), packing(&table)),
         None => {
-            table.skip(&["reserve"]);
-            None
+            table.skip(&["reserve", "packing_core", "packing_writes"]);
+            (None, None)
         }
     };
     table.finish();
-    Some((engine?, reserve?))
+    Some(Store { engine: engine?, reserve: reserve?, packing: packing? })
+}
+
+/// A size such as `2GiB`, in bytes.
+fn size(text: &str) -> Option<u64> {
+    UNITS.iter().find_map(|(unit, shift)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(1 << shift))
+}
+
+/// `50%` of a core, `16MiB` a second.
+fn packing(table: &Table<'_>) -> Option<Packing> {
+    let usual = Packing::default();
+    let core_percent = match table.text("packing_core") {
+        None => (!table.has("packing_core")).then_some(usual.core_percent),
+        Some(it) => match it.value.strip_suffix('%').and_then(|number| number.parse().ok()) {
+            Some(percent) if (MIN_CORE_PERCENT..=100).contains(&percent) => Some(percent),
+            _ => it.refuse(table, &format!("{MIN_CORE_PERCENT}% to 100% of one core"), "write it like \"50%\""),
+        },
+    };
+    let bytes_per_s = match table.text("packing_writes") {
+        None => (!table.has("packing_writes")).then_some(usual.bytes_per_s),
+        Some(it) => match size(it.value) {
+            Some(bytes) if (MIN_BYTES_PER_S..=MAX_BYTES_PER_S).contains(&bytes) => Some(bytes),
+            _ => it.refuse(table, "1MiB to 16GiB, which are written a second", "write it like \"16MiB\""),
+        },
+    };
+    Some(Packing { core_percent: core_percent?, bytes_per_s: bytes_per_s? })
 }
 
 /// `2GiB`, `512MiB` or `5%`.
 fn reserve(table: &Table<'_>) -> Option<Reserve> {
     let Some(it) = table.text("reserve") else { return (!table.has("reserve")).then(Reserve::default) };
-    let units = [("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let size = units.iter().find_map(|(unit, shift)| {
-        let number: u64 = it.value.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(1 << shift).filter(|bytes| *bytes >= MIN_RESERVE)
-    });
+    let size = size(it.value).filter(|bytes| *bytes >= MIN_RESERVE);
     let part = it.value.strip_suffix('%').and_then(|number| number.parse().ok());
     match (size, part.filter(|percent| (1..=MAX_RESERVE_PERCENT).contains(percent))) {
         (Some(bytes), _) => Some(Reserve { bytes, percent: 100 }),

@@ -76,6 +76,22 @@ fn a_reserve_is_a_size_or_a_part_of_the_disk() {
 }
 
 #[test]
+fn packing_takes_its_share_of_a_core_and_of_the_disk() {
+    let parse = |rest: &str| {
+        let text = format!("complex = \"c\"\ndata_dir = \"d\"\n[store]\n{rest}");
+        Config::parse(Path::new("c"), &text).map(|config| (config.packing.core_percent, config.packing.bytes_per_s))
+    };
+    assert_eq!(parse("").unwrap(), (50, 16 << 20));
+    assert_eq!(parse("packing_core = \"100%\"\npacking_writes = \"1GiB\"").unwrap(), (100, 1 << 30));
+    assert_eq!(parse("packing_core = \"5%\"\npacking_writes = \"1MiB\"").unwrap(), (5, 1 << 20));
+    for wrong in ["core = \"4%\"", "core = \"101%\"", "core = \"0.5\"", "core = 50", "writes = \"0MiB\"", "writes = \"17GiB\""] {
+        assert_eq!(parse(&format!("packing_{wrong}")).unwrap_err().list.len(), 1, "{wrong}");
+    }
+    let of_a_database = "engine = \"postgres\"\nurl = \"postgresql://u@localhost/d\"\npacking_core = \"50%\"";
+    assert_eq!(parse(of_a_database).unwrap_err().list.len(), 1, "a database packs by itself");
+}
+
+#[test]
 fn two_lines_are_enough_and_paths_start_at_the_file() {
     let config = Config::parse(Path::new("etc/ingest.toml"), "complex = \"c\"\ndata_dir = \"data\"\n").unwrap();
     assert_eq!(config.data_dir, Path::new("etc/data"));

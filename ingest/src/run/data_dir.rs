@@ -12,7 +12,7 @@ use sandan_proto::id::TimelineId;
 
 use super::RunError;
 use crate::access::Source;
-use crate::config::{Config, Engine, Postgres};
+use crate::config::{Config, Engine, Packing, Postgres};
 use crate::metrics::Metrics;
 use crate::session::admission::readmit;
 use crate::store::control::{Control, Restored, Stamp, Undone};
@@ -20,6 +20,7 @@ use crate::store::postgres::readings::{self, PostgresReadings};
 use crate::store::postgres::{self, Database, PostgresControl};
 use crate::store::sqlite::control::{self, SqliteControl};
 use crate::store::sqlite::restore as files;
+use crate::store::sqlite::{Compaction, Shares};
 use crate::store::{Options, Readings, SqliteReadings, Stand, StoreError};
 use crate::time::system_clock;
 use crate::witness::{Record, Witness};
@@ -163,9 +164,16 @@ pub(super) async fn open_settled(
 ) -> Result<Stores, RunError> {
     let retention_us = config.retention_us();
     let classes = config.retention.clone();
-    let options = Options { readmit: Some(readmit(retention_us)), retention_us, classes, ..Options::default() };
+    let compaction = Compaction { shares: shares(config.packing), ..Compaction::default() };
+    let options =
+        Options { readmit: Some(readmit(retention_us)), retention_us, classes, compaction, ..Options::default() };
     let readings = Arc::new(SqliteReadings::open(&config.data_dir, options)?);
     testified(config, Arc::new(control), readings.clone(), readings, known).await
+}
+
+/// What packing may take, as the engine reckons.
+pub(super) fn shares(packing: Packing) -> Shares {
+    Shares { core: f64::from(packing.core_percent) / 100.0, bytes_per_s: packing.bytes_per_s }
 }
 
 /// The stores with their witness, which is brought up to them.

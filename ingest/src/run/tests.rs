@@ -191,6 +191,12 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     assert!(Door::open(&config).await.is_ok());
 }
 
+#[test]
+fn what_packing_may_take_is_what_the_engine_takes_by_itself() {
+    let usual = data_dir::shares(crate::config::Packing::default());
+    assert_eq!(usual, crate::store::sqlite::Shares::default());
+}
+
 #[tokio::test]
 async fn looking_before_the_first_start_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
