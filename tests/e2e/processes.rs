@@ -1,10 +1,13 @@
 //! Several processes of the ingest on one PostgreSQL database.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use sandan_gateway::clock;
 use sandan_tests::chance::{asked_seed, fresh_seed};
+use sandan_tests::harness::http::Asker;
 use sandan_tests::harness::{Gateway, GatewayPlan, Ingest, PATIENCE, wait_for};
 use sandan_tests::loadgen::{Load, play};
 use sandan_tests::plcsim::ModbusDevice;
@@ -75,7 +78,7 @@ fn what_one_process_withdraws_holds_at_the_other_within_a_second() {
     let partner = second.asker(&first.add_member(OTHER, "박바다").unwrap());
     let series = press.series(FIRM, &plant.device("press").points[0]);
     let day = || (clock::wall_us() - 3_600_000_000, clock::wall_us() + 60_000_000);
-    let stored = |asker: &sandan_tests::harness::http::Asker| {
+    let stored = |asker: &Asker| {
         let (from, to) = day();
         asker.readings(&series, from, to)
     };
@@ -95,6 +98,55 @@ fn what_one_process_withdraws_holds_at_the_other_within_a_second() {
         .unwrap();
     assert!(revoked.elapsed() < 3 * HOLDS, "the session went on for {:?}", revoked.elapsed());
     gateway.terminate().unwrap();
+    for ingest in [&mut first, &mut second] {
+        assert!(ingest.terminate().unwrap().success());
+    }
+}
+
+/// A page of the console as a browser asks for it: the head and what follows.
+fn browse(at: SocketAddr, what: &str, cookie: &str, form: &str) -> Option<String> {
+    let mut connection = TcpStream::connect(at).ok()?;
+    let length = form.len();
+    write!(
+        connection,
+        "{what} HTTP/1.1\r\nhost: {at}\r\norigin: http://{at}\r\nconnection: close\r\ncookie: {cookie}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{form}"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// People who are shown the door at one are out at the other.
+#[test]
+fn whoever_is_revoked_at_one_process_is_out_at_the_other_within_a_second() {
+    let Two { mut first, mut second, dir: _dir, _database } = Two::start();
+    let member = second.asker(&first.add_member(FIRM, "김하늘").unwrap());
+    let other = second.asker(&first.add_member(FIRM, "박바다").unwrap());
+    let is_in = |asker: &Asker| asker.get("/v1/series").ok().map(|answer| answer.status);
+    wait_for("both members at the second", PATIENCE, || {
+        (is_in(&member) == Some(200) && is_in(&other) == Some(200)).then_some(())
+    })
+    .unwrap();
+    let listed = first.command(&["--json", "member", "list"]).unwrap();
+    let members: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let id = members.as_array().unwrap().iter().find(|it| it["name"] == "김하늘").unwrap()["id"].as_str().unwrap();
+    first.command(&["member", "revoke", id]).unwrap();
+    wait_for("the member's end at the second", HOLDS, || (is_in(&member) == Some(401)).then_some(())).unwrap();
+    assert_eq!(is_in(&other), Some(200), "whoever stays");
+
+    // An operator is signed in at the second, with a cookie that only it knows.
+    let operator = first.command(&["operator", "add", "--name", "운영"]).unwrap();
+    let told = browse(second.http(), "POST /sign-in", "", &format!("token={}", operator.trim())).unwrap();
+    let cookie = told.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next()).unwrap();
+    let page = || browse(second.http(), "GET /", cookie, "").unwrap();
+    assert!(page().starts_with("HTTP/1.1 200"), "{}", page());
+    let listed = first.command(&["--json", "operator", "list"]).unwrap();
+    let operators: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let id = operators[0]["id"].as_str().unwrap();
+    first.command(&["operator", "revoke", id]).unwrap();
+    wait_for("the operator's end at the second", HOLDS, || page().starts_with("HTTP/1.1 401").then_some(())).unwrap();
     for ingest in [&mut first, &mut second] {
         assert!(ingest.terminate().unwrap().success());
     }
