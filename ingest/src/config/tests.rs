@@ -84,7 +84,9 @@ fn packing_takes_its_share_of_a_core_and_of_the_disk() {
     assert_eq!(parse("").unwrap(), (50, 16 << 20));
     assert_eq!(parse("packing_core = \"100%\"\npacking_writes = \"1GiB\"").unwrap(), (100, 1 << 30));
     assert_eq!(parse("packing_core = \"5%\"\npacking_writes = \"1MiB\"").unwrap(), (5, 1 << 20));
-    for wrong in ["core = \"4%\"", "core = \"101%\"", "core = \"0.5\"", "core = 50", "writes = \"0MiB\"", "writes = \"17GiB\""] {
+    for wrong in
+        ["core = \"4%\"", "core = \"101%\"", "core = \"0.5\"", "core = 50", "writes = \"0MiB\"", "writes = \"17GiB\""]
+    {
         assert_eq!(parse(&format!("packing_{wrong}")).unwrap_err().list.len(), 1, "{wrong}");
     }
     let of_a_database = "engine = \"postgres\"\nurl = \"postgresql://u@localhost/d\"\npacking_core = \"50%\"";

@@ -146,7 +146,8 @@ async fn look_deeply_at(it: &Postgres) -> Result<Verified, RunError> {
 }
 
 /// What is not done, and what to do.
-const OLDER: &str = "a deep check of a database that an older build laid out: the next start brings it up to date, and before it";
+const OLDER: &str =
+    "a deep check of a database that an older build laid out: the next start brings it up to date, and before it";
 
 async fn look_at_files(config: &Config, report: &mut Report, known: Option<&Record>) -> Result<(), RunError> {
     let dir = &config.data_dir;

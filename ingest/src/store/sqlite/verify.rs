@@ -121,8 +121,7 @@ fn the_inbox(conn: &Connection, path: &Path) -> Verified {
     if is_older(conn, &INBOX) {
         return found;
     }
-    let looked =
-        waiting::records(conn, path, &mut found).and_then(|()| waiting::references(conn, path, &mut found));
+    let looked = waiting::records(conn, path, &mut found).and_then(|()| waiting::references(conn, path, &mut found));
     if let Err(error) = looked {
         found.add(path, "", format!("cannot be read: {error}"), RESTORE);
     }

@@ -115,7 +115,11 @@ async fn damage_to_what_waits_and_to_what_retention_left_is_named() {
     let of_minutes = "SELECT stats FROM rollup WHERE series = 1 AND width_us = 60000000";
     let hours = format!("UPDATE rollup SET stats = ({of_minutes}) WHERE series = 2 AND width_us = 3600000000");
     for (file, sql, part) in [
-        ("firms/1.db", "UPDATE rollup SET stats = x'07' WHERE series = 1", "minutes of 2026-11-23T00:00:00Z of series 1"),
+        (
+            "firms/1.db",
+            "UPDATE rollup SET stats = x'07' WHERE series = 1",
+            "minutes of 2026-11-23T00:00:00Z of series 1",
+        ),
         ("firms/1.db", "UPDATE rollup SET last_us = last_us - 1", "its end is not what is noted"),
         ("firms/1.db", &hours, "do not come to what its minutes come to"),
         ("inbox.db", "UPDATE record SET payload = zeroblob(length(payload))", "record "),

@@ -53,12 +53,18 @@ pub(super) fn records(conn: &Connection, path: &Path, found: &mut Verified) -> r
 fn decode(conn: &Connection, places: &mut Places, noted: &Noted) -> Result<(u64, bool), StoreError> {
     let record = rows::record(conn, noted.id)?.ok_or_else(|| StoreError::Damaged("it is gone".into()))?;
     let (mut readings, mut inside) = (0, true);
-    rows::columns(conn, places, &record, |_| true, |_, group, column, stored| {
-        let mut run = Run::new(column.values.value_type());
-        run.extend(group, column, stored);
-        readings += run.len() as u64;
-        inside &= run.times.iter().all(|time_us| (noted.first_us..=noted.last_us).contains(time_us));
-    })?;
+    rows::columns(
+        conn,
+        places,
+        &record,
+        |_| true,
+        |_, group, column, stored| {
+            let mut run = Run::new(column.values.value_type());
+            run.extend(group, column, stored);
+            readings += run.len() as u64;
+            inside &= run.times.iter().all(|time_us| (noted.first_us..=noted.last_us).contains(time_us));
+        },
+    )?;
     Ok((readings, inside && readings == noted.readings))
 }
 
