@@ -118,6 +118,13 @@ fn browse(at: SocketAddr, what: &str, cookie: &str, form: &str) -> Option<String
     Some(answer)
 }
 
+/// The id of a member or operator of this name.
+fn listed(at: &Ingest, whom: &str, name: &str) -> String {
+    let all = at.command(&["--json", whom, "list"]).unwrap();
+    let mut all = all.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    all.find(|it| it["name"] == name).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
 /// People who are shown the door at one are out at the other.
 #[test]
 fn whoever_is_revoked_at_one_process_is_out_at_the_other_within_a_second() {
@@ -129,10 +136,8 @@ fn whoever_is_revoked_at_one_process_is_out_at_the_other_within_a_second() {
         (is_in(&member) == Some(200) && is_in(&other) == Some(200)).then_some(())
     })
     .unwrap();
-    let listed = first.command(&["--json", "member", "list"]).unwrap();
-    let members: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    let id = members.as_array().unwrap().iter().find(|it| it["name"] == "김하늘").unwrap()["id"].as_str().unwrap();
-    first.command(&["member", "revoke", id]).unwrap();
+    let id = listed(&first, "member", "김하늘");
+    first.command(&["member", "revoke", &id]).unwrap();
     wait_for("the member's end at the second", HOLDS, || (is_in(&member) == Some(401)).then_some(())).unwrap();
     assert_eq!(is_in(&other), Some(200), "whoever stays");
 
@@ -142,10 +147,8 @@ fn whoever_is_revoked_at_one_process_is_out_at_the_other_within_a_second() {
     let cookie = told.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next()).unwrap();
     let page = || browse(second.http(), "GET /", cookie, "").unwrap();
     assert!(page().starts_with("HTTP/1.1 200"), "{}", page());
-    let listed = first.command(&["--json", "operator", "list"]).unwrap();
-    let operators: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    let id = operators[0]["id"].as_str().unwrap();
-    first.command(&["operator", "revoke", id]).unwrap();
+    let id = listed(&first, "operator", "운영");
+    first.command(&["operator", "revoke", &id]).unwrap();
     wait_for("the operator's end at the second", HOLDS, || page().starts_with("HTTP/1.1 401").then_some(())).unwrap();
     for ingest in [&mut first, &mut second] {
         assert!(ingest.terminate().unwrap().success());
