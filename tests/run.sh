@@ -5,13 +5,14 @@
 #   tests/run.sh NAME     only the tests whose name holds NAME
 #
 # Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto, faketime,
-# PostgreSQL, node and mmdebstrap from Debian, pymodbus and pysparkplug from PyPI, TimescaleDB in WASM from npm) is
-# installed first where it is missing, as root or with sudo. Every server that a test starts has its own directory and its own port.
+# PostgreSQL, node and mmdebstrap from Debian, pymodbus, pysparkplug and schemathesis from PyPI, TimescaleDB in WASM from
+# npm) is installed first where it is missing, as root or with sudo. Every server that a test starts has its own directory
+# and its own port.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What the tests talk to in Python: each a server or client that is not ours.
-PEERS=(pymodbus==3.11.3 pysparkplug==0.6.1)
+PEERS=(pymodbus==3.11.3 pysparkplug==0.6.1 schemathesis==4.32.5)
 VENV=target/interop-venv
 LOG=target/run-install.log
 

@@ -16,6 +16,7 @@ mod gaps;
 mod guard;
 mod limits;
 mod negotiate;
+mod openapi;
 mod problem;
 mod query;
 mod rate;

@@ -63,6 +63,7 @@ fn both_languages_have_the_same_sections_and_commands() {
     for (english, korean, least) in [
         ("README.md", "README.ko.md", 5),
         ("docs/operations.md", "docs/operations.ko.md", 2),
+        ("docs/api.md", "docs/api.ko.md", 8),
         ("docs/modbus.md", "docs/modbus.ko.md", 1),
         ("docs/mqtt.md", "docs/mqtt.ko.md", 0),
         ("docs/sparkplug.md", "docs/sparkplug.ko.md", 0),
@@ -133,6 +134,8 @@ fn the_files_that_the_readme_names_are_there() {
         "docs/operations.ko.md",
         "docs/modbus.md",
         "docs/modbus.ko.md",
+        "docs/api.md",
+        "docs/api.ko.md",
     ] {
         let text = read(name);
         let beside = root().join(name);

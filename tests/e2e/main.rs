@@ -5,6 +5,7 @@
 mod world;
 
 mod acquisition;
+mod api;
 mod audit;
 mod chain;
 mod demo;

@@ -7,6 +7,7 @@
 // Here a panic is a test's or the demo's way to fail, and says so at its place.
 #![allow(clippy::missing_panics_doc)]
 
+pub mod apifuzz;
 pub mod broker;
 pub mod chance;
 pub mod commitbench;

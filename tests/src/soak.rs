@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 
+use crate::apifuzz;
 use crate::chance::{asked_seed, fresh_seed};
 use crate::faults;
 use crate::harness::{Programs, become_program};
@@ -67,6 +68,20 @@ enum What {
         #[arg(long, value_name = "N", default_value_t = 5000)]
         rate: u64,
     },
+    /// schemathesis asks the API whatever its document lets it ask: no 5xx, no undocumented status
+    Api {
+        /// For how long
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        minutes: u64,
+        /// One that has schemathesis
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "SANDAN_INTEROP_PYTHON",
+            default_value = "target/interop-venv/bin/python"
+        )]
+        python: PathBuf,
+    },
     /// A plant in which everything goes wrong: no wrong value, no leak, everybody back in time,
     /// and nothing but reading is asked for
     Plant {
@@ -117,6 +132,9 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         println!("{figures}");
         return Ok(figures.is_good());
     }
+    if let What::Api { minutes, ref python } = args.what {
+        return fuzz(&programs, python, seed, minutes);
+    }
     let until = |runs: Option<u64>, minutes: Option<u64>| match (runs, minutes) {
         (Some(runs), _) => Until::Runs(runs),
         (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
@@ -149,8 +167,28 @@ fn run(args: &Args) -> anyhow::Result<bool> {
             }
             Ok(table.bad.is_empty())
         }
-        What::Outage { .. } | What::Plant { .. } => Ok(true),
+        What::Outage { .. } | What::Plant { .. } | What::Api { .. } => Ok(true),
     }
+}
+
+/// Rounds of some thousand requests each, every one on an ingest of its own and from the next
+/// seed.
+fn fuzz(programs: &Programs, python: &Path, seed: u64, minutes: u64) -> anyhow::Result<bool> {
+    /// Made up for each operation and asker.
+    const EXAMPLES: u32 = 200;
+    let end = Instant::now() + Duration::from_mins(minutes);
+    let mut is_good = true;
+    for round in 0.. {
+        let dir = tempfile::Builder::new().prefix("sandan-api-").tempdir()?;
+        let extent = apifuzz::Extent { seed: seed.wrapping_add(round), examples: EXAMPLES };
+        let figures = apifuzz::play(programs, dir.path(), python, extent)?;
+        println!("{figures}");
+        is_good &= figures.is_good();
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    Ok(is_good)
 }
 
 fn root() -> PathBuf {

@@ -4,7 +4,8 @@
 //!
 //! A further route: a line in the `ROUTES` of its module (a further module: a line in
 //! [`TABLES`] too), a case in `api/tests.rs`, a line in tests/cases/consent/roles.txt and
-//! one in each README. A test of each tells what is missing.
+//! one in each README, and its operation in a file under `openapi/`. A test of each tells what
+//! is missing.
 
 use std::sync::Arc;
 
@@ -12,16 +13,17 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::MethodRouter;
 
-use super::{Api, Problem, audit, compress, dead_letters, errors, gaps, guard, readings, series, watch};
+use super::{Api, Problem, audit, compress, dead_letters, errors, gaps, guard, openapi, readings, series, watch};
 use crate::auth::route::{Guard, Route};
 
 /// What the modules answer, in the order in which a member comes to need it.
-const TABLES: [&[Endpoint]; 7] = [
+const TABLES: [&[Endpoint]; 8] = [
     series::ROUTES,
     readings::ROUTES,
     gaps::ROUTES,
     audit::ROUTES,
     dead_letters::ROUTES,
+    openapi::ROUTES,
     errors::ROUTES,
     watch::ROUTES,
 ];
