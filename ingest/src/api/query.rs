@@ -17,6 +17,8 @@ use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, 
 const DEFAULT_PAGE: usize = 1_000;
 /// Most rows of a page: one chunk of the store, some megabytes of text.
 pub(super) const MAX_PAGE: usize = 10_000;
+/// The greatest number: the stores count in signed ones.
+const MAX_NUMBER: u64 = i64::MAX.cast_unsigned();
 /// The widest bucket.
 const MAX_BUCKET_US: i64 = 366 * DAY_US;
 
@@ -242,8 +244,8 @@ fn zone(name: &str) -> Result<TimeZone, Problem> {
 /// A number of the query, which must be read as text to be told in our words.
 pub(super) fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, Problem> {
     let parse = |text: &str| match text.parse() {
-        Ok(number) => Ok(number),
-        Err(_) => Err(Problem::query(&format!("`{name}` is a whole number from 0 on, not `{}`", shown(text)))),
+        Ok(number) if number <= MAX_NUMBER => Ok(number),
+        _ => Err(Problem::query(&format!("`{name}` is a whole number from 0 on, not `{}`", shown(text)))),
     };
     text.map(parse).transpose()
 }

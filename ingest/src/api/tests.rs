@@ -324,6 +324,7 @@ async fn bad_queries_are_told_what_is_wrong() {
         (format!("{base}&from=now-1h&limit=0"), "`limit` is from 1 to 10000"),
         (format!("{base}&from=now-1h&limit=ten"), "`limit` is a whole number from 0 on, not `ten`"),
         ("/v1/gaps?limit=-1".to_owned(), "`limit` is a whole number from 0 on, not `-1`"),
+        ("/v1/audit?after=9223372036854775808".to_owned(), "`after` is a whole number from 0 on"),
         ("/v1/audit?after=x".to_owned(), "`after` is a whole number from 0 on, not `x`"),
         (format!("{base}&from=10000-01-01T00:00:00Z"), "lies beyond the times that are known here"),
         (format!("{base}&from=now-99999999d"), "lies beyond the times that are known here"),
