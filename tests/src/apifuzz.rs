@@ -1,4 +1,4 @@
-//! schemathesis, which is not ours, asks a real ingest whatever the OpenAPI document lets it
+//! schemathesis, which is not ours, asks a real ingest whatever the `OpenAPI` document lets it
 //! ask, and a good deal that it does not: with the token of an owner, with that of a partner
 //! under a consent, and with none.
 //!
