@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -92,8 +92,12 @@ pub fn play(programs: &Programs, dir: &Path, python: &Path, extent: Extent) -> a
 
     let mut figures = Figures::default();
     for (who, token) in [("the owner", Some(owner)), ("the partner", Some(partner)), ("nobody", None)] {
-        let ended =
-            command(python, &ingest, token.as_deref(), extent).output().context("schemathesis did not start")?;
+        // What it keeps goes with the ingest; nothing of one run is to change what another asks.
+        let own = dir.join(who);
+        std::fs::create_dir(&own)?;
+        let mut command = command(python, &ingest, token.as_deref(), extent)?;
+        command.current_dir(&own).env("HYPOTHESIS_STORAGE_DIRECTORY", own.join("hypothesis"));
+        let ended = command.output().context("schemathesis did not start")?;
         let said = String::from_utf8_lossy(&ended.stdout);
         if !ended.status.success() {
             let complained = String::from_utf8_lossy(&ended.stderr);
@@ -111,14 +115,10 @@ pub fn play(programs: &Programs, dir: &Path, python: &Path, extent: Extent) -> a
     Ok(figures)
 }
 
-fn command(python: &Path, ingest: &Ingest, token: Option<&str>, extent: Extent) -> Command {
-    let tool: PathBuf = python.with_file_name("schemathesis");
+fn command(python: &Path, ingest: &Ingest, token: Option<&str>, extent: Extent) -> anyhow::Result<Command> {
+    let tool = std::path::absolute(python)?.with_file_name("schemathesis");
     let mut command = Command::new(tool);
-    // Nothing of one run is to change what another asks.
-    command
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", "/nonexistent")
-        .env("NO_COLOR", "1")
-        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("NO_COLOR", "1").env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg("run").arg(format!("http://{}/v1/openapi.json", ingest.http()));
     command.args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--continue-on-failure"]);
     command.args(["--seed", &extent.seed.to_string(), "--max-examples", &extent.examples.to_string()]);
@@ -126,7 +126,7 @@ fn command(python: &Path, ingest: &Ingest, token: Option<&str>, extent: Extent) 
     if let Some(token) = token {
         command.arg("--header").arg(format!("Authorization: Bearer {token}"));
     }
-    command
+    Ok(command)
 }
 
 /// What the ingest says of its answers.
