@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{about, gaps, shown};
+use super::{about, completeness, gaps, shown};
 use crate::access::{Reader, Rows};
 use crate::consent::{Form, Function};
 
@@ -31,6 +31,12 @@ pub(super) fn cursor(cursor: &str) -> String {
 }
 
 pub(super) fn last(reader: &Reader, rows: usize, next: Option<&str>) -> String {
-    let end = json!({ "rows": rows, "gaps": gaps(reader), "consents": reader.consents(), "next": next });
+    let end = json!({
+        "rows": rows,
+        "gaps": gaps(reader),
+        "completeness": completeness(reader),
+        "consents": reader.consents(),
+        "next": next,
+    });
     format!("{}\n", json!({ "end": end }))
 }
