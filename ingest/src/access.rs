@@ -40,10 +40,9 @@ use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};
 pub use crate::audit::{Chain, Entry, Kind};
 use crate::auth::Member;
-use crate::consent::{self, Decision, Denial, Holds, Permit, Reason, Request, Snapshot};
+use crate::consent::{self, Decision, Denial, Holds, Permit, Reason, Request, Role, Snapshot};
 use crate::fleet::Board;
 pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
-use crate::id::MemberId;
 use crate::metrics::Metrics;
 use crate::notary::Notary;
 pub use crate::store::control::Firm;
@@ -271,11 +270,17 @@ impl Access {
 
     /// Fails for a member whose token was revoked since it was looked up, here or by another
     /// process.
-    async fn still_a_member(&self, member: MemberId) -> Result<(), AccessError> {
-        if self.control.is_member(member).await? { Ok(()) } else { Err(AccessError::Revoked) }
+    async fn still_a_member(&self, member: &Member) -> Result<(), AccessError> {
+        let in_time = member.until_us.is_none_or(|until_us| self.now_us() < until_us);
+        if in_time && self.control.is_member(member.id).await? { Ok(()) } else { Err(AccessError::Revoked) }
     }
 
     async fn decided(&self, asker: &Member, request: &Request) -> Result<(Snapshot, Decision), AccessError> {
+        // What others share with a firm is for its members alone.
+        if asker.role != Role::Member && asker.firm != request.series.firm {
+            self.metrics.denials.get_or_create(&crate::metrics::Denial::UNKNOWN).inc();
+            return Err(AccessError::NotFound);
+        }
         let now_us = self.now_us();
         let snapshot = self.decided_on(&request.series).await?;
         match consent::decide(&snapshot, request, now_us) {

@@ -8,14 +8,15 @@
 pub mod dead_letters;
 pub mod export;
 mod gateways;
+mod rules;
 pub mod socket;
 pub mod upkeep;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
+use sandan_proto::id::{AssetId, FirmId, GatewayId, GroupId, MetricId};
 use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +25,17 @@ use crate::audit::seal::{Proof, PublicKey};
 use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
 use crate::ca::{Authority, AuthorityEntry, CaError};
-use crate::consent::{AccessWindow, Consent, EventWindow, Role, SharedForm, TermFault, Terms, has_hidden};
+use crate::consent::{
+    AccessWindow, AllianceRule, Consent, EventWindow, Group, GroupKind, Layer, Role, SharedForm, TermFault, Terms,
+    has_hidden,
+};
 use crate::fleet::Board;
 use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::notary::Notary;
 use crate::session;
-use crate::store::control::{Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry};
+use crate::store::control::{
+    Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, RunEntry, SharingChange,
+};
 use crate::store::{BackupError, BackupOrder, Holdings, Manifest, Pass, Readings, StoreError};
 use crate::time::rfc3339;
 use crate::witness::{Witness, WitnessError};
@@ -55,10 +61,18 @@ pub enum Command {
     GatewayList,
     GatewayRelease { id: GatewayId },
     GatewayRevoke { id: GatewayId },
-    MemberAdd { firm: FirmId, name: String },
+    MemberAdd { firm: FirmId, name: String, role: Role, until_us: Option<i64> },
     MemberList,
     MemberRevoke { id: MemberId },
-    OperatorAdd { name: String },
+    OperatorAdd { name: String, role: Role },
+    OfficerLink { firm: FirmId, life_us: i64 },
+    GroupAdd { id: GroupId, kind: GroupKind, coordinator: FirmId, firms: BTreeSet<FirmId> },
+    GroupList,
+    AllianceRule { rule: Option<Box<AllianceRule>> },
+    FirmRule { firm: FirmId, rule: Option<Layer> },
+    FirmClose { firm: FirmId },
+    RunPut { firm: FirmId, run: RunEntry },
+    RunList { firm: FirmId },
     OperatorList,
     OperatorRevoke { id: OperatorId },
     OperatorLink,
@@ -170,6 +184,8 @@ pub enum Answer {
     Gateways(Vec<GatewayLine>),
     Members(Vec<MemberEntry>),
     Operators(Vec<OperatorEntry>),
+    Groups(BTreeMap<GroupId, Group>),
+    Runs(Vec<RunEntry>),
     Invited(Invited),
     Authorities(Vec<AuthorityEntry>),
     Consents(Vec<Consent>),
@@ -355,15 +371,15 @@ impl Admin {
                 self.fleet.forget(&id);
                 Ok(Answer::Done)
             }
-            Command::MemberAdd { firm, name } => {
+            Command::MemberAdd { firm, name, role, until_us } => {
                 named(&name)?;
                 let token = Secret::mint(TokenKind::Member)?;
                 self.apply(Change::AddMember {
                     id: MemberId::random(),
                     firm,
                     name,
-                    role: Role::Member,
-                    until_us: None,
+                    role,
+                    until_us,
                     token: token.hash(),
                 })
                 .await?;
@@ -375,18 +391,26 @@ impl Admin {
                 let member = member.ok_or_else(|| missing("member", &id))?;
                 self.apply(Change::RevokeMember { id, firm: member.firm }).await
             }
-            Command::OperatorAdd { name } => {
+            Command::OperatorAdd { name, role } => {
                 named(&name)?;
                 let token = Secret::mint(TokenKind::Operator)?;
                 self.apply(Change::AddOperator {
                     id: OperatorId::random(),
                     name,
-                    role: Role::Operator,
+                    role,
                     token: token.hash(),
                 })
                 .await?;
                 Ok(Answer::Line(token.reveal()))
             }
+            Command::OfficerLink { firm, life_us } => self.officer_link(firm, life_us).await,
+            Command::GroupAdd { id, kind, coordinator, firms } => self.add_group(id, kind, coordinator, firms).await,
+            Command::GroupList => Ok(Answer::Groups(self.control.groups().await?)),
+            Command::AllianceRule { rule } => self.alliance_rule(rule).await,
+            Command::FirmRule { firm, rule } => self.firm_rule(firm, rule).await,
+            Command::FirmClose { firm } => self.apply(SharingChange::CloseFirm(firm).into()).await,
+            Command::RunPut { firm, run } => self.put_run(firm, run).await,
+            Command::RunList { firm } => self.runs(&firm).await,
             Command::OperatorList => Ok(Answer::Operators(self.control.operators().await?)),
             Command::OperatorRevoke { id } => {
                 self.apply(Change::RevokeOperator(id)).await?;

@@ -133,10 +133,10 @@ impl Auth {
         })
     }
 
-    /// The member that `bearer` belongs to: one who reads for a firm, and in no other capacity.
-    pub async fn member(&self, bearer: &str) -> Result<Option<Member>, LookupError> {
-        Ok(match self.principal(TokenKind::Member, bearer).await? {
-            Some(Principal::Member(member)) if member.role == Role::Member => Some(member),
+    /// Whoever of a firm `bearer` belongs to, in whatever capacity, at a time, µs since 1970.
+    pub async fn member(&self, bearer: &str, now_us: i64) -> Result<Option<Member>, LookupError> {
+        Ok(match self.person(bearer, now_us).await? {
+            Some(Principal::Member(member)) => Some(member),
             _ => None,
         })
     }

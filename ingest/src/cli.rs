@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod dead_letters;
 mod print;
+mod rules;
 mod upkeep;
 
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use sandan_proto::id::{AssetId, FirmId, SeriesKey};
 use super::pseudonyms::Pseudonyms;
 use super::{Access, AccessError, ReadSlot, SeriesInfo};
 use crate::auth::Member;
-use crate::consent::{self, Address, Class, Dictionary, Identity, Offer, Offered, Snapshot, StoredTerms, Word};
+use crate::consent::{self, Address, Class, Dictionary, Identity, Offer, Offered, Role, Snapshot, StoredTerms, Word};
 use crate::id::ConsentId;
 
 /// Most series of one page.
@@ -63,7 +63,7 @@ impl Access {
         let slot = ReadSlot::take(self, &asker.firm)?;
         let limit = limit.clamp(1, MAX_SERIES_PAGE);
         let mut series = Vec::new();
-        for called in self.called(&asker.firm).await? {
+        for called in self.called(asker).await? {
             let is_before = after.is_some_and(|after| called.name < after.firm);
             if is_before || only.is_some_and(|only| *only != called.name) {
                 continue;
@@ -85,9 +85,14 @@ impl Access {
     }
 
     /// The asker's own firm and those of which a consent names it, in the order of their names.
-    async fn called(&self, asker: &FirmId) -> Result<BTreeSet<Called>, AccessError> {
+    /// What others share with a firm is for its members alone.
+    async fn called(&self, asker: &Member) -> Result<BTreeSet<Called>, AccessError> {
+        let (asker, reads_shared) = (&asker.firm, asker.role == Role::Member);
         let mut all = BTreeSet::new();
         all.insert(Called { name: asker.clone(), firm: asker.clone(), address: None });
+        if !reads_shared {
+            return Ok(all);
+        }
         for (firm, consent, identity) in self.named(asker).await? {
             let called = match identity {
                 Identity::Named => Some(Called { name: firm.clone(), firm, address: None }),
@@ -161,6 +166,9 @@ impl Access {
     pub(super) async fn meant(&self, asker: &FirmId, series: &SeriesKey) -> Result<(SeriesKey, Address), AccessError> {
         if !Pseudonyms::is_handle(&series.firm) {
             return Ok((series.clone(), Address::Name));
+        }
+        if !reads_shared {
+            return Ok(all);
         }
         for (firm, consent, identity) in self.named(asker).await? {
             if identity == Identity::Pseudonym && self.pseudonyms.firm(consent).as_ref() == Some(&series.firm) {

@@ -104,7 +104,7 @@ impl Access {
     ) -> Result<Handled, AccessError> {
         own(asker, firm)?;
         let _slot = ReadSlot::take(self, firm)?;
-        self.still_a_member(asker.id).await?;
+        self.still_a_member(asker).await?;
         self.handle_dead_as(&asker.actor(), firm, choice, after, deed).await
     }
 
@@ -174,7 +174,7 @@ impl DeadExport {
     pub async fn check(&self) -> Result<(), AccessError> {
         // A revocation that is under way is waited for.
         let _unchanged = self.slot.access.consents.read().await;
-        self.slot.access.still_a_member(self.asker.id).await
+        self.slot.access.still_a_member(&self.asker).await
     }
 
     /// The next record; none at the end. It is not checked who asks.

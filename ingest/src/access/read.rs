@@ -311,7 +311,7 @@ impl Reader {
     }
 
     async fn member(&mut self) -> Result<(), AccessError> {
-        self.access.still_a_member(self.asker.id).await.inspect_err(|error| {
+        self.access.still_a_member(&self.asker).await.inspect_err(|error| {
             self.queue.take(usize::MAX);
             if matches!(error, AccessError::Revoked) {
                 self.outcome = Outcome::Withdrawn;

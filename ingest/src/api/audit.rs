@@ -16,12 +16,12 @@ use super::routes::Endpoint;
 use super::{Api, Code, Problem};
 use crate::access::{Entry, MAX_AUDIT_PAGE, Receipt};
 use crate::auth::Member;
-use crate::auth::route::Guard;
+use crate::auth::route::{DECIDERS, Guard};
 use crate::time::rfc3339;
 
 pub(super) const ROUTES: &[Endpoint] = &[
-    Endpoint::get("/v1/audit", Guard::Member, || get(page)),
-    Endpoint::get("/v1/audit/head", Guard::Member, || get(head)),
+    Endpoint::get("/v1/audit", DECIDERS, || get(page)),
+    Endpoint::get("/v1/audit/head", DECIDERS, || get(head)),
     Endpoint::get("/v1/audit/keys", Guard::Public, || get(keys)),
 ];
 

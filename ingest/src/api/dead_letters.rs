@@ -18,14 +18,14 @@ use super::routes::Endpoint;
 use super::{Api, Problem, query};
 use crate::access::{AccessError, Choice, DeadContent, DeadRecord, Deed, MAX_DEAD_RECORDS, parse_reason, reason_word};
 use crate::auth::Member;
-use crate::auth::route::Guard;
+use crate::auth::route::{DECIDERS, READERS};
 use crate::time::rfc3339;
 
 pub(super) const ROUTES: &[Endpoint] = &[
-    Endpoint::get("/v1/dead-letters", Guard::Member, || get(list)),
-    Endpoint::get("/v1/dead-letters/export", Guard::Member, || get(export)),
-    Endpoint::post("/v1/dead-letters/retry", Guard::Member, || post(retry)),
-    Endpoint::post("/v1/dead-letters/discard", Guard::Member, || post(discard)),
+    Endpoint::get("/v1/dead-letters", READERS, || get(list)),
+    Endpoint::get("/v1/dead-letters/export", DECIDERS, || get(export)),
+    Endpoint::post("/v1/dead-letters/retry", DECIDERS, || post(retry)),
+    Endpoint::post("/v1/dead-letters/discard", DECIDERS, || post(discard)),
 ];
 
 /// Most numbers that one request may name: they stand in its query.

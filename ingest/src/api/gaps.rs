@@ -14,10 +14,10 @@ use super::routes::Endpoint;
 use super::{Api, Problem, query};
 use crate::access::{GapFact, MAX_GAPS};
 use crate::auth::Member;
-use crate::auth::route::Guard;
+use crate::auth::route::LINKS;
 use crate::time::rfc3339;
 
-pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/gaps", Guard::Member, || get(list))];
+pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/gaps", LINKS, || get(list))];
 
 /// The word of a cause.
 pub(super) fn cause(cause: GapCause) -> String {

@@ -10,11 +10,17 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Api, Problem, etag};
 use crate::auth::Member;
+use crate::consent::Role;
 
-/// Lets members through, and says who they are.
-pub(super) async fn member(State(api): State<Arc<Api>>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Lets those through who act for a firm in one of these capacities, and says who they are.
+pub(super) async fn of_firm(
+    State((api, roles)): State<(Arc<Api>, &'static [Role])>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let bearer = bearer(request.headers()).ok_or_else(Problem::unauthenticated)?;
-    let member = api.auth.member(bearer).await?.ok_or_else(Problem::unauthenticated)?;
+    let found = api.auth.member(bearer, api.access.now_us()).await?;
+    let member = found.filter(|it| roles.contains(&it.role)).ok_or_else(Problem::unauthenticated)?;
     let standing = api.limiter.take(&member, Instant::now());
     let mut response = if standing.granted {
         answered(&api, member, request, next).await

@@ -20,11 +20,11 @@ use super::routes::Endpoint;
 use super::{Api, Code, Problem, audit, series};
 use crate::access::{AccessError, Bucket, GapMark, Reader, Rows, StoredReading};
 use crate::auth::Member;
-use crate::auth::route::Guard;
+use crate::auth::route::READERS;
 use crate::consent::{Form, Function, Manner, Request};
 use crate::time::{SECOND_US, rfc3339};
 
-pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/readings", Guard::Member, || get(pull))];
+pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/readings", READERS, || get(pull))];
 
 /// Where the next page begins; missing on the last one.
 const CURSOR: HeaderName = HeaderName::from_static("sandan-cursor");

@@ -62,7 +62,9 @@ pub fn router(api: Arc<Api>) -> Router {
     for Endpoint { route, handler } in entries() {
         let guarded = match route.guard {
             Guard::Public => handler(),
-            Guard::Member => handler().route_layer(middleware::from_fn_with_state(api.clone(), guard::member)),
+            Guard::Firm(roles) => {
+                handler().route_layer(middleware::from_fn_with_state((api.clone(), roles), guard::of_firm))
+            }
             Guard::Operator => unreachable!("operators have the console"),
         };
         router = router.route(route.path, guarded);

@@ -13,11 +13,11 @@ use super::routes::Endpoint;
 use super::{Api, Problem, query};
 use crate::access::{MAX_SERIES_PAGE, SeriesInfo, Visible};
 use crate::auth::Member;
-use crate::auth::route::Guard;
+use crate::auth::route::READERS;
 use crate::consent::{Offer, Offered};
 use crate::time::{rfc3339, show_duration};
 
-pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/series", Guard::Member, || get(list))];
+pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/series", READERS, || get(list))];
 
 async fn list(
     State(api): State<Arc<Api>>,

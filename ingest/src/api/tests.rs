@@ -109,6 +109,57 @@ async fn every_route_has_an_authorisation_case() {
     assert_eq!(get(&pages, "/v1/nothing", &complex.owner.1).await.status(), 404);
 }
 
+/// Whoever is of a firm reads what is its own as far as the role goes, and only a member what
+/// others share with it. An installer is let in until its time is over, and never sees a value.
+#[tokio::test]
+async fn each_capacity_gets_at_what_is_its_own() {
+    use crate::auth::{Secret, TokenKind};
+    use crate::consent::Role;
+    let complex = Complex::new().await;
+    let pages = pages(&complex);
+    complex.grant_raw().await;
+    let until_us = complex.access.now_us() + 60 * SECOND_US;
+    let mut tokens = Vec::new();
+    for (firm, role) in [
+        ("hanbit", Role::FirmStaff),
+        ("saesol", Role::FirmStaff),
+        ("saesol", Role::DataOfficer),
+        ("hanbit", Role::Installer),
+    ] {
+        let token = Secret::mint(TokenKind::Member).unwrap();
+        let add = crate::store::control::Change::AddMember {
+            id: crate::id::MemberId::random(),
+            firm: crate::access::fixture::firm(firm),
+            name: "박바다".into(),
+            role,
+            until_us: (role == Role::Installer).then_some(until_us),
+            token: token.hash(),
+        };
+        complex.access.apply(add, "command line").await.unwrap();
+        tokens.push(token.reveal());
+    }
+    let [own, staff, officer, installer] = &tokens[..] else { panic!() };
+    let status = async |target: &str, token: &str| get(&pages, target, token).await.status().as_u16();
+    let readings = pull("", 0, 10);
+    // The consent is with saesol: its member reads under it, its staff and its officer do not.
+    let found = [&complex.partner.1, staff, officer, own, installer];
+    let wanted = [200, 404, 404, 200, 401];
+    for (token, wanted) in found.into_iter().zip(wanted) {
+        assert_eq!(status(&readings, token).await, wanted);
+    }
+    for token in [staff, officer] {
+        let (_, list) = json_of(&pages, "/v1/series", token).await;
+        assert_eq!(list["series"], serde_json::json!([]), "nothing of another firm is listed");
+    }
+    let of = |path: &str| format!("{path}?firm=saesol");
+    assert_eq!(status(&of("/v1/audit"), staff).await, 401);
+    assert_eq!(status(&of("/v1/audit"), officer).await, 200);
+    assert_eq!(status("/v1/series", installer).await, 401);
+    assert_eq!(status("/v1/gaps", installer).await, 200);
+    complex.now_us.fetch_add(60 * SECOND_US, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(status("/v1/gaps", installer).await, 401, "its time is over");
+}
+
 #[tokio::test]
 async fn a_member_that_is_revoked_is_nobody() {
     let complex = Complex::new().await;

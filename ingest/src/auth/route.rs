@@ -1,16 +1,26 @@
 //! A route of the HTTP side and who may call it. Routers are built from tables of
 //! these and of nothing else, so that no route can be forgotten by a guard or a test.
 
+use crate::consent::Role;
+
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     /// Anyone who reaches the port.
     Public,
-    /// A member, by `Authorization: Bearer smb_…`.
-    Member,
+    /// Whoever acts for a firm in one of these capacities, by `Authorization: Bearer smb_…`. Only
+    /// a member gets at more than what is the own firm's.
+    Firm(&'static [Role]),
     /// A signed-in operator, by cookie.
     Operator,
 }
+
+/// Who reads values.
+pub const READERS: Guard = Guard::Firm(&[Role::Member, Role::DataOfficer, Role::FirmStaff]);
+/// Who looks after the firm's links.
+pub const LINKS: Guard = Guard::Firm(&[Role::Member, Role::DataOfficer, Role::FirmStaff, Role::Installer]);
+/// Who answers for the firm.
+pub const DECIDERS: Guard = Guard::Firm(&[Role::Member, Role::DataOfficer]);
 
 /// One path.
 #[derive(Debug, Clone, Copy)]

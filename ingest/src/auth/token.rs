@@ -17,6 +17,8 @@ pub enum TokenKind {
     Member,
     /// The console.
     Operator,
+    /// Becoming the first data officer of a firm, once.
+    OfficerLink,
     /// One sign-in at the console, once.
     Link,
     /// A signed-in browser.
@@ -30,6 +32,7 @@ impl TokenKind {
             TokenKind::Invitation => sandan_proto::invitation::TOKEN_PREFIX,
             TokenKind::Member => "smb_",
             TokenKind::Operator => "sop_",
+            TokenKind::OfficerLink => "sol_",
             TokenKind::Link => "sln_",
             TokenKind::Session => "sse_",
         }

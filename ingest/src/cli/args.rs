@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
+use super::rules::{AllianceVerb, ComplexRole, FirmRole, FirmRule, GroupVerb, OfficerVerb, RunVerb};
 use super::upkeep::{Erase, Export, Retention};
 use crate::admin::{Command, Grant, WantedBackup};
 use crate::audit::Chain;
@@ -54,6 +55,18 @@ pub(super) enum Verb {
     /// People at the console.
     #[command(subcommand)]
     Operator(OperatorVerb),
+    /// Who decides for a firm what is shared of it.
+    #[command(subcommand)]
+    Officer(OfficerVerb),
+    /// Firms that consents can be given to together.
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// What holds over all consents.
+    #[command(subcommand)]
+    Alliance(AllianceVerb),
+    /// Lots and charges of firms, to which consents can be bound.
+    #[command(subcommand)]
+    Run(RunVerb),
     /// What one firm shares with another.
     #[command(subcommand)]
     Consent(ConsentVerb),
@@ -108,6 +121,13 @@ pub(super) enum FirmVerb {
     },
     /// All firms.
     List,
+    /// A firm's floor under all its consents, as JSON; with a floor or an age, rule it.
+    Rule(FirmRule),
+    /// The firm is no more, such as by a merger: nobody reads under its consents again.
+    Close {
+        /// Which.
+        id: FirmId,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,6 +182,12 @@ pub(super) enum MemberVerb {
         /// For people.
         #[arg(long)]
         name: String,
+        /// In what capacity.
+        #[arg(long, value_enum, default_value = "member")]
+        role: FirmRole,
+        /// The token is refused from this time on, such as now+14d; an installer needs it.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
     },
     /// All members.
     List,
@@ -179,6 +205,9 @@ pub(super) enum OperatorVerb {
         /// For people.
         #[arg(long)]
         name: String,
+        /// In what capacity.
+        #[arg(long, value_enum, default_value = "operator")]
+        role: ComplexRole,
     },
     /// All operators.
     List,
@@ -313,6 +342,12 @@ impl Verb {
             }
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),
             Verb::Firm(FirmVerb::List) => Command::FirmList,
+            Verb::Firm(FirmVerb::Rule(it)) => it.command()?,
+            Verb::Firm(FirmVerb::Close { id }) => Command::FirmClose { firm: id },
+            Verb::Officer(verb) => verb.command()?,
+            Verb::Group(verb) => verb.command(),
+            Verb::Alliance(verb) => verb.command()?,
+            Verb::Run(verb) => verb.command(now_us)?,
             Verb::Gateway(GatewayVerb::Invite { id, expires, replace }) => {
                 let life_us = parse_duration(&expires).map_err(|error| format!("--expires: {error}"))?;
                 Command::GatewayInvite { id, life_us, replace }
@@ -323,10 +358,13 @@ impl Verb {
             Verb::Ca(CaVerb::List) => Command::CaList,
             Verb::Ca(CaVerb::Rotate) => Command::CaRotate,
             Verb::Ca(CaVerb::Retire { number, force }) => Command::CaRetire { number, force },
-            Verb::Member(MemberVerb::Add { firm, name }) => Command::MemberAdd { firm, name },
+            Verb::Member(MemberVerb::Add { firm, name, role, until }) => {
+                let (role, until_us) = role.until(until.as_deref(), now_us)?;
+                Command::MemberAdd { firm, name, role, until_us }
+            }
             Verb::Member(MemberVerb::List) => Command::MemberList,
             Verb::Member(MemberVerb::Revoke { id }) => Command::MemberRevoke { id },
-            Verb::Operator(OperatorVerb::Add { name }) => Command::OperatorAdd { name },
+            Verb::Operator(OperatorVerb::Add { name, role }) => Command::OperatorAdd { name, role: role.role() },
             Verb::Operator(OperatorVerb::List) => Command::OperatorList,
             Verb::Operator(OperatorVerb::Revoke { id }) => Command::OperatorRevoke { id },
             Verb::Operator(OperatorVerb::Link) => Command::OperatorLink,

@@ -11,6 +11,7 @@ use crate::consent::{Consent, SharedForm, Status, StoredTerms};
 use crate::run::{Forecast, Outlook, Report, RestoreReport};
 use crate::store::Flaw;
 use crate::store::backup::Sharing;
+use crate::store::control::RunEntry;
 use crate::time::{HOUR_US, rfc3339, show_duration};
 
 /// Prints what came of a command.
@@ -48,16 +49,35 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
         Answer::Members(members) if json => lines(out, members),
         Answer::Members(members) => {
             let rows = members.iter().map(|it| {
-                vec![it.id.to_string(), it.firm.to_string(), it.name.clone(), rfc3339(it.added_us), time(it.revoked_us)]
+                let (role, ends) = (it.role.to_string(), time(it.until_us));
+                let (added, revoked) = (rfc3339(it.added_us), time(it.revoked_us));
+                vec![it.id.to_string(), it.firm.to_string(), it.name.clone(), role, added, ends, revoked]
             });
-            table(out, &["MEMBER", "FIRM", "NAME", "ADDED", "REVOKED"], rows)
+            table(out, &["MEMBER", "FIRM", "NAME", "ROLE", "ADDED", "UNTIL", "REVOKED"], rows)
         }
         Answer::Operators(operators) if json => lines(out, operators),
         Answer::Operators(operators) => {
-            let rows = operators
-                .iter()
-                .map(|it| vec![it.id.to_string(), it.name.clone(), rfc3339(it.added_us), time(it.revoked_us)]);
-            table(out, &["OPERATOR", "NAME", "ADDED", "REVOKED"], rows)
+            let rows = operators.iter().map(|it| {
+                let (role, added) = (it.role.to_string(), rfc3339(it.added_us));
+                vec![it.id.to_string(), it.name.clone(), role, added, time(it.revoked_us)]
+            });
+            table(out, &["OPERATOR", "NAME", "ROLE", "ADDED", "REVOKED"], rows)
+        }
+        Answer::Groups(groups) if json => lines(out, &groups.iter().collect::<Vec<_>>()),
+        Answer::Groups(groups) => {
+            let rows = groups.iter().map(|(id, group)| {
+                let (version, firms) = group.newest().map_or((0, String::new()), |(number, it)| (number, joined(it)));
+                vec![id.to_string(), group.coordinator.to_string(), version.to_string(), firms]
+            });
+            table(out, &["GROUP", "COORDINATOR", "ROSTER", "FIRMS"], rows)
+        }
+        Answer::Runs(runs) if json => lines(out, runs),
+        Answer::Runs(runs) => {
+            let rows = runs.iter().map(|RunEntry { id, run }| {
+                let (from, to) = (rfc3339(run.from_us), time(run.to_us));
+                vec![run.asset.to_string(), id.clone(), run.customer.clone(), from, to]
+            });
+            table(out, &["ASSET", "RUN", "CUSTOMER", "FROM", "TO"], rows)
         }
         Answer::Consents(consents) if json => lines(out, consents),
         Answer::Consents(consents) => {

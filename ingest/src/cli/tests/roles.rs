@@ -6,6 +6,7 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::auth::route::Guard;
+use crate::consent::Role;
 
 /// The columns, in order.
 const COLUMNS: [&str; 10] =
@@ -85,15 +86,24 @@ fn the_reviewed_lines_are_what_the_guards_let_through() {
                     assert_eq!(row[column], "yes", "{route}: {column}");
                 }
             }
-            Guard::Member => {
-                is("member", true);
-                for column in ["nobody", "operator", "gateway", "host"] {
+            Guard::Firm(roles) => {
+                let columns = [
+                    ("member", Role::Member),
+                    ("officer", Role::DataOfficer),
+                    ("staff", Role::FirmStaff),
+                    ("installer", Role::Installer),
+                ];
+                for (column, role) in columns {
+                    is(column, roles.contains(&role));
+                    assert!(role == Role::Member || row[column] != "shared", "{route}: {column}");
+                }
+                for column in ["nobody", "operator", "auditor", "alliance", "gateway", "host"] {
                     is(column, false);
                 }
             }
             Guard::Operator => {
                 is("operator", true);
-                for column in ["nobody", "member", "gateway", "host"] {
+                for column in ["nobody", "officer", "staff", "installer", "member", "auditor", "alliance", "gateway", "host"] {
                     is(column, false);
                 }
             }

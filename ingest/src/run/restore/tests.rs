@@ -55,7 +55,7 @@ impl Site {
             let it = Firm { id: FirmId::new(id).unwrap(), name_ko: "한빛금형".into(), name_en: "Hanbit".into() };
             self.does(Command::FirmAdd(it)).await;
         }
-        self.does(Command::MemberAdd { firm: FirmId::new("saesol").unwrap(), name: "김하늘".into() }).await;
+        self.does(Command::MemberAdd { firm: FirmId::new("saesol").unwrap(), name: "김하늘".into(), role: crate::consent::Role::Member, until_us: None }).await;
         self.grant().await
     }
 
@@ -161,7 +161,7 @@ async fn a_restore_begins_a_timeline_and_every_consent_waits_for_its_grantor() {
 async fn what_was_withdrawn_after_the_backup_stays_withdrawn_by_the_witness() {
     let site = Site::new(true);
     let (first, second) = (site.furnish().await, site.grant().await);
-    site.does(Command::OperatorAdd { name: "관제실".into() }).await;
+    site.does(Command::OperatorAdd { name: "관제실".into(), role: crate::consent::Role::Operator }).await;
     let backup = site.back_up("monday").await;
     site.does(Command::ConsentRevoke { id: first.id }).await;
     let Answer::Members(members) = site.does(Command::MemberList).await else { panic!() };

@@ -50,6 +50,43 @@ pub(crate) use conform_sharing;
 
 const PAGE: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// Two firms, a member of each, an operator, and one consent, as builds of layout 3 stored them.
+/// A byte string is written in the engine's way.
+pub(crate) fn of_layout_3(bytes: impl Fn(&str) -> String) -> String {
+    let rows = ["11", "22", "33"].iter().fold(OF_LAYOUT_3.to_owned(), |rows, hash| {
+        rows.replace(&format!("<{hash}>"), &bytes(&hash.repeat(32)))
+    });
+    rows.trim().to_owned()
+}
+
+const OF_LAYOUT_3: &str = r#"
+INSERT INTO firm (id, name_ko, name_en, added_us, epoch) VALUES ('hanbit', '한빛금형', 'Hanbit Mould', 1, 4);
+INSERT INTO firm (id, name_ko, name_en, added_us) VALUES ('saesol', '새솔열처리', 'Saesol Heat', 1);
+INSERT INTO member (id, firm, name, token_hash, added_us, revoked_us)
+VALUES ('00000000-0000-0000-0000-000000000001', 'hanbit', '김하늘', <11>, 2, NULL);
+INSERT INTO member (id, firm, name, token_hash, added_us, revoked_us)
+VALUES ('00000000-0000-0000-0000-000000000002', 'saesol', '이바다', <22>, 2, 3);
+INSERT INTO operator (id, name, token_hash, added_us)
+VALUES ('00000000-0000-0000-0000-000000000003', '관제실', <33>, 2);
+INSERT INTO consent (id, grantor, grantee, terms, granted_us) VALUES ('00000000-0000-0000-0000-000000000004', 'hanbit',
+'saesol', '{"version":1,"assets":["press-1"],"metrics":["press_force"],"form":"raw","event":{"from_us":null,"to_us":null},"access":{"not_before_us":0,"until_us":9000}}', 5);
+"#;
+
+pub(crate) async fn assert_layout_3_stays(control: &dyn Control) {
+    let members = control.members().await.unwrap();
+    let known: Vec<_> = members.iter().map(|it| (it.name.as_str(), it.role, it.until_us, it.revoked_us)).collect();
+    assert_eq!(known, [("김하늘", Role::Member, None, None), ("이바다", Role::Member, None, Some(3))]);
+    assert_eq!(control.operators().await.unwrap()[0].role, Role::Operator);
+    let snapshot = control.snapshot(&firm("hanbit"), 10).await.unwrap();
+    assert_eq!((snapshot.epoch(), snapshot.grants().len()), (4, 1));
+    assert_eq!((snapshot.grants()[0].status, snapshot.grants()[0].mark), (Status::Active, None));
+    assert!(matches!(snapshot.grants()[0].terms, StoredTerms::Known(_)));
+    assert_eq!(control.officers(&firm("hanbit")).await.unwrap(), Officers::default());
+    // What is new works beside it.
+    agree(control, None).await;
+    assert_eq!(control.snapshot(&firm("hanbit"), 10).await.unwrap().grants().len(), 2);
+}
+
 fn page() -> PageHash {
     PAGE.parse().unwrap()
 }

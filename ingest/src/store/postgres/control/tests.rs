@@ -1,5 +1,6 @@
 use super::*;
 use crate::audit::{Kind, Verifier};
+use crate::consent::Role;
 use crate::servers;
 use crate::store::conformance::control::{ControlEngine, add_firms, by, conform_control, firm, grant};
 use crate::store::postgres::Settings;
@@ -145,6 +146,41 @@ async fn what_was_answered_before_a_crash_is_there_and_the_rest_were_errors() {
     assert_eq!(stored.last(), Some(&next));
     let mut verifier = Verifier::new(chain);
     assert!(stored.iter().all(|entry| verifier.take(entry).is_ok()));
+}
+
+/// The same of an agreement: whoever took it away, the other process decides without it at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agreement_that_one_process_ended_is_ended_for_the_other() {
+    let place = servers::plain();
+    let (one, other) = (connected(&place).await, connected(&place).await);
+    add_firms(&one).await;
+    let agreed = crate::store::conformance::sharing::agree(&one, None).await;
+    let hanbit = firm("hanbit");
+    let before = other.snapshot(&hanbit, 0).await.unwrap();
+    assert_eq!((before.epoch(), before.grants()), (1, &[agreed.grant().unwrap()][..]));
+    let change = crate::store::control::SharingChange::SaveAgreement {
+        before: Some(Box::new(agreed.clone())),
+        after: Box::new(agreed.revoked_before(2_000)),
+        event: crate::consent::Event::Revoked,
+        actor: crate::store::conformance::sharing::actor(1, "hanbit", Role::DataOfficer),
+        coordinator: None,
+    };
+    one.apply(change.into(), by()).await.unwrap();
+    assert_eq!(other.epoch(&hanbit).await.unwrap(), 2);
+    let status = other.snapshot(&hanbit, 0).await.unwrap().grants()[0].status;
+    assert_eq!(status, crate::consent::Status::Revoked { at_us: 2_000 });
+}
+
+/// What the builds before stored stays, and means what it meant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_and_consents_of_layout_3_stay_what_they_were() {
+    use crate::store::postgres::migrate::MIGRATIONS;
+    let place = servers::plain();
+    let database = Database::connect(Settings::of(place.dsn().parse().unwrap())).await.unwrap();
+    database.migrate_through(&MIGRATIONS[..3]).await.unwrap();
+    place.sql(&crate::store::conformance::sharing::of_layout_3(|hex| format!("'\\x{hex}'")));
+    database.migrate().await.unwrap();
+    crate::store::conformance::sharing::assert_layout_3_stays(&PostgresControl::new(database)).await;
 }
 
 /// A database that was away is used again as soon as it is back; what was done stays done.
