@@ -394,13 +394,7 @@ impl Admin {
             Command::OperatorAdd { name, role } => {
                 named(&name)?;
                 let token = Secret::mint(TokenKind::Operator)?;
-                self.apply(Change::AddOperator {
-                    id: OperatorId::random(),
-                    name,
-                    role,
-                    token: token.hash(),
-                })
-                .await?;
+                self.apply(Change::AddOperator { id: OperatorId::random(), name, role, token: token.hash() }).await?;
                 Ok(Answer::Line(token.reveal()))
             }
             Command::OfficerLink { firm, life_us } => self.officer_link(firm, life_us).await,

@@ -167,9 +167,6 @@ impl Access {
         if !Pseudonyms::is_handle(&series.firm) {
             return Ok((series.clone(), Address::Name));
         }
-        if !reads_shared {
-            return Ok(all);
-        }
         for (firm, consent, identity) in self.named(asker).await? {
             if identity == Identity::Pseudonym && self.pseudonyms.firm(consent).as_ref() == Some(&series.firm) {
                 let snapshot = self.control.snapshot(&firm, self.now_us()).await?;

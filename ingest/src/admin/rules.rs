@@ -76,12 +76,12 @@ fn shown<T: serde::Serialize>(rule: &T) -> Result<Answer, Refused> {
 }
 
 /// A floor of nothing would be none, and an age below nothing lies in the future.
-fn sound(
-    floors: impl IntoIterator<Item = i64>,
-    ages: impl IntoIterator<Item = i64>,
-) -> Result<(), Refused> {
+fn sound(floors: impl IntoIterator<Item = i64>, ages: impl IntoIterator<Item = i64>) -> Result<(), Refused> {
     if floors.into_iter().any(|floor_us| floor_us <= 0) || ages.into_iter().any(|age_us| age_us < 0) {
-        return Err(Refused::new("a floor is above 0 µs, and an age not below it", "leave out what is not to be ruled"));
+        return Err(Refused::new(
+            "a floor is above 0 µs, and an age not below it",
+            "leave out what is not to be ruled",
+        ));
     }
     Ok(())
 }

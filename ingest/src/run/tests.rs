@@ -74,12 +74,23 @@ async fn happy_path(door: &mut Door) {
     let Answer::Authorities(left) = door.execute(Command::CaList).await.unwrap() else { panic!() };
     assert_eq!(left, made);
 
-    let token = door.execute(Command::MemberAdd { firm: firm("saesol"), name: "김하늘".into(), role: crate::consent::Role::Member, until_us: None }).await.unwrap();
+    let token = door
+        .execute(Command::MemberAdd {
+            firm: firm("saesol"),
+            name: "김하늘".into(),
+            role: crate::consent::Role::Member,
+            until_us: None,
+        })
+        .await
+        .unwrap();
     assert!(matches!(token, Answer::Line(token) if token.starts_with("smb_")));
     let Answer::Members(members) = door.execute(Command::MemberList).await.unwrap() else { panic!() };
     assert_eq!(door.execute(Command::MemberRevoke { id: members[0].id }).await.unwrap(), Answer::Done);
 
-    let token = door.execute(Command::OperatorAdd { name: "관제실".into(), role: crate::consent::Role::Operator }).await.unwrap();
+    let token = door
+        .execute(Command::OperatorAdd { name: "관제실".into(), role: crate::consent::Role::Operator })
+        .await
+        .unwrap();
     assert!(matches!(token, Answer::Line(token) if token.starts_with("sop_")));
     let Answer::Operators(operators) = door.execute(Command::OperatorList).await.unwrap() else { panic!() };
     assert_eq!(door.execute(Command::OperatorRevoke { id: operators[0].id }).await.unwrap(), Answer::Done);
@@ -295,7 +306,16 @@ async fn a_whole_life(store: &str) {
     let authority = CertificateDer::from_pem_file(config.data_dir.join("ca/1.pem")).unwrap();
     let mut device = Device::new(&[authority]);
     device.enroll(uplink, &invited.invitation).await.unwrap();
-    let member = said(&mut door, Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into(), role: crate::consent::Role::Member, until_us: None }).await;
+    let member = said(
+        &mut door,
+        Command::MemberAdd {
+            firm: firm("hanbit"),
+            name: "김하늘".into(),
+            role: crate::consent::Role::Member,
+            until_us: None,
+        },
+    )
+    .await;
 
     let mut plant = Plant::new("hanbit/press-hall", "press-1");
     let mut wire = Wire::open(uplink, &device).await;

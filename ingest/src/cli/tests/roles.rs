@@ -103,7 +103,9 @@ fn the_reviewed_lines_are_what_the_guards_let_through() {
             }
             Guard::Operator => {
                 is("operator", true);
-                for column in ["nobody", "officer", "staff", "installer", "member", "auditor", "alliance", "gateway", "host"] {
+                for column in
+                    ["nobody", "officer", "staff", "installer", "member", "auditor", "alliance", "gateway", "host"]
+                {
                     is(column, false);
                 }
             }

@@ -55,7 +55,13 @@ impl Site {
             let it = Firm { id: FirmId::new(id).unwrap(), name_ko: "한빛금형".into(), name_en: "Hanbit".into() };
             self.does(Command::FirmAdd(it)).await;
         }
-        self.does(Command::MemberAdd { firm: FirmId::new("saesol").unwrap(), name: "김하늘".into(), role: crate::consent::Role::Member, until_us: None }).await;
+        self.does(Command::MemberAdd {
+            firm: FirmId::new("saesol").unwrap(),
+            name: "김하늘".into(),
+            role: crate::consent::Role::Member,
+            until_us: None,
+        })
+        .await;
         self.grant().await
     }
 

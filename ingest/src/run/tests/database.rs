@@ -199,7 +199,14 @@ async fn a_service_waits_for_its_database() {
     let place = server.database();
     let site = Site::new(place.dsn(), "");
     site.does(add("hanbit")).await;
-    let Answer::Line(token) = site.does(Command::MemberAdd { firm: firm("hanbit"), name: "김하늘".into(), role: crate::consent::Role::Member, until_us: None }).await
+    let Answer::Line(token) = site
+        .does(Command::MemberAdd {
+            firm: firm("hanbit"),
+            name: "김하늘".into(),
+            role: crate::consent::Role::Member,
+            until_us: None,
+        })
+        .await
     else {
         panic!()
     };

@@ -81,7 +81,14 @@ async fn an_erased_firm_is_gone_but_for_its_log_and_can_be_nobody_again() {
             door.execute(Command::GatewayInvite { id, life_us: 60 * SECOND_US, replace: false }).await.unwrap();
         }
         for id in ["hanbit", "saesol"] {
-            door.execute(Command::MemberAdd { firm: firm(id), name: "김하늘".into(), role: crate::consent::Role::Member, until_us: None }).await.unwrap();
+            door.execute(Command::MemberAdd {
+                firm: firm(id),
+                name: "김하늘".into(),
+                role: crate::consent::Role::Member,
+                until_us: None,
+            })
+            .await
+            .unwrap();
         }
         for (grantor, grantee) in [("hanbit", "saesol"), ("saesol", "hanbit")] {
             let grant = Grant {

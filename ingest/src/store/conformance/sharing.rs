@@ -53,9 +53,9 @@ const PAGE: &str = "000000000000000000000000000000000000000000000000000000000000
 /// Two firms, a member of each, an operator, and one consent, as builds of layout 3 stored them.
 /// A byte string is written in the engine's way.
 pub(crate) fn of_layout_3(bytes: impl Fn(&str) -> String) -> String {
-    let rows = ["11", "22", "33"].iter().fold(OF_LAYOUT_3.to_owned(), |rows, hash| {
-        rows.replace(&format!("<{hash}>"), &bytes(&hash.repeat(32)))
-    });
+    let rows = ["11", "22", "33"]
+        .iter()
+        .fold(OF_LAYOUT_3.to_owned(), |rows, hash| rows.replace(&format!("<{hash}>"), &bytes(&hash.repeat(32))));
     rows.trim().to_owned()
 }
 
