@@ -1,13 +1,13 @@
 //! Who decides, and what is ruled over all consents, as far as the host has a say in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sandan_proto::id::{FirmId, GroupId};
 
 use super::{Admin, Answer, Refused, named};
 use crate::auth::{Secret, TokenKind};
 use crate::consent::{AllianceRule, Group, GroupKind, Layer};
-use crate::store::control::{ControlError, RunEntry, SharingChange};
+use crate::store::control::{RunEntry, SharingChange};
 
 /// Most runs of one list: a year of a machine's charges, one every half hour.
 const MAX_RUNS: usize = 20_000;
@@ -34,10 +34,6 @@ impl Admin {
     ) -> Result<Answer, Refused> {
         let after = Group::new(kind, coordinator, firms);
         self.apply(SharingChange::SaveGroup { id, before: None, after }.into()).await
-    }
-
-    pub(super) async fn groups(&self) -> Result<BTreeMap<GroupId, Group>, ControlError> {
-        self.control.groups().await
     }
 
     /// What the alliance rules, or a new rule.
