@@ -9,8 +9,11 @@
 
 mod catalogue;
 mod completeness;
+mod consents;
 mod dead_letters;
 mod export;
+mod groups;
+mod officers;
 mod plan;
 mod pseudonyms;
 mod quota;
@@ -30,8 +33,13 @@ use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{MAX_SERIES_PAGE, Page, Visible};
 pub use self::completeness::Completeness;
+pub use self::consents::{
+    Between, ConsentError, Filter, MAX_CONSENT_PAGE, Order, Paper, Rehearsal, Rehearsed, Seen, Shown, Trial, Version,
+    Wanted,
+};
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::export::FirmExport;
+pub use self::officers::{Officer, OfficerDone, OfficerTask};
 use self::plan::Plan;
 pub use self::pseudonyms::{PseudonymError, Pseudonyms};
 pub use self::read::Reader;

@@ -8,14 +8,17 @@
 
 mod audit;
 mod compress;
+mod consents;
 mod csv;
 mod dead_letters;
 mod errors;
 mod etag;
 mod gaps;
+mod groups;
 mod guard;
 mod limits;
 mod negotiate;
+mod officers;
 mod openapi;
 mod problem;
 mod query;

@@ -122,10 +122,11 @@ pub enum Kind {
     HouseRuleSet,
     FirmClosed,
     RunsChanged,
+    ConsentRehearsed,
 }
 
 impl Kind {
-    const ALL: [Kind; 58] = [
+    const ALL: [Kind; 59] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -184,6 +185,7 @@ impl Kind {
         Kind::HouseRuleSet,
         Kind::FirmClosed,
         Kind::RunsChanged,
+        Kind::ConsentRehearsed,
     ];
 
     /// Its word in the log.
@@ -247,6 +249,7 @@ impl Kind {
             Kind::HouseRuleSet => "house_rule_set",
             Kind::FirmClosed => "firm_closed",
             Kind::RunsChanged => "runs_changed",
+            Kind::ConsentRehearsed => "consent_rehearsed",
         }
     }
 

@@ -6,6 +6,7 @@ mod audit;
 mod dead_letters;
 mod print;
 mod rules;
+mod share;
 mod upkeep;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use clap::Parser;
 use self::args::{Args, Verb};
 use crate::admin::dead_letters::Chosen;
 use crate::admin::{Answer, Command, Refused};
+use crate::client::ClientError;
 use crate::config::{Config, Faults};
 use crate::run::{self, Door, RunError};
 
@@ -40,6 +42,8 @@ enum Failure {
     Run(#[from] RunError),
     #[error("{0} flaws in what is stored\n  hint: each is named above, with what to do")]
     Flawed(usize),
+    #[error(transparent)]
+    Client(#[from] ClientError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -72,6 +76,15 @@ fn told(failure: &Failure) -> String {
         Failure::Config(faults) => faults.to_string(),
         Failure::Refused(Refused { message, hint }) if hint.is_empty() => format!("error: {message}"),
         Failure::Refused(Refused { message, hint }) => format!("error: {message}\n  hint: {hint}"),
+        Failure::Client(ClientError::Refused { status, code, title, detail }) => {
+            // Without a page of its own it was not the service that answered.
+            let page = if code.parse::<u16>().is_ok() {
+                String::new()
+            } else {
+                format!("\n  hint: its page is /errors/{code} of the service")
+            };
+            format!("error: {}: {} ({status} {code}){page}", plain(title), plain(detail))
+        }
         other => {
             let mut parts = vec![format!("error: {other}")];
             let mut cause = std::error::Error::source(other);
@@ -88,10 +101,22 @@ fn told(failure: &Failure) -> String {
     }
 }
 
+/// Without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().filter(|sign| !sign.is_control()).collect()
+}
+
 fn run(args: Args) -> Result<(), Failure> {
     if let Some(kept) = args.verb.offline() {
         return Ok(print::held(&mut io::stdout().lock(), &audit::verify(kept)?, args.json)?);
     }
+    let args = match args {
+        Args { verb: Verb::Share(share), json, .. } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            return runtime.block_on(share.run(json, crate::time::system_clock()()));
+        }
+        args => args,
+    };
     let file = args.config.ok_or(Failure::NoConfig)?;
     let config = Config::load(&file).map_err(Failure::Config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

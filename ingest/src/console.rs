@@ -93,7 +93,7 @@ pub fn router(console: Arc<Console>) -> Router {
         let guarded = match route.guard {
             Guard::Public => handler,
             Guard::Operator => handler.route_layer(middleware::from_fn_with_state(console.clone(), operator)),
-            Guard::Firm(_) => unreachable!("firms have the API"),
+            Guard::Firm(_) | Guard::Person => unreachable!("firms have the API"),
         };
         router = router.route(route.path, guarded);
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// A text that is not an id of its kind.
@@ -81,6 +82,17 @@ impl From<PersonId> for MemberId {
 }
 
 impl ConsentId {
+    /// The same for the same parts, each time; nobody who does not know them all can tell it.
+    pub fn derived(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
     /// A fixed one, for tables that people compare.
     #[cfg(test)]
     pub(crate) fn numbered(number: u128) -> Self {

@@ -25,6 +25,7 @@ pub mod admin;
 pub mod auth;
 pub mod ca;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod disk;
 pub mod notary;

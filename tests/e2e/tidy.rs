@@ -155,7 +155,9 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
         "ingest",
         &[
             ("main", &[]),
-            ("cli", &["admin", "audit", "config", "consent", "id", "run", "store", "time"]),
+            ("cli", &["admin", "audit", "client", "config", "consent", "id", "run", "store", "time"]),
+            // The other end of the API, for people who are not on the service's host.
+            ("client", &["id"]),
             (
                 "run",
                 &[
@@ -184,7 +186,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("enrollment", &["audit", "auth", "ca", "fleet", "session", "store", "time"]),
             ("store", &["audit", "auth", "consent", "fleet", "id", "retention", "time"]),
             ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "notary", "store", "time"]),
-            ("api", &["access", "auth", "consent", "metrics", "time"]),
+            ("api", &["access", "auth", "consent", "id", "metrics", "time"]),
             ("console", &["access", "auth", "id", "time"]),
             // What is decided and remembered: pure.
             ("consent", &["id", "time"]),

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use sandan_proto::id::FirmId;
 
 use super::{Api, Problem, etag};
 use crate::auth::Member;
@@ -47,6 +48,35 @@ async fn answered(api: &Arc<Api>, member: Member, mut request: Request, next: Ne
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept, Authorization"));
     response
+}
+
+/// Lets whoever has a token of a firm, of the alliance or of the complex through, and says who they
+/// are. What they may do, their role decides.
+pub(super) async fn person(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let bearer = bearer(request.headers()).ok_or_else(Problem::unauthenticated)?;
+    let now_us = api.access.now_us();
+    let person = api.auth.person(bearer, now_us).await?;
+    // Operators see links, and have the console for it.
+    let person = person.filter(|it| it.role() != Role::Operator).ok_or_else(Problem::unauthenticated)?;
+    let acts = person.acts();
+    let id = acts.person.to_string();
+    let firm = acts.firm.as_ref().map_or(id.as_str(), FirmId::as_str);
+    let standing = api.limiter.take_for(&id, firm, Instant::now());
+    let mut response = if standing.granted {
+        let _slot = match &acts.firm {
+            Some(firm) => Some(api.slots.take(firm).ok_or_else(Problem::busy)?),
+            // Few people act for the alliance, and their tokens have a rate of their own.
+            None => None,
+        };
+        request.extensions_mut().insert(person);
+        next.run(request).await
+    } else {
+        Problem::rate_limited(standing.retry_after_s()).into_response()
+    };
+    standing.tell(response.headers_mut());
+    // What one may see must not be kept by a proxy for another.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -11,7 +11,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use sandan_proto::id::FirmId;
 
 use crate::auth::Member;
 
@@ -41,7 +40,7 @@ pub struct Limiter {
 #[derive(Default)]
 struct Buckets {
     tokens: HashMap<String, Bucket>,
-    firms: HashMap<FirmId, Bucket>,
+    firms: HashMap<String, Bucket>,
 }
 
 struct Bucket {
@@ -114,11 +113,16 @@ impl Limiter {
 
     /// Takes one request out of both buckets, or out of neither.
     pub(super) fn take(&self, member: &Member, now: Instant) -> Standing {
+        self.take_for(&member.id.to_string(), member.firm.as_str(), now)
+    }
+
+    /// The same for anybody, and whom it counts for beside. Who acts for no firm counts for itself.
+    pub(super) fn take_for(&self, person: &str, firm: &str, now: Instant) -> Standing {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let Buckets { tokens, firms } = &mut *buckets;
         let Rates { token_per_minute, firm_per_minute } = self.rates;
-        let token = bucket(tokens, member.id.to_string(), token_per_minute, now);
-        let firm = bucket(firms, member.firm.clone(), firm_per_minute, now);
+        let token = bucket(tokens, person.to_owned(), token_per_minute, now);
+        let firm = bucket(firms, firm.to_owned(), firm_per_minute, now);
         let granted = token.level >= 1.0 && firm.level >= 1.0;
         if granted {
             token.level -= 1.0;

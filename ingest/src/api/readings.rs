@@ -162,7 +162,7 @@ fn shown(rows: &Rows, functions: &BTreeSet<Function>) -> Vec<JsonValue> {
     }
 }
 
-fn reading(row: &StoredReading) -> JsonValue {
+pub(super) fn reading(row: &StoredReading) -> JsonValue {
     json!({ "time": rfc3339(row.time_us), "value": row.value, "quality": row.quality.to_string() })
 }
 
@@ -196,7 +196,7 @@ fn gap(mark: &GapMark) -> JsonValue {
     })
 }
 
-fn bucket(row: &Bucket, functions: &BTreeSet<Function>) -> JsonValue {
+pub(super) fn bucket(row: &Bucket, functions: &BTreeSet<Function>) -> JsonValue {
     let mut shown = Map::new();
     shown.insert("start".to_owned(), rfc3339(row.start_us).into());
     for function in functions {

@@ -13,14 +13,20 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::MethodRouter;
 
-use super::{Api, Problem, audit, compress, dead_letters, errors, gaps, guard, openapi, readings, series, watch};
+use super::{
+    Api, Problem, audit, compress, consents, dead_letters, errors, gaps, groups, guard, officers, openapi, readings,
+    series, watch,
+};
 use crate::auth::route::{Guard, Route};
 
 /// What the modules answer, in the order in which a member comes to need it.
-const TABLES: [&[Endpoint]; 8] = [
+const TABLES: [&[Endpoint]; 11] = [
     series::ROUTES,
     readings::ROUTES,
     gaps::ROUTES,
+    consents::ROUTES,
+    groups::ROUTES,
+    officers::ROUTES,
     audit::ROUTES,
     dead_letters::ROUTES,
     openapi::ROUTES,
@@ -65,6 +71,7 @@ pub fn router(api: Arc<Api>) -> Router {
             Guard::Firm(roles) => {
                 handler().route_layer(middleware::from_fn_with_state((api.clone(), roles), guard::of_firm))
             }
+            Guard::Person => handler().route_layer(middleware::from_fn_with_state(api.clone(), guard::person)),
             Guard::Operator => unreachable!("operators have the console"),
         };
         router = router.route(route.path, guarded);

@@ -11,6 +11,9 @@ pub enum Guard {
     /// Whoever acts for a firm in one of these capacities, by `Authorization: Bearer smb_…`. Only
     /// a member gets at more than what is the own firm's.
     Firm(&'static [Role]),
+    /// Whoever has a token of a firm, of the alliance or of the complex; what they may then do, their
+    /// role decides.
+    Person,
     /// A signed-in operator, by cookie.
     Operator,
 }

@@ -7,6 +7,7 @@ use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
 use super::rules::{AllianceVerb, ComplexRole, FirmRole, FirmRule, GroupVerb, OfficerVerb, RunVerb};
+use super::share::Share;
 use super::upkeep::{Erase, Export, Retention};
 use crate::admin::{Command, Grant, WantedBackup};
 use crate::audit::Chain;
@@ -30,6 +31,8 @@ pub(super) struct Args {
     pub(super) verb: Verb,
 }
 
+// One is made per run, so its size is nobody's concern.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Take sessions and answer pulls until SIGTERM.
@@ -70,6 +73,8 @@ pub(super) enum Verb {
     /// What one firm shares with another.
     #[command(subcommand)]
     Consent(ConsentVerb),
+    /// Ask for data, offer it, and decide on it, from any machine, over the service's HTTP address.
+    Share(Share),
     /// Who did what, per firm.
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -337,7 +342,11 @@ impl Verb {
     /// The command; times are read against `now_us`. Fails with what is wrong with an argument.
     pub(super) fn command(self, now_us: i64) -> Result<Command, String> {
         Ok(match self {
-            Verb::Serve | Verb::Check { .. } | Verb::Restore { .. } | Verb::Backup { verify: true, .. } => {
+            Verb::Serve
+            | Verb::Check { .. }
+            | Verb::Restore { .. }
+            | Verb::Share(_)
+            | Verb::Backup { verify: true, .. } => {
                 return Err("this is not a command to a store".to_owned());
             }
             Verb::Firm(FirmVerb::Add { id, name_ko, name_en }) => Command::FirmAdd(Firm { id, name_ko, name_en }),

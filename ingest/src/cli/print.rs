@@ -307,7 +307,7 @@ fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 }
 
 /// Columns as wide as their widest cell; a Hangul syllable takes two.
-fn table(out: &mut impl Write, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
+pub(super) fn table(out: &mut impl Write, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
     let mut all = vec![head.iter().map(ToString::to_string).collect::<Vec<_>>()];
     all.extend(rows);
     let widths: Vec<_> = (0..head.len())

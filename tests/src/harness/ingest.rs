@@ -110,6 +110,10 @@ impl Ingest {
     pub fn url(&self) -> String {
         format!("https://{}", self.uplink)
     }
+    /// Its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
     /// Where members reach it.
     pub fn http(&self) -> SocketAddr {
         self.http

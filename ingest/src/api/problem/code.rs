@@ -10,10 +10,18 @@ use axum::http::StatusCode;
 /// What programs match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
+    /// A body that is no JSON, or says too little, too much or something else.
+    BadBody,
     /// A cursor of another request, or none at all.
     BadCursor,
+    /// A link that makes nobody an officer.
+    BadLink,
     /// A parameter is missing, unknown or wrong.
     BadQuery,
+    /// Terms that nobody can agree to, or that are wider than a narrowing may be.
+    BadTerms,
+    /// A body beyond what a record can have.
+    BodyTooLong,
     /// Too many requests of members are being answered.
     Busy,
     /// Nothing stands in the firm's log yet.
@@ -24,6 +32,16 @@ pub enum Code {
     MethodNotAllowed,
     /// A stream cannot be told from its beginning over HTTP/1.0.
     NeedsHttp11,
+    /// There are no terms to make it of, or the record asks for no papers.
+    NoPage,
+    /// There is none, or the asker has no part in it.
+    NoSuchConsent,
+    /// No firm that could share or read.
+    NoSuchFirm,
+    /// There is no such group.
+    NoSuchGroup,
+    /// The firm has no such officer.
+    NoSuchOfficer,
     /// Nothing is at this address.
     NoSuchPage,
     /// There is none, or it was never shared with the asker.
@@ -32,22 +50,42 @@ pub enum Code {
     NotAcceptable,
     /// A consent names the series and does not cover the request.
     NotCovered,
+    /// Not in this state of the consent.
+    NotNow,
+    /// Not for somebody in this capacity or on this side.
+    NotYours,
+    /// The rules on officers say no.
+    OfficerRefused,
     /// What is asked for is for another firm's own members.
     OtherFirm,
+    /// Another page than the one that was read.
+    OtherPage,
     /// Path and query are longer than is taken.
     QueryTooLong,
     /// As many rows as the consent allows in a day were read.
     QuotaExceeded,
     /// The requests of a minute are used up.
     RateLimited,
+    /// A command has to say on what it was decided.
+    RevisionNeeded,
+    /// The rules on rosters say no.
+    RosterRefused,
+    /// Raw readings wait for a second yes.
+    SecondOfficer,
+    /// It was decided on an older revision.
+    Stale,
     /// The database does not answer.
     StoreAway,
+    /// The firm has as many consents open as it may.
+    TooManyOpen,
     /// The firm has as many reads open as one may have.
     TooManyReads,
     /// No answer was ready in time.
     TooSlow,
     /// No token, or one that is unknown or revoked.
     Unauthenticated,
+    /// An officer who approves nothing yet.
+    WaitingOfficer,
     /// The consent ended while the answer was being made.
     Withdrawn,
 }
@@ -63,26 +101,45 @@ struct Facts {
 
 impl Code {
     /// All of them, by their words.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 39] = [
+        Code::BadBody,
         Code::BadCursor,
+        Code::BadLink,
         Code::BadQuery,
+        Code::BadTerms,
+        Code::BodyTooLong,
         Code::Busy,
         Code::EmptyLog,
         Code::Internal,
         Code::MethodNotAllowed,
         Code::NeedsHttp11,
+        Code::NoPage,
+        Code::NoSuchConsent,
+        Code::NoSuchFirm,
+        Code::NoSuchGroup,
+        Code::NoSuchOfficer,
         Code::NoSuchPage,
         Code::NoSuchSeries,
         Code::NotAcceptable,
         Code::NotCovered,
+        Code::NotNow,
+        Code::NotYours,
+        Code::OfficerRefused,
         Code::OtherFirm,
+        Code::OtherPage,
         Code::QueryTooLong,
         Code::QuotaExceeded,
         Code::RateLimited,
+        Code::RevisionNeeded,
+        Code::RosterRefused,
+        Code::SecondOfficer,
+        Code::Stale,
         Code::StoreAway,
+        Code::TooManyOpen,
         Code::TooManyReads,
         Code::TooSlow,
         Code::Unauthenticated,
+        Code::WaitingOfficer,
         Code::Withdrawn,
     ];
 
@@ -108,6 +165,15 @@ impl Code {
 
     fn facts(self) -> Facts {
         match self {
+            Code::BadBody => Facts {
+                word: "bad_body",
+                status: StatusCode::BAD_REQUEST,
+                title: "The body cannot be read",
+                pages: [
+                    include_str!("../../../../docs/error-codes/bad_body.md"),
+                    include_str!("../../../../docs/error-codes/bad_body.ko.md"),
+                ],
+            },
             Code::BadCursor => Facts {
                 word: "bad_cursor",
                 status: StatusCode::BAD_REQUEST,
@@ -117,6 +183,15 @@ impl Code {
                     include_str!("../../../../docs/error-codes/bad_cursor.ko.md"),
                 ],
             },
+            Code::BadLink => Facts {
+                word: "bad_link",
+                status: StatusCode::FORBIDDEN,
+                title: "The link is not good",
+                pages: [
+                    include_str!("../../../../docs/error-codes/bad_link.md"),
+                    include_str!("../../../../docs/error-codes/bad_link.ko.md"),
+                ],
+            },
             Code::BadQuery => Facts {
                 word: "bad_query",
                 status: StatusCode::BAD_REQUEST,
@@ -124,6 +199,24 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/bad_query.md"),
                     include_str!("../../../../docs/error-codes/bad_query.ko.md"),
+                ],
+            },
+            Code::BadTerms => Facts {
+                word: "bad_terms",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                title: "Terms that cannot be agreed to",
+                pages: [
+                    include_str!("../../../../docs/error-codes/bad_terms.md"),
+                    include_str!("../../../../docs/error-codes/bad_terms.ko.md"),
+                ],
+            },
+            Code::BodyTooLong => Facts {
+                word: "body_too_long",
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                title: "The body is too long",
+                pages: [
+                    include_str!("../../../../docs/error-codes/body_too_long.md"),
+                    include_str!("../../../../docs/error-codes/body_too_long.ko.md"),
                 ],
             },
             Code::Busy => Facts {
@@ -171,6 +264,51 @@ impl Code {
                     include_str!("../../../../docs/error-codes/needs_http_1_1.ko.md"),
                 ],
             },
+            Code::NoPage => Facts {
+                word: "no_page",
+                status: StatusCode::NOT_FOUND,
+                title: "There is no such paper",
+                pages: [
+                    include_str!("../../../../docs/error-codes/no_page.md"),
+                    include_str!("../../../../docs/error-codes/no_page.ko.md"),
+                ],
+            },
+            Code::NoSuchConsent => Facts {
+                word: "no_such_consent",
+                status: StatusCode::NOT_FOUND,
+                title: "No such consent",
+                pages: [
+                    include_str!("../../../../docs/error-codes/no_such_consent.md"),
+                    include_str!("../../../../docs/error-codes/no_such_consent.ko.md"),
+                ],
+            },
+            Code::NoSuchFirm => Facts {
+                word: "no_such_firm",
+                status: StatusCode::NOT_FOUND,
+                title: "No such firm",
+                pages: [
+                    include_str!("../../../../docs/error-codes/no_such_firm.md"),
+                    include_str!("../../../../docs/error-codes/no_such_firm.ko.md"),
+                ],
+            },
+            Code::NoSuchGroup => Facts {
+                word: "no_such_group",
+                status: StatusCode::NOT_FOUND,
+                title: "No such group",
+                pages: [
+                    include_str!("../../../../docs/error-codes/no_such_group.md"),
+                    include_str!("../../../../docs/error-codes/no_such_group.ko.md"),
+                ],
+            },
+            Code::NoSuchOfficer => Facts {
+                word: "no_such_officer",
+                status: StatusCode::NOT_FOUND,
+                title: "No such officer",
+                pages: [
+                    include_str!("../../../../docs/error-codes/no_such_officer.md"),
+                    include_str!("../../../../docs/error-codes/no_such_officer.ko.md"),
+                ],
+            },
             Code::NoSuchPage => Facts {
                 word: "no_such_page",
                 status: StatusCode::NOT_FOUND,
@@ -207,6 +345,33 @@ impl Code {
                     include_str!("../../../../docs/error-codes/not_covered.ko.md"),
                 ],
             },
+            Code::NotNow => Facts {
+                word: "not_now",
+                status: StatusCode::CONFLICT,
+                title: "Not in this state",
+                pages: [
+                    include_str!("../../../../docs/error-codes/not_now.md"),
+                    include_str!("../../../../docs/error-codes/not_now.ko.md"),
+                ],
+            },
+            Code::NotYours => Facts {
+                word: "not_yours",
+                status: StatusCode::FORBIDDEN,
+                title: "Not yours to do",
+                pages: [
+                    include_str!("../../../../docs/error-codes/not_yours.md"),
+                    include_str!("../../../../docs/error-codes/not_yours.ko.md"),
+                ],
+            },
+            Code::OfficerRefused => Facts {
+                word: "officer_refused",
+                status: StatusCode::CONFLICT,
+                title: "Not with this officer",
+                pages: [
+                    include_str!("../../../../docs/error-codes/officer_refused.md"),
+                    include_str!("../../../../docs/error-codes/officer_refused.ko.md"),
+                ],
+            },
             Code::OtherFirm => Facts {
                 word: "other_firm",
                 status: StatusCode::FORBIDDEN,
@@ -214,6 +379,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/other_firm.md"),
                     include_str!("../../../../docs/error-codes/other_firm.ko.md"),
+                ],
+            },
+            Code::OtherPage => Facts {
+                word: "other_page",
+                status: StatusCode::CONFLICT,
+                title: "Another page",
+                pages: [
+                    include_str!("../../../../docs/error-codes/other_page.md"),
+                    include_str!("../../../../docs/error-codes/other_page.ko.md"),
                 ],
             },
             Code::QueryTooLong => Facts {
@@ -243,6 +417,42 @@ impl Code {
                     include_str!("../../../../docs/error-codes/rate_limited.ko.md"),
                 ],
             },
+            Code::RevisionNeeded => Facts {
+                word: "revision_needed",
+                status: StatusCode::PRECONDITION_REQUIRED,
+                title: "Say the revision",
+                pages: [
+                    include_str!("../../../../docs/error-codes/revision_needed.md"),
+                    include_str!("../../../../docs/error-codes/revision_needed.ko.md"),
+                ],
+            },
+            Code::RosterRefused => Facts {
+                word: "roster_refused",
+                status: StatusCode::CONFLICT,
+                title: "Not with this roster",
+                pages: [
+                    include_str!("../../../../docs/error-codes/roster_refused.md"),
+                    include_str!("../../../../docs/error-codes/roster_refused.ko.md"),
+                ],
+            },
+            Code::SecondOfficer => Facts {
+                word: "second_officer",
+                status: StatusCode::CONFLICT,
+                title: "A second yes is needed",
+                pages: [
+                    include_str!("../../../../docs/error-codes/second_officer.md"),
+                    include_str!("../../../../docs/error-codes/second_officer.ko.md"),
+                ],
+            },
+            Code::Stale => Facts {
+                word: "stale",
+                status: StatusCode::PRECONDITION_FAILED,
+                title: "It has changed meanwhile",
+                pages: [
+                    include_str!("../../../../docs/error-codes/stale.md"),
+                    include_str!("../../../../docs/error-codes/stale.ko.md"),
+                ],
+            },
             Code::StoreAway => Facts {
                 word: "store_away",
                 status: StatusCode::SERVICE_UNAVAILABLE,
@@ -250,6 +460,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/store_away.md"),
                     include_str!("../../../../docs/error-codes/store_away.ko.md"),
+                ],
+            },
+            Code::TooManyOpen => Facts {
+                word: "too_many_open",
+                status: StatusCode::CONFLICT,
+                title: "Too many are open",
+                pages: [
+                    include_str!("../../../../docs/error-codes/too_many_open.md"),
+                    include_str!("../../../../docs/error-codes/too_many_open.ko.md"),
                 ],
             },
             Code::TooManyReads => Facts {
@@ -277,6 +496,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/unauthenticated.md"),
                     include_str!("../../../../docs/error-codes/unauthenticated.ko.md"),
+                ],
+            },
+            Code::WaitingOfficer => Facts {
+                word: "waiting_officer",
+                status: StatusCode::FORBIDDEN,
+                title: "Wait to be confirmed",
+                pages: [
+                    include_str!("../../../../docs/error-codes/waiting_officer.md"),
+                    include_str!("../../../../docs/error-codes/waiting_officer.ko.md"),
                 ],
             },
             Code::Withdrawn => Facts {

@@ -101,6 +101,11 @@ fn the_reviewed_lines_are_what_the_guards_let_through() {
                     is(column, false);
                 }
             }
+            Guard::Person => {
+                for column in ["nobody", "operator", "gateway", "host"] {
+                    is(column, false);
+                }
+            }
             Guard::Operator => {
                 is("operator", true);
                 for column in
@@ -111,11 +116,19 @@ fn the_reviewed_lines_are_what_the_guards_let_through() {
             }
         }
     }
-    // Commands are for whoever has a shell on the host: the socket is theirs alone.
-    for command in commands() {
+    // What is done from another machine takes a token, and not a shell on the host.
+    let commands = commands();
+    let (remote, hosts): (BTreeSet<_>, BTreeSet<_>) = commands.iter().partition(|it| it.starts_with("share "));
+    for command in remote {
+        for column in ["operator", "gateway", "host"] {
+            assert_eq!(rows[command][column], "no", "{command}: {column}");
+        }
+    }
+    // Other commands are for whoever has a shell on the host: the socket is theirs alone.
+    for command in hosts {
         for column in COLUMNS {
             let wanted = if column == "host" { "host" } else { "no" };
-            assert_eq!(rows[&command][column], wanted, "{command}: {column}");
+            assert_eq!(rows[command][column], wanted, "{command}: {column}");
         }
     }
     for route in VALUES {
