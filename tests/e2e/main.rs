@@ -34,6 +34,7 @@ mod reload;
 mod rtu;
 mod security;
 mod servers;
+mod sharing;
 mod sparkplug;
 mod storm;
 mod supervision;
