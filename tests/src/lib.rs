@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod rtubus;
 pub mod runs;
 pub mod servers;
+pub mod sharing;
 pub mod soak;
 pub mod sparkplug;
 pub mod storebench;

@@ -14,6 +14,7 @@ use crate::kills;
 use crate::ordeal::{self, Ordeal};
 use crate::outage::{self, Outage};
 use crate::runs::Until;
+use crate::sharing;
 
 /// The long tests.
 #[derive(Debug, Parser)]
@@ -82,6 +83,12 @@ enum What {
         )]
         python: PathBuf,
     },
+    /// Members read, grant and revoke at random: no cell without cover, none withheld, all in the log
+    Sharing {
+        /// How long
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        minutes: u64,
+    },
     /// A plant in which everything goes wrong: no wrong value, no leak, everybody back in time,
     /// and nothing but reading is asked for
     Plant {
@@ -135,6 +142,13 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     if let What::Api { minutes, ref python } = args.what {
         return fuzz(&programs, python, seed, minutes);
     }
+    if let What::Sharing { minutes } = args.what {
+        let dir = tempfile::Builder::new().prefix("sandan-sharing-").tempdir()?;
+        let until = sharing::Until::Time(Instant::now() + Duration::from_mins(minutes));
+        let figures = sharing::play(dir.path(), seed, until, |line| eprintln!("{line}"))?;
+        println!("{figures}");
+        return Ok(figures.is_good());
+    }
     let until = |runs: Option<u64>, minutes: Option<u64>| match (runs, minutes) {
         (Some(runs), _) => Until::Runs(runs),
         (None, minutes) => Until::Time(Instant::now() + Duration::from_mins(minutes.unwrap_or(1))),
@@ -167,7 +181,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
             }
             Ok(table.bad.is_empty())
         }
-        What::Outage { .. } | What::Plant { .. } | What::Api { .. } => Ok(true),
+        What::Outage { .. } | What::Plant { .. } | What::Api { .. } | What::Sharing { .. } => Ok(true),
     }
 }
 

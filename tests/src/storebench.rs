@@ -14,7 +14,7 @@ use sandan_ingest::store::sqlite::{Compaction, Options, SqliteReadings};
 mod ask;
 mod bytes;
 mod fill;
-mod plant;
+pub(crate) mod plant;
 
 #[derive(Parser)]
 #[command(name = "storebench", about = "Figures of the embedded store by itself")]

@@ -68,8 +68,16 @@ impl Kept {
             it.verify(&self.keys).map_err(kept)?;
             places.push((it.chain.clone(), it.number, it.entry));
         }
-        places.sort_by_key(|(_, number, _)| *number);
-        Ok(places)
+        places.sort_by(|(chain, number, _), (other, at, _)| (number, chain).cmp(&(at, other)));
+        // Two statements of one place in one log cannot both be of the log that there is.
+        let forked = places.windows(2).find(|pair| {
+            let [(chain, number, hash), (other, at, another)] = pair else { return false };
+            chain == other && number == at && hash != another
+        });
+        match forked.and_then(|pair| pair.first()) {
+            Some((_, number, _)) => Err(Refuted::Forked { number: *number }),
+            None => Ok(places),
+        }
     }
 
     /// Checks an export, one JSON entry a line, with everything that was kept; none where

@@ -17,12 +17,12 @@ use sandan_proto::record::Sealed;
 use sandan_proto::v1;
 
 /// The wall time at which every boot of a bench began, µs since 1970: 2026-01-01T00:00:00Z.
-pub(super) const BEGAN_US: i64 = 1_767_225_600_000_000;
+pub(crate) const BEGAN_US: i64 = 1_767_225_600_000_000;
 /// Batches that wait for a commit.
 const UNDERWAY: usize = 64;
 
 /// What a firm may read of its own.
-pub(super) fn own(
+pub(crate) fn own(
     series: &SeriesKey,
     form: Form,
     functions: &[Function],
@@ -46,7 +46,7 @@ pub(super) fn own(
 }
 
 /// A series to be.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Of the firm.
     pub asset: String,
     /// `x_…`
@@ -56,7 +56,7 @@ pub(super) struct Series {
 }
 
 /// One gateway of a firm of its own.
-pub(super) struct Plant {
+pub(crate) struct Plant {
     gateway: GatewayId,
     births: Births,
     registered: Arc<Registered>,
@@ -69,7 +69,7 @@ pub(super) struct Plant {
 }
 
 impl Plant {
-    pub(super) async fn connect(store: &dyn Readings, gateway: &str, series: &[Series]) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(store: &dyn Readings, gateway: &str, series: &[Series]) -> anyhow::Result<Self> {
         let gateway = GatewayId::new(gateway)?;
         let mut assets: Vec<&str> = series.iter().map(|it| it.asset.as_str()).collect();
         assets.dedup();
@@ -118,17 +118,17 @@ impl Plant {
         })
     }
 
-    pub(super) fn firm(&self) -> FirmId {
+    pub(crate) fn firm(&self) -> FirmId {
         self.gateway.firm()
     }
 
-    pub(super) fn key(&self, series: usize) -> SeriesKey {
+    pub(crate) fn key(&self, series: usize) -> SeriesKey {
         let it = &self.births.series[series];
         SeriesKey { firm: self.firm(), asset: self.births.assets[it.asset].id.clone(), metric: it.metric.clone() }
     }
 
     /// Hands on one batch, as a session does that has checked it.
-    pub(super) async fn deliver(&mut self, store: &dyn Readings, groups: &[Group]) -> anyhow::Result<()> {
+    pub(crate) async fn deliver(&mut self, store: &dyn Readings, groups: &[Group]) -> anyhow::Result<()> {
         let readings = batch::count(groups);
         let times = || groups.iter().flat_map(|group| [group.times_us.first(), group.times_us.last()]).flatten();
         let (Some(&first_us), Some(&last_us)) = (times().min(), times().max()) else { return Ok(()) };
@@ -175,7 +175,7 @@ impl Plant {
     }
 
     /// Waits until no more than so many batches are under way.
-    pub(super) async fn settle(&mut self, underway: usize) -> anyhow::Result<()> {
+    pub(crate) async fn settle(&mut self, underway: usize) -> anyhow::Result<()> {
         while self.underway.len() > underway {
             let Some(receipt) = self.underway.pop_front() else { break };
             match receipt.await?? {

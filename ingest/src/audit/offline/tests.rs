@@ -80,6 +80,41 @@ fn what_was_kept_finds_a_cut_end_a_new_log_and_a_file_that_begins_too_late() {
     assert!(matches!(foreign, Err(Refuted::Other { .. })), "{foreign:?}");
 }
 
+/// Whoever runs the service shows one log to one partner and another to the next, each whole and signed.
+#[test]
+fn two_logs_of_one_firm_are_found_by_what_their_readers_kept_alone_and_by_either_export() {
+    let (key, entries) = (key(), log("hanbit", 9));
+    let mut other = entries[..4].to_vec();
+    for at in 4..9 {
+        let draft = Draft::new(chain("hanbit"), Kind::ReadStarted, "member 2 of firm daon").with("rows", at);
+        other.push(Entry::after(&other[other.len() - 1].head(), draft, entries[other.len()].time_us));
+    }
+    let kept_of = |log: &[Entry], at: usize| Kept {
+        keys: vec![key.public()],
+        receipts: vec![key.receipt("saesol", &log[at])],
+        proofs: Vec::new(),
+    };
+    for (one, two) in [(&entries, 6), (&other, 6)].map(|(log, at)| (file(log), at)) {
+        let mut both = kept_of(&entries, two);
+        both.receipts.extend(kept_of(&other, two).receipts);
+        assert!(matches!(both.check(None), Err(Refuted::Forked { number: 7 })), "two statements of entry 7");
+        assert!(matches!(check(&both, &one), Err(Refuted::Forked { number: 7 })));
+        // Of different entries, only the export tells.
+        let mut apart = kept_of(&entries, 5);
+        apart.receipts.extend(kept_of(&other, two).receipts);
+        assert!(apart.check(None).is_ok());
+        assert!(matches!(check(&apart, &one), Err(Refuted::Forked { .. })));
+    }
+    // Before they part, both are the same log.
+    let mut before = kept_of(&entries, 3);
+    before.receipts.extend(kept_of(&other, 3).receipts);
+    assert!(check(&before, &file(&entries)).is_ok() && check(&before, &file(&other)).is_ok());
+    // One that shows the end of each log beside the other's middle.
+    let mut ends = kept(&key, &entries);
+    ends.proofs.extend(kept(&key, &other).proofs);
+    assert!(matches!(ends.check(None), Err(Refuted::Forked { number: 9 })));
+}
+
 #[test]
 fn statements_that_were_changed_or_made_by_another_key_are_refused() {
     let (key, entries) = (key(), log("hanbit", 3));
