@@ -92,7 +92,7 @@ say "cargo clippy, warnings denied"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 
 say "cargo test, doc tests with them"
-cargo test --workspace 2>&1 | tee target/run-tests.log
+cargo test --workspace --no-fail-fast 2>&1 | tee target/run-tests.log
 
 say "the Debian packages, in a bare Debian"
 # What the tests were built of: only the two programs are linked.
