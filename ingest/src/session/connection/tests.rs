@@ -89,7 +89,7 @@ async fn handshakes_go_on_beside_each_other_and_end_in_time() {
     let (ca, gate) = fixture::gate(dir.path());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let ending = Ending { introduction: Duration::from_millis(300), ..Ending::default() };
+    let ending = Ending { introduction: Duration::from_secs(3), ..Ending::default() };
     let mut taken = Box::pin(incoming(listener, gate, ending));
     let mut silent = TcpStream::connect(address).await.unwrap();
     let tls = TlsConnector::from(Arc::new(Device::new(&ca.trusted()).tls()));
