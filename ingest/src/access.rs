@@ -19,6 +19,7 @@ mod pseudonyms;
 mod quota;
 mod read;
 mod repeats;
+mod snapshots;
 mod stretches;
 
 use std::collections::{BTreeMap, HashMap};
@@ -44,6 +45,7 @@ use self::plan::Plan;
 pub use self::pseudonyms::{PseudonymError, Pseudonyms};
 pub use self::read::Reader;
 use self::repeats::{Noted, Repeats};
+use self::snapshots::Snapshots;
 use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};
 pub use crate::audit::{Chain, Entry, Kind};
@@ -190,6 +192,8 @@ pub struct Access {
     turns: Arc<Semaphore>,
     /// When the store was last asked how it is, µs since 1970, and what it said.
     health: tokio::sync::Mutex<Option<(i64, Health)>>,
+    /// What decisions are made on, by grantor.
+    snapshots: Snapshots,
     /// What was asked for within the last minute.
     repeats: Repeats,
     /// Audit entries of reads that begin or have ended.
@@ -220,6 +224,7 @@ impl Access {
             open_reads: Mutex::default(),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
             health: tokio::sync::Mutex::default(),
+            snapshots: Snapshots::default(),
             repeats: Repeats::default(),
             closing: TaskTracker::new(),
             metrics,
@@ -290,7 +295,7 @@ impl Access {
             return Err(AccessError::NotFound);
         }
         let now_us = self.now_us();
-        let snapshot = self.decided_on(&request.series).await?;
+        let snapshot = self.decided_on(&request.series.firm).await?;
         match consent::decide(&snapshot, request, now_us) {
             Ok(decision) => Ok((snapshot, decision)),
             Err(Denial { known: false, .. }) => {

@@ -12,7 +12,7 @@ use sandan_proto::id::{AssetId, FirmId, SeriesKey};
 use super::pseudonyms::Pseudonyms;
 use super::{Access, AccessError, ReadSlot, SeriesInfo};
 use crate::auth::Member;
-use crate::consent::{self, Address, Class, Dictionary, Identity, Offer, Offered, Role, Snapshot, StoredTerms, Word};
+use crate::consent::{self, Address, Class, Identity, Offer, Offered, Role, Snapshot, StoredTerms, Word};
 use crate::id::ConsentId;
 
 /// Most series of one page.
@@ -126,8 +126,7 @@ impl Access {
             return Ok(own.into_iter().map(visible).collect());
         }
         let now_us = self.now_us();
-        let mut snapshot = self.control.snapshot(&called.firm, now_us).await?.indexed();
-        snapshot.rules.dictionary = Some(consent::dictionary().clone());
+        let snapshot = self.decided_on(&called.firm).await?;
         let mut found = Vec::new();
         for mut info in self.readings.series(&called.firm).await? {
             let mut offers = consent::offers(&snapshot, asker, &info.key, now_us);
@@ -169,7 +168,7 @@ impl Access {
         }
         for (firm, consent, identity) in self.named(asker).await? {
             if identity == Identity::Pseudonym && self.pseudonyms.firm(consent).as_ref() == Some(&series.firm) {
-                let snapshot = self.control.snapshot(&firm, self.now_us()).await?;
+                let snapshot = self.decided_on(&firm).await?;
                 let asset = listed(&snapshot, consent)
                     .find(|asset| self.pseudonyms.asset(consent, asset).as_ref() == Some(&series.asset));
                 let asset = asset.ok_or(AccessError::NotFound)?;
@@ -179,15 +178,6 @@ impl Access {
         }
         // A firm may be called like that.
         Ok((series.clone(), Address::Name))
-    }
-
-    /// What decisions on a series are made on now.
-    pub(super) async fn decided_on(&self, series: &SeriesKey) -> Result<Snapshot, AccessError> {
-        let mut snapshot = self.control.snapshot(&series.firm, self.now_us()).await?;
-        let all = consent::dictionary();
-        let meaning = all.metrics.get(&series.metric).map(|it| (series.metric.clone(), *it));
-        snapshot.rules.dictionary = Some(Dictionary { version: all.version, metrics: meaning.into_iter().collect() });
-        Ok(snapshot)
     }
 }
 

@@ -253,7 +253,7 @@ impl Reader {
         if !self.plan.crosses_firms() {
             return Ok(());
         }
-        let snapshot = access.decided_on(&self.plan.request.series).await?;
+        let snapshot = access.decided_on(&self.plan.request.series.firm).await?;
         let now_us = access.now_us();
         drop(unchanged);
         self.plan.check(snapshot, now_us).map_err(|lost| self.lost(&lost))
@@ -303,7 +303,7 @@ impl Reader {
     /// read again under them.
     async fn decide_again(&mut self) -> Result<(), AccessError> {
         self.queue.take(usize::MAX);
-        let snapshot = self.access.decided_on(&self.plan.request.series).await?;
+        let snapshot = self.access.decided_on(&self.plan.request.series.firm).await?;
         let now_us = self.access.now_us();
         self.plan.decide_again(&snapshot, now_us).map_err(|lost| self.lost(&lost))?;
         self.repetition = None;

@@ -12,10 +12,13 @@ use sandan_proto::id::{FirmId, SeriesKey};
 use self::cover::{Cover, Duty, unite};
 pub use self::offer::{Offer, Offered, offers};
 pub use self::why::{Reason, Why};
-use super::snapshot::{Grant, Snapshot};
+use super::snapshot::{Grant, Numbered, Snapshot};
 use super::terms::{Function, Identity, Purpose};
 use super::{Form, Permit};
 use crate::id::ConsentId;
+
+/// Consents that have ended of which a denial tells, the newest ones: they pile up, and say little more.
+const MAX_ENDED: usize = 16;
 
 /// What is asked for. The owner is `series.firm`.
 #[derive(Debug, Clone)]
@@ -115,25 +118,22 @@ pub fn decide(snapshot: &Snapshot, request: &Request, now_us: i64) -> Result<Dec
     if request.asker == request.series.firm {
         return own(snapshot, request);
     }
-    let closed = &snapshot.rules.closed;
+    let closed = &snapshot.rules().closed;
     if closed.contains(&request.asker) || closed.contains(&request.series.firm) {
         return Err(Denial::UNKNOWN);
     }
+    // By name, a series that is shared under a pseudonym only is not there; a pseudonym is of one
+    // consent.
+    let is_called = |(_, grant, terms): &Numbered<'_>| match request.manner.address {
+        Address::Name => terms.identity() == Identity::Named,
+        Address::Pseudonym(consent) => grant.id == consent && terms.identity() == Identity::Pseudonym,
+    };
     let mut consents = BTreeSet::new();
     let mut until_us: Option<i64> = None;
     let mut covers: Vec<Cover> = Vec::new();
-    let mut denial = Denial::UNKNOWN;
-    for (grant, terms) in snapshot.naming(&request.asker, &request.series) {
-        // By name, a series that is shared under a pseudonym only is not there; a pseudonym is
-        // of one consent.
-        let called = match request.manner.address {
-            Address::Name => terms.identity() == Identity::Named,
-            Address::Pseudonym(consent) => grant.id == consent && terms.identity() == Identity::Pseudonym,
-        };
-        if !called {
-            continue;
-        }
-        denial.known = true;
+    let mut fallen_short = Vec::new();
+    let naming = snapshot.naming(&request.asker, &request.series);
+    for (number, grant, terms) in naming.standing(now_us).filter(is_called) {
         match weigh::weigh(snapshot, grant, terms, request, now_us) {
             Ok(covered) => {
                 covers.extend(covered);
@@ -141,11 +141,22 @@ pub fn decide(snapshot: &Snapshot, request: &Request, now_us: i64) -> Result<Dec
                 let ends = terms.access.until_us;
                 until_us = Some(until_us.map_or(ends, |until| until.min(ends)));
             }
-            Err(whys) => denial.reasons.extend(whys.into_iter().map(|why| Reason { consent: grant.id, why })),
+            Err(whys) => fallen_short.push((number, grant.id, whys)),
         }
     }
     if covers.is_empty() {
-        return Err(denial);
+        // What has ended is looked at only to say so.
+        let ended = naming.ended(now_us).filter(is_called).take(MAX_ENDED);
+        fallen_short.extend(ended.filter_map(|(number, grant, terms)| {
+            let whys = weigh::weigh(snapshot, grant, terms, request, now_us).err()?;
+            Some((number, grant.id, whys))
+        }));
+        fallen_short.sort_unstable_by_key(|(number, ..)| *number);
+        let known = !fallen_short.is_empty() || !consents.is_empty();
+        let reasons = |(_, consent, whys): (u32, ConsentId, Vec<Why>)| {
+            whys.into_iter().map(move |why| Reason { consent, why })
+        };
+        return Err(Denial { known, reasons: fallen_short.into_iter().flat_map(reasons).collect() });
     }
     let permits = unite(covers).into_iter().map(|cover| permit(snapshot, request, &cover, until_us)).collect();
     Ok(Decision { permits, consents })

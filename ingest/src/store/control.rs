@@ -7,7 +7,7 @@
 mod documents;
 mod sharing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use sandan_proto::id::{FirmId, GatewayId};
@@ -142,6 +142,18 @@ pub struct OperatorEntry {
     pub added_us: i64,
     /// The token is refused from this time on, µs since 1970.
     pub revoked_us: Option<i64>,
+}
+
+/// Where a grantor stands, of one moment: what of its snapshot moves without the epoch, and the epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// That of its consents and the rules beside them.
+    pub epoch: u64,
+    /// The newest audit time of all chains, µs since 1970.
+    pub newest_us: i64,
+    /// Rows that were read on the day (UTC) under the consents that were asked about; none for one
+    /// of which nothing was.
+    pub used: BTreeMap<ConsentId, u64>,
 }
 
 /// One change to the control data.
@@ -464,6 +476,9 @@ pub trait Control: Sharing {
     /// The consents of one grantor, short and whole, its epoch, and the rules but for the dictionary,
     /// of one moment. What was used of quotas is that of the day of `now_us`, µs since 1970.
     async fn snapshot(&self, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError>;
+    /// The same without what the epoch stands for: whoever keeps a snapshot of this epoch has all of it.
+    /// `quotas` are the consents of which it is asked how much was used on the day of `now_us`.
+    async fn pulse(&self, grantor: &FirmId, quotas: &[ConsentId], now_us: i64) -> Result<Pulse, ControlError>;
     /// The epoch of one grantor.
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError>;
 

@@ -133,9 +133,7 @@ impl Access {
         // It is tried as if it held already.
         terms.access.not_before_us = terms.access.not_before_us.min(now_us);
         let mark = Mark { at_us: now_us, commit: self.newest_commit(&it.grantor).await? };
-        let mut snapshot = self.control.snapshot(&it.grantor, now_us).await?;
-        // As a read is decided.
-        snapshot.rules.dictionary = Some(consent::dictionary().clone());
+        let snapshot = self.decided_on(&it.grantor).await?;
         let draft = Grant {
             id: it.id,
             grantee: it.grantee.clone(),

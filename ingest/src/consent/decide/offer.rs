@@ -61,13 +61,13 @@ pub enum Offered {
 /// What a firm may read of a series at `now_us`, by consent. Nothing of its own.
 pub fn offers(snapshot: &Snapshot, asker: &FirmId, series: &SeriesKey, now_us: i64) -> Vec<Offer> {
     let now_us = now_us.max(snapshot.newest_us);
-    let closed = &snapshot.rules.closed;
+    let closed = &snapshot.rules().closed;
     let strangers = snapshot.grantor() != &series.firm || closed.contains(asker) || closed.contains(&series.firm);
     if strangers || *asker == series.firm {
         return Vec::new();
     }
     let named = snapshot.naming(asker, series);
-    named.filter_map(|(grant, terms)| offer(snapshot, grant, terms, asker, series, now_us)).collect()
+    named.standing(now_us).filter_map(|(_, grant, terms)| offer(snapshot, grant, terms, asker, series, now_us)).collect()
 }
 
 fn offer(
@@ -78,7 +78,7 @@ fn offer(
     series: &SeriesKey,
     now_us: i64,
 ) -> Option<Offer> {
-    let rules = &snapshot.rules;
+    let rules = snapshot.rules();
     let mut whys: Vec<Why> = Vec::new();
     weigh::stands(grant, terms, now_us, &mut whys);
     let relation = weigh::relation(rules, grant, terms);

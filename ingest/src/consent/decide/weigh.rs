@@ -34,20 +34,20 @@ pub(super) fn weigh(
     let mut whys = Vec::new();
     stands(grant, terms, now_us, &mut whys);
     purposes(terms, request, &mut whys);
-    let relation = relation(&snapshot.rules, grant, terms);
-    let class = match meaning(&snapshot.rules, terms, &request.series.metric) {
+    let relation = relation(snapshot.rules(), grant, terms);
+    let class = match meaning(snapshot.rules(), terms, &request.series.metric) {
         Ok(class) => class,
         Err(why) => {
             whys.push(why);
             None
         }
     };
-    if is_prohibited(&snapshot.rules, &request.asker, &request.series, class, relation) {
+    if is_prohibited(snapshot.rules(), &request.asker, &request.series, class, relation) {
         whys.push(Why::Prohibited);
     }
-    let bounds = bounds(&snapshot.rules, terms, class.filter(|_| competes(relation)));
+    let bounds = bounds(snapshot.rules(), terms, class.filter(|_| competes(relation)));
     form(terms, &bounds, request, &mut whys);
-    let ranges = match times(&snapshot.rules, terms, &bounds, request, now_us) {
+    let ranges = match times(snapshot.rules(), terms, &bounds, request, now_us) {
         Ok(ranges) => ranges,
         Err(why) => {
             whys.push(why);

@@ -193,7 +193,7 @@ fn cells(snapshot: &Snapshot, request: &Request, now_us: i64) -> BTreeSet<(i64, 
 /// Whether one consent covers a cell, said anew and as plainly as possible.
 fn covered(snapshot: &Snapshot, grant: &Grant, request: &Request, (at, commit): (i64, u64), now_us: i64) -> bool {
     let StoredTerms::Known(terms) = &grant.terms else { return false };
-    let rules = &snapshot.rules;
+    let rules = snapshot.rules();
     let end = at + step(&request.form);
     let raw_asked = request.form == Form::Raw;
     let mut allowed = grant.status == Status::Active;

@@ -465,7 +465,7 @@ pub(crate) async fn a_group_reaches_whom_its_rosters_say_and_every_epoch_moves_w
     let third = second.after(&Membership::Leave(firm("saesol")), &alliance).unwrap();
     control.apply(save_group(Some(&second), &third), by()).await.unwrap();
     assert_eq!(control.agreements(&firm("saesol")).await.unwrap().known, [drafted]);
-    assert_eq!(control.snapshot(&firm("hanbit"), 0).await.unwrap().rules.groups[&id], third);
+    assert_eq!(control.snapshot(&firm("hanbit"), 0).await.unwrap().rules().groups[&id], third);
     let nobody = Grantee::Group { group: GroupId::new("nobody").unwrap(), roster: 1 };
     let drafted = Agreement::draft(ConsentId::random(), firm("hanbit"), nobody, Party::Grantor, terms(None));
     let missing = save(control, None, &drafted, Event::Drafted, &officer(), 1_000).await.unwrap_err();
@@ -487,7 +487,8 @@ pub(crate) async fn rules_and_closed_firms_are_in_the_snapshot<E: ControlEngine>
     control.apply(close(), by()).await.unwrap();
     assert_eq!(control.apply(close(), by()).await.unwrap_err().to_string(), "firm `saesol` is closed already");
     assert_eq!(epochs(control).await, (3, 2));
-    let rules = control.snapshot(&hanbit, 0).await.unwrap().rules;
+    let snapshot = control.snapshot(&hanbit, 0).await.unwrap();
+    let rules = snapshot.rules();
     assert_eq!((&rules.alliance, rules.house, &rules.closed), (&rule, house, &BTreeSet::from([saesol.clone()])));
     assert_eq!(control.alliance_rule().await.unwrap(), rule);
     assert_eq!(
@@ -525,11 +526,11 @@ pub(crate) async fn runs_are_found_by_time_and_by_customer<E: ControlEngine>() {
     assert_eq!(found(None, 0, 100, 2).await, runs[..2]);
     assert!(control.runs(&firm("saesol"), None, 0, 100, 10).await.unwrap().is_empty());
     // Of a snapshot they are those of the customers that consents name.
-    assert!(control.snapshot(&of, 0).await.unwrap().rules.runs.is_empty());
+    assert!(control.snapshot(&of, 0).await.unwrap().rules().runs.is_empty());
     agree(control, Some("saesol")).await;
     let ended = run_entry("L3", "press-1", "saesol", 20, Some(30));
     control.apply(put(std::slice::from_ref(&ended)), by()).await.unwrap();
-    let mut known = control.snapshot(&of, 0).await.unwrap().rules.runs;
+    let mut known = control.snapshot(&of, 0).await.unwrap().rules().runs.clone();
     known.sort_by_key(|run| (run.from_us, run.to_us));
     assert_eq!(known, [&runs[0], &runs[3], &ended].map(|entry| entry.run.clone()));
     assert_eq!(kinds(control, "hanbit").await.iter().filter(|kind| **kind == Kind::RunsChanged).count(), 2);
@@ -547,6 +548,15 @@ pub(crate) async fn of_a_quota_used_by_many_at_once_every_row_counts<E: ControlE
     let of = firm("hanbit");
     let used = async |day: i64| control.snapshot(&of, day * DAY_US + 5).await.unwrap().used;
     assert_eq!((used(20).await, used(21).await), ([(id, EACH * 10)].into(), BTreeMap::new()));
+    // So does whoever keeps the rest, asked about this consent and one of which nothing was used.
+    let other = ConsentId::random();
+    let pulse = control.pulse(&of, &[other, id], 20 * DAY_US).await.unwrap();
+    let snapshot = control.snapshot(&of, 20 * DAY_US).await.unwrap();
+    assert_eq!((pulse.epoch, pulse.newest_us), (snapshot.epoch(), snapshot.newest_us));
+    assert_eq!(pulse.used, snapshot.used);
+    let nothing = control.pulse(&of, &[], 20 * DAY_US).await.unwrap();
+    assert_eq!((nothing.epoch, nothing.used), (snapshot.epoch(), BTreeMap::new()));
+    assert_eq!(control.pulse(&firm("nobody"), &[id], 21 * DAY_US).await.unwrap().epoch, 0);
     assert_eq!(control.use_quota(id, 21, 1).await.unwrap(), 1, "each day begins anew");
     assert_eq!(epochs(control).await, (1, 0), "what is used changes no decision of others");
 }

@@ -26,13 +26,15 @@ use super::migrate::LOCKS;
 use crate::audit::{Chain, Draft, Entry, Hash, Head};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, Role, Snapshot};
-use crate::id::{MemberId, OperatorId};
+use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
-    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Restored,
+    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Pulse,
+    Restored,
     Stamp, Testimony, Undone,
 };
 use crate::store::sql::statement;
+use crate::time::DAY_US;
 
 const STATEMENTS: &str =
     concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
@@ -408,6 +410,13 @@ impl Control for PostgresControl {
         let mut client = self.client().await?;
         let tx = Tx::of_one_moment(&mut client).await?;
         sharing::snapshot(&tx, grantor, now_us).await
+    }
+
+    async fn pulse(&self, grantor: &FirmId, quotas: &[ConsentId], now_us: i64) -> Result<Pulse, ControlError> {
+        let quotas: Vec<String> = quotas.iter().map(ToString::to_string).collect();
+        // One statement sees one moment.
+        let args: Args<'_> = &[&grantor.as_str(), &now_us.div_euclid(DAY_US), &quotas];
+        Ok(self.first(sql!("pulse"), args, sharing::pulse).await?.unwrap_or_default())
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {

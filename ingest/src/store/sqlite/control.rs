@@ -15,10 +15,11 @@ use sandan_proto::id::{FirmId, GatewayId};
 use crate::audit::{Chain, Draft, Entry, Hash, Head};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, Snapshot};
-use crate::id::{MemberId, OperatorId};
+use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
-    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Restored,
+    Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Pulse,
+    Restored,
     Stamp, Testimony, Undone,
 };
 use crate::store::sql::statement;
@@ -473,6 +474,11 @@ impl Control for SqliteControl {
     async fn snapshot(&self, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError> {
         let grantor = grantor.clone();
         self.read(move |tx| sharing::snapshot(tx, &grantor, now_us)).await
+    }
+
+    async fn pulse(&self, grantor: &FirmId, quotas: &[ConsentId], now_us: i64) -> Result<Pulse, ControlError> {
+        let (grantor, quotas) = (grantor.clone(), quotas.to_vec());
+        self.read(move |tx| sharing::pulse(tx, &grantor, &quotas, now_us)).await
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {

@@ -16,7 +16,7 @@ use crate::consent::{
 };
 use crate::id::{ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, RunEntry, Sharing, SharingChange,
+    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, Sharing, SharingChange,
     Stamp, parsed_agreement, parsed_groups,
 };
 use crate::time::DAY_US;
@@ -311,9 +311,11 @@ pub(super) async fn revoke_again(
 
 /// Everything of a firm but its id.
 pub(super) async fn erase(tx: &Tx<'_>, firm: &FirmId, now_us: i64) -> Result<(), ControlError> {
-    for sql in [sql!("erase_quota"), sql!("raise_epochs_of_grantors"), sql!("erase_runs"), sql!("erase_links")] {
+    for sql in [sql!("erase_quota"), sql!("erase_runs"), sql!("erase_links")] {
         tx.execute(sql, &[&firm.as_str()]).await?;
     }
+    // Whoever it let read, and all for whom it is closed now.
+    raise_epochs(tx).await?;
     tx.execute(sql!("erase_agreements"), &[&firm.as_str(), &now_us]).await?;
     tx.execute(sql!("erase_rules"), &[&firm.as_str(), &now_us]).await.map(drop)
 }
@@ -325,6 +327,13 @@ pub(super) async fn without_means(tx: &Tx<'_>, firm: &FirmId, id: MemberId, now_
     let Ok(before) = serde_json::from_str::<Officers>(&before) else { return Ok(()) };
     let after = before.without_means(id.into(), now_us);
     tx.execute(sql!("set_officers"), &[&firm.as_str(), &document(&after)?]).await.map(drop)
+}
+
+pub(super) fn pulse(row: &Row) -> Result<Pulse, ControlError> {
+    let (consents, rows): (Vec<&str>, Vec<i64>) = (row.get(2), row.get(3));
+    let used = consents.into_iter().zip(rows).map(|(id, rows)| Ok((id.parse().map_err(engine)?, unsigned(rows))));
+    let used = used.collect::<Result<_, ControlError>>()?;
+    Ok(Pulse { epoch: unsigned(row.get(0)), newest_us: row.get(1), used })
 }
 
 pub(super) async fn snapshot(tx: &Tx<'_>, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError> {

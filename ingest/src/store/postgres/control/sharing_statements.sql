@@ -84,5 +84,8 @@ DELETE FROM officer_link WHERE firm = $1;
 -- name: beside
 SELECT coalesce((SELECT epoch FROM firm WHERE id = $1), 0), coalesce((SELECT max(time_us) FROM audit_head), 0),
     (SELECT rule FROM alliance), (SELECT house_rule FROM firm WHERE id = $1);
--- name: raise_epochs_of_grantors
-UPDATE firm SET epoch = epoch + 1 WHERE id IN (SELECT grantor FROM agreement WHERE grantee = $1);
+-- name: pulse
+WITH used AS (SELECT consent, rows FROM quota_use WHERE day = $2 AND consent = ANY ($3))
+SELECT coalesce((SELECT epoch FROM firm WHERE id = $1), 0), coalesce((SELECT max(time_us) FROM audit_head), 0),
+    coalesce((SELECT array_agg(consent ORDER BY consent) FROM used), '{}'),
+    coalesce((SELECT array_agg(rows ORDER BY consent) FROM used), '{}');

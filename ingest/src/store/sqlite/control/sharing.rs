@@ -19,7 +19,7 @@ use crate::consent::{
 };
 use crate::id::{ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    self, Agreements, ControlError, Documents, Held, Means, OfficerLink, RunEntry, Sharing, SharingChange, Stamp,
+    self, Agreements, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, Sharing, SharingChange, Stamp,
     parsed_agreement, parsed_groups,
 };
 use crate::time::DAY_US;
@@ -303,7 +303,8 @@ pub(super) fn revoke_again(
 /// Everything of a firm but its id.
 pub(super) fn erase(tx: &Transaction<'_>, firm: &FirmId, now_us: i64) -> Result<(), ControlError> {
     execute(tx, sql!("erase_quota"), [firm.as_str()])?;
-    execute(tx, sql!("raise_epochs_of_grantors"), [firm.as_str()])?;
+    // Whoever it let read, and all for whom it is closed now.
+    execute(tx, sql!("raise_epochs"), [])?;
     execute(tx, sql!("erase_agreements"), params![firm.as_str(), now_us])?;
     execute(tx, sql!("erase_runs"), [firm.as_str()])?;
     execute(tx, sql!("erase_links"), [firm.as_str()])?;
@@ -324,6 +325,26 @@ pub(super) fn without_means(
     execute(tx, sql!("set_officers"), params![firm.as_str(), document(&after)?]).map(drop)
 }
 
+fn newest_us(tx: &Transaction<'_>) -> Result<i64, ControlError> {
+    let newest = tx.prepare_cached(sql!("newest_audit"))?.query_row([], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(newest.unwrap_or(0))
+}
+
+pub(super) fn pulse(
+    tx: &Transaction<'_>,
+    grantor: &FirmId,
+    quotas: &[ConsentId],
+    now_us: i64,
+) -> Result<Pulse, ControlError> {
+    let today = now_us.div_euclid(DAY_US);
+    let mut used = BTreeMap::new();
+    for consent in quotas {
+        let rows = rows(tx, sql!("quota_used_of"), params![consent.to_string(), today], |row| Ok(row.get(0)?))?;
+        used.extend(rows.first().map(|rows| (*consent, unsigned(*rows))));
+    }
+    Ok(Pulse { epoch: epoch(tx, grantor)?, newest_us: newest_us(tx)?, used })
+}
+
 pub(super) fn snapshot(tx: &Transaction<'_>, grantor: &FirmId, now_us: i64) -> Result<Snapshot, ControlError> {
     let of = [grantor.as_str()];
     let grants =
@@ -336,10 +357,7 @@ pub(super) fn snapshot(tx: &Transaction<'_>, grantor: &FirmId, now_us: i64) -> R
     let today = now_us.div_euclid(DAY_US);
     let documents = Documents {
         epoch: epoch(tx, grantor)?,
-        newest_us: tx
-            .prepare_cached(sql!("newest_audit"))?
-            .query_row([], |row| row.get::<_, Option<i64>>(0))?
-            .unwrap_or(0),
+        newest_us: newest_us(tx)?,
         alliance: text(tx, sql!("alliance_rule"), [])?,
         house: text(tx, sql!("house_rule"), of)?,
         groups: rows(tx, sql!("groups"), [], group)?,

@@ -73,6 +73,8 @@ DELETE FROM quota_use WHERE consent = ?1 AND day < ?2;
 -- name: quota_used
 SELECT consent, rows FROM quota_use
 WHERE day = ?2 AND consent IN (SELECT id FROM agreement WHERE grantor = ?1);
+-- name: quota_used_of
+SELECT rows FROM quota_use WHERE day = ?2 AND consent = ?1;
 -- name: erase_rules
 UPDATE firm SET officers = NULL, house_rule = NULL, closed_us = coalesce(closed_us, ?2) WHERE id = ?1;
 -- name: erase_runs
@@ -81,5 +83,3 @@ DELETE FROM run WHERE firm = ?1;
 DELETE FROM quota_use WHERE consent IN (SELECT id FROM agreement WHERE grantor = ?1 OR grantee = ?1);
 -- name: erase_links
 DELETE FROM officer_link WHERE firm = ?1;
--- name: raise_epochs_of_grantors
-UPDATE firm SET epoch = epoch + 1 WHERE id IN (SELECT grantor FROM agreement WHERE grantee = ?1);
