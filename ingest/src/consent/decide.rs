@@ -153,9 +153,8 @@ pub fn decide(snapshot: &Snapshot, request: &Request, now_us: i64) -> Result<Dec
         }));
         fallen_short.sort_unstable_by_key(|(number, ..)| *number);
         let known = !fallen_short.is_empty() || !consents.is_empty();
-        let reasons = |(_, consent, whys): (u32, ConsentId, Vec<Why>)| {
-            whys.into_iter().map(move |why| Reason { consent, why })
-        };
+        let reasons =
+            |(_, consent, whys): (u32, ConsentId, Vec<Why>)| whys.into_iter().map(move |why| Reason { consent, why });
         return Err(Denial { known, reasons: fallen_short.into_iter().flat_map(reasons).collect() });
     }
     let permits = unite(covers).into_iter().map(|cover| permit(snapshot, request, &cover, until_us)).collect();

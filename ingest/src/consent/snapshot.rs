@@ -1,7 +1,7 @@
 //! What decisions are made on: the consents of one grantor at one epoch, and the rules.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sandan_proto::id::{AssetId, FirmId, SeriesKey};
@@ -166,7 +166,7 @@ impl Snapshot {
         let grants: usize = self.grants().iter().map(|grant| GRANT_BYTES + names(grant) * NAME_BYTES).sum();
         let rules = self.rules();
         let words = rules.dictionary.as_ref().map_or(0, |it| it.metrics.len());
-        let rosters = rules.groups.values().flat_map(|group| group.rosters.values()).map(|firms| firms.len());
+        let rosters = rules.groups.values().flat_map(|group| group.rosters.values()).map(BTreeSet::len);
         grants + (rules.runs.len() * 2 + words + rules.closed.len() + rosters.sum::<usize>()) * NAME_BYTES
     }
 
@@ -178,18 +178,15 @@ impl Snapshot {
 
     /// The grants that reach a firm and name a series.
     pub(super) fn naming<'a>(&'a self, asker: &FirmId, series: &'a SeriesKey) -> Naming<'a> {
-        let (open, ended) = match &self.whole.index {
-            Some(index) => match index.get(asker).and_then(|by_asset| by_asset.get(&series.asset)) {
-                Some(numbers) => (Cow::Borrowed(&*numbers.open), &*numbers.ended),
-                None => (Cow::Borrowed(&[][..]), &[][..]),
-            },
-            None => {
-                let reaching = (0_u32..).zip(self.grants());
-                let reaching = reaching.filter(|(_, grant)| reaches(self.rules(), &grant.grantee, asker));
-                (Cow::Owned(reaching.map(|(number, _)| number).collect()), &[][..])
-            }
+        let Some(index) = &self.whole.index else {
+            let reaching = (0_u32..).zip(self.grants());
+            let reaching = reaching.filter(|(_, grant)| reaches(self.rules(), &grant.grantee, asker));
+            let open = Cow::Owned(reaching.map(|(number, _)| number).collect());
+            return Naming { snapshot: self, series, open, ended: &[] };
         };
-        Naming { snapshot: self, series, open, ended }
+        let numbers = index.get(asker).and_then(|by_asset| by_asset.get(&series.asset));
+        let (open, ended) = numbers.map_or((&[][..], &[][..]), |it| (&it.open, &it.ended));
+        Naming { snapshot: self, series, open: Cow::Borrowed(open), ended }
     }
 }
 

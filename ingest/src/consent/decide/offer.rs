@@ -67,7 +67,10 @@ pub fn offers(snapshot: &Snapshot, asker: &FirmId, series: &SeriesKey, now_us: i
         return Vec::new();
     }
     let named = snapshot.naming(asker, series);
-    named.standing(now_us).filter_map(|(_, grant, terms)| offer(snapshot, grant, terms, asker, series, now_us)).collect()
+    named
+        .standing(now_us)
+        .filter_map(|(_, grant, terms)| offer(snapshot, grant, terms, asker, series, now_us))
+        .collect()
 }
 
 fn offer(

@@ -19,8 +19,7 @@ use crate::id::{ConsentId, MemberId, OperatorId};
 use crate::store::appends::{Appends, Commit};
 use crate::store::control::{
     Change, Control, ControlError, Firm, GatewayEntry, Holder, InvitationEntry, MemberEntry, OperatorEntry, Pulse,
-    Restored,
-    Stamp, Testimony, Undone,
+    Restored, Stamp, Testimony, Undone,
 };
 use crate::store::sql::statement;
 

@@ -16,8 +16,8 @@ use crate::consent::{
 };
 use crate::id::{ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, Sharing, SharingChange,
-    Stamp, parsed_agreement, parsed_groups,
+    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, Sharing,
+    SharingChange, Stamp, parsed_agreement, parsed_groups,
 };
 use crate::time::DAY_US;
 
