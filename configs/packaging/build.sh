@@ -51,6 +51,11 @@ build() {
     install -Dm644 "configs/systemd/tmpfiles.d/$package.conf" "$root/usr/lib/tmpfiles.d/$package.conf"
     install -Dm644 "configs/packaging/default/$package" "$root/etc/default/$package"
     install -Dm644 "configs/$example" "$doc/examples/$example"
+    # The program itself says how its commands are completed: it may be of another machine than this one.
+    mkdir -p "$root"/usr/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
+    echo "source <($package completions bash)" >"$root/usr/share/bash-completion/completions/$package"
+    printf '#compdef %s\nsource <(%s completions zsh)\n' "$package" "$package" >"$root/usr/share/zsh/vendor-completions/_$package"
+    echo "$package completions fish | source" >"$root/usr/share/fish/vendor_completions.d/$package.fish"
     local page
     for page in docs/*.md; do install -Dm644 "$page" "$doc/$(basename "$page")"; done
     for page in configs/systemd/drop-ins/*.conf; do

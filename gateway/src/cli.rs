@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::dictionary::Process;
 use crate::config::{Config, Faults, notation};
@@ -105,6 +106,8 @@ enum Command {
         #[command(subcommand)]
         command: spool::Command,
     },
+    /// Print what a shell needs to complete commands: `source <(sandan-gateway completions bash)`
+    Completions { shell: Shell },
 }
 
 /// A gateway waits far more than it works; the second thread carries the polls on while
@@ -193,17 +196,25 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Metrics { process, json } => {
             let listed = if json { metrics::json(process)? } else { metrics::text(process) };
-            // A list this long is looked at through `head` and `less`, which end when they will.
-            match std::io::stdout().lock().write_all(listed.as_bytes()) {
-                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
-                _ => {}
-            }
-            Ok(ExitCode::SUCCESS)
+            print_at_length(listed.as_bytes())
         }
         Command::Spool { command } => {
             log("error");
             spool::spool(command)
         }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sandan-gateway", &mut script);
+            print_at_length(&script)
+        }
+    }
+}
+
+/// Prints what is looked at through `head` and `less`, which end when they will.
+fn print_at_length(text: &[u8]) -> anyhow::Result<ExitCode> {
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

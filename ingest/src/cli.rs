@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use self::args::{Args, Verb};
 use crate::admin::dead_letters::Chosen;
@@ -114,6 +114,12 @@ fn run(args: Args) -> Result<(), Failure> {
         Args { verb: Verb::Share(share), json, .. } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             return runtime.block_on(share.run(json, crate::time::system_clock()()));
+        }
+        Args { verb: Verb::Completions { shell }, .. } => {
+            // Made whole first: the maker ends the process where its output ends.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "sandan-ingest", &mut script);
+            return Ok(io::stdout().lock().write_all(&script)?);
         }
         args => args,
     };

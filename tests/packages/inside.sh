@@ -62,6 +62,9 @@ for name in gateway ingest; do
     is "$(owner /etc/sandan-$name)" "root 750" "/etc/sandan-$name"
 done
 is "$(find /var/lib/sandan-* -perm /077 -type f | wc -l)" 0 "files of the services that others may read"
+for program in sandan-gateway sandan-ingest; do
+    bash -c "source /usr/share/bash-completion/completions/$program; complete -p $program" >/dev/null || fail "bash completes no $program"
+done
 oldest=$(readings | head -n 1)
 
 rm ./*.deb && cp second/*.deb .

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
 use super::dead_letters::DeadLetterVerb;
@@ -109,6 +110,11 @@ pub(super) enum Verb {
     /// What came and could not be stored, per firm.
     #[command(subcommand)]
     DeadLetter(DeadLetterVerb),
+    /// Print what a shell needs to complete commands: `source <(sandan-ingest completions bash)`.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -345,6 +351,7 @@ impl Verb {
             Verb::Serve
             | Verb::Check { .. }
             | Verb::Restore { .. }
+            | Verb::Completions { .. }
             | Verb::Share(_)
             | Verb::Backup { verify: true, .. } => {
                 return Err("this is not a command to a store".to_owned());

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use super::*;
 use crate::admin::WantedBackup;
@@ -41,7 +42,13 @@ impl Site {
     }
 
     async fn does(&self, command: Command) -> Answer {
-        let mut door = Door::open(&self.config).await.unwrap();
+        let mut door = loop {
+            match Door::open(&self.config).await {
+                // The last task of a service that ended here a moment ago still holds the directory.
+                Err(RunError::InUse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                opened => break opened.unwrap(),
+            }
+        };
         let answer = door.execute(command).await.unwrap();
         door.close().await;
         answer
