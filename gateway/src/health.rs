@@ -276,6 +276,7 @@ impl Health {
             readings_total: self.inner.readings.load(Ordering::Relaxed),
             readings_dropped_total: self.inner.dropped.load(Ordering::Relaxed),
             dead_letters_total: links.messages.values().map(|messages| messages.dead_letters()).sum(),
+            ..v1::Health::default()
         }
     }
 

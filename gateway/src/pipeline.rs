@@ -343,6 +343,7 @@ fn report(health: &Health, spool: &Spool, boot: BootId, time: &Timekeeper, drain
         oldest_unacked_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
         damaged_records_total: depth.damaged_records,
         written_bytes_total: depth.written_bytes,
+        ..v1::SpoolHealth::default()
     });
     let waiting = |lane: LaneDepth| Waiting {
         is_current: lane.is_current,

@@ -25,7 +25,7 @@ use sandan_ingest::access::{Access, Chain, Kind, Pseudonyms, Rows, Source};
 use sandan_ingest::audit::Draft;
 use sandan_ingest::auth::{Member, Secret, TokenKind};
 use sandan_ingest::consent::{AccessWindow, EventWindow, Form, Manner, Permit, Request, Role, SharedForm, Terms};
-use sandan_ingest::fleet::Board;
+use sandan_ingest::fleet::{Board, Bounds};
 use sandan_ingest::id::{ConsentId, MemberId};
 use sandan_ingest::metrics::Metrics;
 use sandan_ingest::notary::Notary;
@@ -133,7 +133,7 @@ async fn open(dir: &std::path::Path, readings: &Arc<dyn Source>, control: &Arc<d
     let audit = dir.join("audit");
     let notary = Notary::open("bench", &audit, audit.clone(), &**control, &clock).await.unwrap();
     let names = Pseudonyms::open(&dir.join("pseudonyms")).unwrap();
-    let fleet = Arc::new(Board::new(clock.clone(), []));
+    let fleet = Arc::new(Board::new(clock.clone(), Bounds::default(), []));
     let doors = (control.clone(), readings.clone());
     Access::new(doors, notary.into(), names, fleet, clock, Arc::new(Metrics::default())).await.unwrap()
 }

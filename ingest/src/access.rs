@@ -52,7 +52,10 @@ pub use crate::audit::{Chain, Entry, Kind};
 use crate::auth::Member;
 use crate::consent::{self, Decision, Denial, Holds, Permit, Reason, Request, Role, Snapshot};
 use crate::fleet::Board;
-pub use crate::fleet::{Fault, Link, LinkState, Spool, State, View};
+pub use crate::fleet::{
+    Condition, ConditionId, Hop, Hops, Judged, Level, Link, LinkState, Parent, Signal, SignalState, Signals, Spool,
+    State, View,
+};
 use crate::metrics::Metrics;
 use crate::notary::Notary;
 pub use crate::store::control::Firm;

@@ -6,6 +6,7 @@
 //! here opens a port or the store.
 
 mod fault;
+mod fleet;
 mod retention;
 mod store;
 mod table;
@@ -26,6 +27,7 @@ use self::store::Store;
 pub use self::store::{Engine, Packing, Postgres};
 use self::table::{Table, Text};
 use crate::disk::Reserve;
+use crate::fleet::Bounds;
 use crate::retention::Classes;
 
 /// What a private key must not allow to users who are neither its owner nor of its group.
@@ -36,7 +38,7 @@ const UPLINK_PORT: u16 = 7443;
 const HTTP_PORT: u16 = 7080;
 
 /// A checked configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Name of this installation, in every exported id.
     pub complex: String,
@@ -62,6 +64,8 @@ pub struct Config {
     pub firm_quotas: BTreeMap<FirmId, Quota>,
     /// How many requests members may send.
     pub api: Requests,
+    /// When something is wrong with a gateway.
+    pub fleet: Bounds,
 }
 
 /// Requests of members in a minute.
@@ -260,6 +264,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     });
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     let api = root.table("api").map_or_else(Requests::default, |table| requests(&table));
+    let fleet = fleet::bounds(root.table("fleet").as_ref());
     root.finish();
     let Store { engine, reserve, packing } = stored?;
     Some(Config {
@@ -275,6 +280,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         quota,
         firm_quotas,
         api,
+        fleet,
     })
 }
 

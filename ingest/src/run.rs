@@ -42,7 +42,7 @@ use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
 use crate::metrics::{Metrics, StoreCollector};
 use crate::notary::{Notary, NotaryError};
-use crate::session::{self, HEARTBEAT, HELLO_DEADLINE};
+use crate::session::{self, HELLO_DEADLINE};
 use crate::store::control::ControlError;
 use crate::store::postgres::DatabaseError;
 use crate::store::{BackupError, StoreError};
@@ -193,7 +193,7 @@ impl Parts {
         let ca = Authority::open(&config.complex, &dir, uplink.ca.as_ref(), uplink.tls.as_ref(), clock.clone())?;
         let gateways = stores.control.gateways().await?;
         let in_force = gateways.into_iter().filter(|it| it.revoked_us.is_none()).map(|it| it.id);
-        let fleet = Arc::new(Board::new(clock.clone(), in_force));
+        let fleet = Arc::new(Board::new(clock.clone(), config.fleet.clone(), in_force));
         let dir = config.data_dir.join(AUDIT_DIR);
         let heads = config.witness.as_deref().map_or_else(|| dir.clone(), heads_beside);
         let notary = Arc::new(Notary::open(&config.complex, &dir, heads, &*stores.control, &clock).await?);
@@ -364,7 +364,7 @@ async fn serve_until(
         retention_us: config.retention_us(),
         quotas: Arc::new(quotas(config)),
         now: system_clock(),
-        heartbeat: HEARTBEAT,
+        heartbeat: Duration::from_micros(config.fleet.heartbeat_us.unsigned_abs()),
         hello_deadline: HELLO_DEADLINE,
         shutdown: stop.clone(),
     };

@@ -119,8 +119,8 @@ impl From<&Denied> for Status {
 /// acknowledgements: must return at once. Events of one gateway come in order, and a
 /// session that was replaced by a newer one does not close.
 pub trait FleetEvents: Send + Sync + 'static {
-    /// A session was welcomed.
-    fn opened(&self, gateway: &GatewayId, hello: &v1::Hello);
+    /// A session was welcomed, under an epoch.
+    fn opened(&self, gateway: &GatewayId, epoch: u64, hello: &v1::Hello);
     /// A gateway said how it is. At most [`MAX_LINKS`](sandan_proto::limits::MAX_LINKS) links.
     fn health(&self, gateway: &GatewayId, health: v1::Health);
     /// Readings of it are durable, the newest observed at `newest_us` since 1970.
@@ -129,10 +129,12 @@ pub trait FleetEvents: Send + Sync + 'static {
     fn fenced(&self, gateway: &GatewayId);
     /// It sent another record under a number that was stored already.
     fn forked(&self, gateway: &GatewayId);
+    /// So many readings of it could not be stored, and are dead-lettered.
+    fn dead_lettered(&self, gateway: &GatewayId, readings: u64);
     /// It was told to send later, because its firm sends faster than it may.
     fn held_back(&self, gateway: &GatewayId);
-    /// It has no session any more.
-    fn closed(&self, gateway: &GatewayId, why: &Closed);
+    /// It has no session any more; the last was of this epoch.
+    fn closed(&self, gateway: &GatewayId, epoch: u64, why: &Closed);
 }
 
 /// Why a session ended.
@@ -186,7 +188,7 @@ pub struct Settings {
 }
 
 /// How often a gateway says how it is: an operator sees a lost one within half a minute.
-pub const HEARTBEAT: Duration = Duration::from_secs(10);
+pub const HEARTBEAT: Duration = Duration::from_micros(crate::fleet::HEARTBEAT_US.unsigned_abs());
 /// Long enough for a slow mobile link, short enough that connections without a Hello
 /// do not pile up.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use sandan_gateway::uplink::connect;
 use sandan_ingest::auth::{Secret, TokenKind};
 use sandan_ingest::ca::{self, Authority};
 use sandan_ingest::enrollment::{self, Certificates, Refusals};
-use sandan_ingest::fleet::Board;
+use sandan_ingest::fleet::{Board, Bounds};
 use sandan_ingest::session::{self, Closed, Ending, FleetEvents, Gate, Guard, Sessions};
 use sandan_ingest::store::control::{Change, Control, Firm, Stamp};
 use sandan_ingest::store::sqlite::control::SqliteControl;
@@ -31,13 +31,14 @@ const BEGIN_US: i64 = 1_800_000_000_000_000;
 struct Nobody;
 
 impl FleetEvents for Nobody {
-    fn opened(&self, _: &GatewayId, _: &v1::Hello) {}
+    fn opened(&self, _: &GatewayId, _: u64, _: &v1::Hello) {}
     fn health(&self, _: &GatewayId, _: v1::Health) {}
     fn stored(&self, _: &GatewayId, _: i64, _: u64) {}
     fn fenced(&self, _: &GatewayId) {}
     fn forked(&self, _: &GatewayId) {}
     fn held_back(&self, _: &GatewayId) {}
-    fn closed(&self, _: &GatewayId, _: &Closed) {}
+    fn dead_lettered(&self, _: &GatewayId, _: u64) {}
+    fn closed(&self, _: &GatewayId, _: u64, _: &Closed) {}
 }
 
 struct Complex {
@@ -71,7 +72,7 @@ impl Complex {
             ca: ca.clone(),
             readings: readings.clone(),
             sessions: sessions.clone(),
-            fleet: Arc::new(Board::new(now.clone(), [])),
+            fleet: Arc::new(Board::new(now.clone(), Bounds::default(), [])),
             refusals: refusals.clone(),
             now: now.clone(),
         });

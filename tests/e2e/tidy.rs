@@ -204,7 +204,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("notary", &["audit", "store", "time"]),
             ("ca", &["auth", "config", "time"]),
             ("auth", &["consent", "id", "store", "time"]),
-            ("config", &["disk", "retention", "time"]),
+            ("config", &["disk", "fleet", "retention", "time"]),
             ("disk", &[]),
             ("retention", &["time"]),
             // Nothing without the feature of this name.

@@ -130,6 +130,7 @@ impl Link {
             latency_p99_ms: p99(&recent()),
             last_good_age_ms: age,
             interval_ms: u32::try_from(self.interval.as_millis()).unwrap_or(u32::MAX),
+            ..LinkHealth::default()
         }
     }
 

@@ -318,7 +318,7 @@ impl Complex {
             let now_us = now_us.clone();
             Arc::new(move || now_us.load(Ordering::Relaxed))
         };
-        let fleet = Arc::new(Board::new(clock.clone(), []));
+        let fleet = Arc::new(Board::new(clock.clone(), crate::fleet::Bounds::default(), []));
         let metrics = Arc::new(Metrics::default());
         let audit_dir = dir.path().join("audit");
         let notary = Notary::open("saesol", &audit_dir, audit_dir.clone(), &*control, &clock).await.unwrap();

@@ -23,7 +23,7 @@ pub(super) struct Table<'t> {
 
 /// A text and where it stands.
 pub(super) struct Text<'t> {
-    key: &'static str,
+    key: &'t str,
     pub(super) value: &'t str,
     pub(super) at: usize,
 }
@@ -119,6 +119,35 @@ impl<'t> Table<'t> {
             self.log.note(value.span().start, what, "write a whole number from 1 on, like 1000");
         }
         number
+    }
+
+    /// A number from 0 on, whole or not.
+    pub(super) fn number(&self, key: &'static str) -> Option<f64> {
+        let value = self.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|it| it as f64),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        if number.is_none() {
+            let what = format!("`{key}` is not a number from 0 on");
+            self.log.note(value.span().start, what, "write a number from 0 on, like 3 or 0.5");
+        }
+        number
+    }
+
+    /// The texts of this one, whatever they are called.
+    pub(super) fn every_text(&self) -> Vec<(&'t str, Text<'t>)> {
+        let text = |(key, value): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
+            let name: &str = AsRef::<str>::as_ref(key.get_ref());
+            let DeValue::String(text) = value.get_ref() else {
+                self.wrong(name, value, "a text in quotes");
+                return None;
+            };
+            Some((name, Text { key: name, value: text.as_ref(), at: value.span().start }))
+        };
+        self.tree.iter().filter_map(text).collect()
     }
 
     /// The tables of this one, whatever they are called.

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use sandan_proto::id::{FirmId, GatewayId};
 
 use super::words::{Lang, Sentence, say};
-use crate::access::{DeadLetterCount, Fault, Firm, Link, LinkState, Spool, State, View};
+use crate::access::{DeadLetterCount, Firm, Level, Link, LinkState, Spool, State, View};
 use crate::time::rfc3339;
 
 /// How often the page fetches itself anew: a heartbeat.
@@ -125,7 +125,7 @@ fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
                     span aria-hidden="true" { "!" } " " (say(lang, &Sentence::NeedsAttention)) " " b { (wrong) }
                 }
             }
-            @for state in [State::Fenced, State::Offline, State::Silent, State::CatchingUp, State::Enrolled, State::Online] {
+            @for state in State::ALL {
                 @let number = count(state);
                 @if number > 0 {
                     span.state.(tone(state)) {
@@ -143,7 +143,7 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, dead: &[DeadLetterCount
         Lang::Ko => firm.name_ko.as_str(),
         Lang::En => firm.name_en.as_str(),
     });
-    let in_contact = matches!(view.state, State::Online | State::CatchingUp);
+    let in_contact = view.heard;
     html! {
         article.(tone_of(view)) {
             h2 {
@@ -154,12 +154,15 @@ fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, dead: &[DeadLetterCount
                 span aria-hidden="true" { (icon(view.state)) } " " (say(lang, &Sentence::State(view.state)))
             }
             p.fault {
-                @match &view.fault {
-                    Some(fault) => {
-                        @if !matches!(fault, Fault::NeverSeen) { span aria-hidden="true" { "! " } }
-                        (say(lang, &Sentence::Fault(fault, now_us)))
+                @match (view.worst(), view.state, view.spool) {
+                    (Some(condition), ..) => {
+                        span aria-hidden="true" { "! " }
+                        (say(lang, &Sentence::Trouble(condition, view, now_us)))
                     }
-                    None => (say(lang, &Sentence::AllWell)),
+                    (None, State::Enrolled, _) => (say(lang, &Sentence::NeverSeen)),
+                    (None, State::Offline, _) => (say(lang, &Sentence::Left)),
+                    (None, State::CatchingUp, Some(spool)) => (say(lang, &Sentence::Draining(spool.oldest_ms))),
+                    (None, ..) => (say(lang, &Sentence::AllWell)),
                 }
             }
             dl {
@@ -213,7 +216,7 @@ fn spool(lang: Lang, spool: Option<Spool>) -> String {
     let sentence = match spool {
         None => Sentence::Unknown,
         Some(Spool { readings: 0, percent, .. }) => Sentence::SpoolEmpty { percent },
-        Some(Spool { readings, percent, oldest_ms }) => Sentence::SpoolHolds { readings, percent, oldest_ms },
+        Some(Spool { readings, percent, oldest_ms, .. }) => Sentence::SpoolHolds { readings, percent, oldest_ms },
     };
     say(lang, &sentence)
 }
@@ -241,7 +244,8 @@ fn icon(state: State) -> &'static str {
     match state {
         State::Fenced => "⊘",
         State::Offline => "✕",
-        State::Silent => "▲",
+        State::Silent | State::Degraded => "▲",
+        State::Maintenance => "⚒",
         State::CatchingUp => "↻",
         State::Online => "●",
         State::Enrolled => "○",
@@ -251,17 +255,17 @@ fn icon(state: State) -> &'static str {
 fn tone(state: State) -> &'static str {
     match state {
         State::Fenced | State::Offline => "bad",
-        State::Silent | State::CatchingUp => "warn",
+        State::Silent | State::Degraded | State::CatchingUp => "warn",
         State::Online => "good",
-        State::Enrolled => "quiet",
+        State::Maintenance | State::Enrolled => "quiet",
     }
 }
 
 /// Of the whole card: a device that is down is as bad as a gateway that is.
 fn tone_of(view: &View) -> &'static str {
-    match &view.fault {
-        Some(Fault::Fenced { .. } | Fault::LinkDown { .. } | Fault::Forked | Fault::Dropped { .. }) => "bad",
-        Some(Fault::LinkFlaky { .. } | Fault::SpoolFull { .. } | Fault::Unusable { .. } | Fault::HeldBack) => "warn",
-        _ => tone(view.state),
+    match view.worst().map(|condition| condition.level) {
+        Some(Level::Critical) => "bad",
+        Some(_) => "warn",
+        None => tone(view.state),
     }
 }

@@ -81,7 +81,7 @@ impl Bed {
         let id = GatewayId::new(id).unwrap();
         let fleet = &self.complex.fleet;
         fleet.enrol(id.clone());
-        fleet.opened(&id);
+        fleet.opened(&id, 1, &v1::Hello::default());
         let spool = v1::SpoolHealth { unacked_readings: 1_234, bytes_used: 5, bytes_cap: 100, ..Default::default() };
         fleet.health(&id, &v1::Health { spool: Some(spool), links, ..Default::default() });
         fleet.stored(&id, BEGIN);
@@ -274,12 +274,18 @@ async fn the_summary_counts_what_is_wrong_beside_what_is_connected() {
     bed.gateway("hanbit/gone", vec![]);
     bed.gateway("hanbit/fine", vec![]);
     bed.complex.fleet.enrol(GatewayId::new("hanbit/new").unwrap());
-    bed.complex.fleet.closed(&GatewayId::new("hanbit/gone").unwrap());
+    bed.complex.fleet.closed(&GatewayId::new("hanbit/gone").unwrap(), 1, true);
     let cookie = bed.signed_in().await;
     let (_, ko) = bed.get("/?lang=ko", &cookie).await;
     let (_, en) = bed.get("/?lang=en", &cookie).await;
-    assert!(ko.contains("문제 있음 <b>2</b>") && ko.contains("연결됨 <b>2</b>"), "{ko}");
-    assert!(en.contains("needs attention <b>2</b>") && en.contains("online <b>2</b>"), "{en}");
+    assert!(
+        ko.contains("문제 있음 <b>1</b>") && ko.contains("연결됨 <b>1</b>") && ko.contains("끊김 <b>1</b>"),
+        "{ko}"
+    );
+    assert!(
+        en.contains("needs attention <b>1</b>") && en.contains("degraded <b>1</b>") && en.contains("said goodbye"),
+        "{en}"
+    );
     assert_eq!(ko.matches("전송 대기 (마지막 보고)").count(), 1, "{ko}");
     assert_eq!(en.matches("Waiting to be sent (as last reported)").count(), 1, "{en}");
 }

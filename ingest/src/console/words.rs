@@ -1,12 +1,14 @@
 //! Every sentence of the console, in Korean and English side by side: one match arm
 //! holds both, so that neither language can lack what the other says.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
 
 use sandan_proto::v1::DeadLetterReason;
 
-use crate::access::{Fault, LinkState, State};
+use crate::access::{Condition, ConditionId, LinkState, State, View};
 use crate::time::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 
 /// A language of the console.
@@ -103,8 +105,14 @@ pub(super) enum Sentence<'a> {
     DeadLetters,
     /// Readings of one reason, and how many of them were discarded.
     Dead(DeadLetterReason, u64, u64),
-    /// What is wrong, seen at a time.
-    Fault(&'a Fault, i64),
+    /// What is wrong with a gateway, seen at a time.
+    Trouble(&'a Condition, &'a View, i64),
+    /// Nothing came yet.
+    NeverSeen,
+    /// It said goodbye a moment ago.
+    Left,
+    /// Its backlog drains; age of the oldest, ms.
+    Draining(u64),
 }
 
 /// A length of time in its largest unit that is at least 1.
@@ -134,6 +142,10 @@ fn grouped(number: u64) -> String {
         shown.push(digit);
     }
     shown
+}
+
+fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ms(ms: u64) -> i64 {
@@ -182,6 +194,8 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
                 State::Fenced => ("거절됨", "refused"),
                 State::Offline => ("끊김", "offline"),
                 State::Silent => ("무응답", "silent"),
+                State::Degraded => ("일부 이상", "degraded"),
+                State::Maintenance => ("작업 중", "under maintenance"),
                 State::CatchingUp => ("밀린 데이터 전송 중", "catching up"),
                 State::Online => ("연결됨", "online"),
                 State::Enrolled => ("연결 전", "never seen"),
@@ -230,7 +244,19 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
                 (format!("{ko}: {all}건"), format!("{en}: {all}"))
             }
         }
-        Sentence::Fault(fault, now_us) => wrong(fault, *now_us),
+        Sentence::Trouble(condition, view, now_us) => wrong(condition, view, *now_us),
+        Sentence::NeverSeen => ("아직 한 번도 연결하지 않았습니다".into(), "It has never connected".into()),
+        Sentence::Left => (
+            "게이트웨이가 스스로 연결을 끝냈습니다".into(),
+            "The gateway said goodbye: somebody stopped it, or it restarts".into(),
+        ),
+        Sentence::Draining(oldest_ms) => {
+            let oldest = ms(*oldest_ms);
+            (
+                format!("밀린 데이터를 보내고 있습니다 (가장 오래된 것 {} 전)", span(oldest, Lang::Ko)),
+                format!("It is sending what it kept, the oldest {} old", span(oldest, Lang::En)),
+            )
+        }
     };
     match lang {
         Lang::Ko => ko,
@@ -238,7 +264,6 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
     }
 }
 
-/// What is wrong, in one sentence.
 /// Why readings were not stored.
 fn why(reason: DeadLetterReason) -> (&'static str, &'static str) {
     match reason {
@@ -258,41 +283,54 @@ fn why(reason: DeadLetterReason) -> (&'static str, &'static str) {
     }
 }
 
-fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
+/// What is wrong, in one sentence.
+fn wrong(condition: &Condition, view: &View, now_us: i64) -> (String, String) {
     let since = |us: i64| (span(now_us - us, Lang::Ko), span(now_us - us, Lang::En));
-    match fault {
-        Fault::Fenced { gateway, beside: false } => (
+    let value = condition.value.unwrap_or(0.0);
+    // Whole ones: a count is told as a figure.
+    let whole = |value: f64| format!("{value:.0}");
+    let count = || grouped(whole(value).parse().unwrap_or(0));
+    let seconds = |seconds: f64| {
+        let us = Duration::try_from_secs_f64(seconds.max(0.0)).map_or(i64::MAX, |it| ms(whole_ms(it)));
+        (span(us, Lang::Ko), span(us, Lang::En))
+    };
+    let device = condition.device.as_deref().unwrap_or_default();
+    match condition.id {
+        ConditionId::Fenced if !view.connected => (
             format!(
-                "복사되었거나 이전 상태의 스풀입니다. 다른 복사본이 꺼져 있으면: `sandan-ingest gateway release {gateway}`"
+                "복사되었거나 이전 상태의 스풀입니다. 다른 복사본이 꺼져 있으면: `sandan-ingest gateway release {}`",
+                view.id
             ),
             format!(
-                "Its spool is a copy or an old state. Once no other copy runs: `sandan-ingest gateway release {gateway}`"
+                "Its spool is a copy or an old state. Once no other copy runs: `sandan-ingest gateway release {}`",
+                view.id
             ),
         ),
-        Fault::Fenced { gateway, beside: true } => (
+        ConditionId::Fenced => (
             format!(
-                "연결된 게이트웨이와 별도로, 복사되었거나 이전 상태의 스풀이 거절되었습니다. 둘 중 하나를 끄세요. 거절된 쪽을 쓰려면: `sandan-ingest gateway release {gateway}`"
+                "연결된 게이트웨이와 별도로, 복사되었거나 이전 상태의 스풀이 거절되었습니다. 둘 중 하나를 끄세요. 거절된 쪽을 쓰려면: `sandan-ingest gateway release {}`",
+                view.id
             ),
             format!(
-                "Beside the one that is connected, a copy or an old state of its spool is refused. Switch one of them off; to go on with the refused one: `sandan-ingest gateway release {gateway}`"
+                "Beside the one that is connected, a copy or an old state of its spool is refused. Switch one of them off; to go on with the refused one: `sandan-ingest gateway release {}`",
+                view.id
             ),
         ),
-        Fault::Offline { contact_us: Some(us) } => {
-            let (ko, en) = since(*us);
-            (format!("게이트웨이 연결이 끊겼습니다 ({ko}째)"), format!("The gateway has been offline for {en}"))
-        }
-        Fault::Offline { contact_us: None } => (
-            "서버가 시작된 뒤로 게이트웨이가 연결하지 않았습니다".into(),
-            "The gateway has not connected since the service started".into(),
-        ),
-        Fault::Silent { contact_us } => {
-            let (ko, en) = since(*contact_us);
-            (format!("게이트웨이에서 소식이 없습니다 ({ko}째)"), format!("The gateway has said nothing for {en}"))
-        }
-        Fault::LinkDown { device, last_good_us, others } => {
+        ConditionId::LastContact => match view.contact_us {
+            Some(us) => {
+                let (ko, en) = since(us);
+                (format!("게이트웨이에서 소식이 없습니다 ({ko}째)"), format!("Nothing has come from the gateway for {en}"))
+            }
+            None => (
+                "서버가 시작된 뒤로 게이트웨이가 연결하지 않았습니다".into(),
+                "The gateway has not connected since the service started".into(),
+            ),
+        },
+        ConditionId::LinkDown => {
+            let last_good_us = view.links.iter().find(|link| link.device == device).and_then(|link| link.last_good_us);
             let (mut ko, mut en) = match last_good_us {
                 Some(us) => {
-                    let (ko, en) = since(*us);
+                    let (ko, en) = since(us);
                     (
                         format!("{device} 장치가 응답하지 않습니다 ({ko}째)"),
                         format!("{device} has not answered for {en}"),
@@ -303,52 +341,87 @@ fn wrong(fault: &Fault, now_us: i64) -> (String, String) {
                     format!("{device} has not answered since the gateway started"),
                 ),
             };
-            if *others > 0 {
+            let others = view.links.iter().filter(|it| it.state == LinkState::Down && it.device != device).count();
+            if others > 0 {
                 ko = format!("{ko}. 다른 장치 {others}대도 응답하지 않습니다");
                 en = format!("{en}, nor do {others} more answer");
             }
             (ko, en)
         }
-        Fault::LinkFlaky { device, success_permille } => {
-            let percent = success_permille / 10;
+        ConditionId::PollSuccess => {
+            let percent = whole(value * 100.0);
             (
                 format!("{device} 장치의 응답이 불안정합니다 (최근 5분 성공률 {percent}%)"),
                 format!("{device} answers only {percent} % of the time (last 5 min)"),
             )
         }
-        Fault::Forked => (
+        ConditionId::LinkFlaky => (
+            format!("{device} 장치가 일부 요청에 값을 주지 않습니다"),
+            format!("{device} answers some requests without a value"),
+        ),
+        ConditionId::Freshness => (
+            format!("{device} 장치의 값이 주기보다 {value:.0}배 늦습니다"),
+            format!("The last good value of {device} is {value:.0} intervals old"),
+        ),
+        ConditionId::PollTime => (
+            format!("{device} 장치의 응답이 느립니다 (주기의 {:.0}%)", value * 100.0),
+            format!("{device} takes {:.0} % of its interval to answer", value * 100.0),
+        ),
+        ConditionId::Forked => (
             "같은 번호로 다른 기록이 왔습니다. 스풀 사본이 함께 돌고 있거나 옛 상태로 되돌려졌습니다. 따로 보관했습니다".into(),
             "Other records came under numbers that are stored: a copy of its spool runs, or it was put back to an old state. They are kept aside".into(),
         ),
-        Fault::HeldBack => (
+        ConditionId::HeldBack => (
             "기업의 전송 한도를 넘어 나중에 보내도록 했습니다".into(),
             "Its firm sends more than it may, so it is told to send later".into(),
         ),
-        Fault::Dropped { readings } => {
-            let count = grouped(*readings);
+        ConditionId::ReadingsDropped => (
+            format!("게이트웨이에서 읽은 값 {}건이 버려졌습니다", count()),
+            format!("{} readings were dropped at the gateway", count()),
+        ),
+        ConditionId::DeadLetters => (
+            format!("읽은 값 {}건을 저장하지 못해 따로 보관했습니다", count()),
+            format!("{} readings could not be stored and are kept aside", count()),
+        ),
+        ConditionId::UndeclaredGaps => (
+            format!("읽은 값 {}건이 이유 없이 빠졌습니다", count()),
+            format!("{} readings are missing, and nothing says why", count()),
+        ),
+        ConditionId::SpoolFullIn => {
+            let (ko, en) = seconds(value);
+            (format!("게이트웨이 저장 공간이 {ko} 뒤에 가득 찹니다"), format!("The gateway's spool is full in {en}"))
+        }
+        ConditionId::SpoolOldest => {
+            let (ko, en) = seconds(value);
             (
-                format!("게이트웨이에서 읽은 값 {count}건이 버려졌습니다"),
-                format!("{count} readings were dropped at the gateway"),
+                format!("밀린 데이터가 줄지 않습니다 (가장 오래된 것 {ko} 전)"),
+                format!("What it kept does not get less, the oldest {en} old"),
             )
         }
-        Fault::SpoolFull { percent } => {
-            (format!("게이트웨이 저장 공간이 {percent}% 찼습니다"), format!("The gateway's spool is {percent} % full"))
+        ConditionId::ClockOffset => {
+            let (ko, en) = seconds(value.abs());
+            let (ko_way, en_way) = if value < 0.0 { ("늦습니다", "behind") } else { ("빠릅니다", "ahead") };
+            (format!("게이트웨이 시계가 {ko} {ko_way}"), format!("The gateway's clock is {en} {en_way}"))
         }
-        Fault::Unusable { messages } => {
-            let count = grouped(*messages);
+        ConditionId::ConfigHash => (
+            "승인된 것과 다른 설정으로 돌고 있습니다".into(),
+            "It runs another configuration than the approved one".into(),
+        ),
+        ConditionId::Certificate => {
+            let (ko, en) = seconds(value);
             (
-                format!("브로커 메시지 {count}건을 쓸 수 없었습니다. 원인은 게이트웨이의 status에서 볼 수 있습니다"),
-                format!("{count} messages of its brokers could not be used; its status says why"),
+                format!("인증서가 갱신되지 않았습니다 (남은 기간 {ko})"),
+                format!("Its certificate was not renewed and ends in {en}"),
             )
         }
-        Fault::CatchingUp { oldest_ms } => {
-            let oldest = ms(*oldest_ms);
-            (
-                format!("밀린 데이터를 보내고 있습니다 (가장 오래된 것 {} 전)", span(oldest, Lang::Ko)),
-                format!("It is sending what it kept, the oldest {} old", span(oldest, Lang::En)),
-            )
-        }
-        Fault::NeverSeen => ("아직 한 번도 연결하지 않았습니다".into(), "It has never connected".into()),
+        ConditionId::UnusableMessages => (
+            format!("브로커 메시지 {}건을 쓸 수 없었습니다. 원인은 게이트웨이의 status에서 볼 수 있습니다", count()),
+            format!("{} messages of its brokers could not be used; its status says why", count()),
+        ),
+        ConditionId::NotStoring => (
+            "서버가 새 측정값을 저장하지 못하고 있습니다".into(),
+            "The service stores nothing new".into(),
+        ),
     }
 }
 

@@ -1,13 +1,23 @@
 use super::*;
+use crate::time::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
+
+mod figures;
 
 const T: i64 = 1_000_000 * SECOND_US;
+const BEAT: i64 = HEARTBEAT_US;
 
 fn gateway(id: &str) -> GatewayId {
     GatewayId::new(id).unwrap()
 }
 
 fn link(device: &str, state: v1::LinkState, age_ms: Option<u64>) -> v1::LinkHealth {
-    v1::LinkHealth { device: device.into(), state: state.into(), last_good_age_ms: age_ms, ..Default::default() }
+    v1::LinkHealth {
+        device: device.into(),
+        endpoint: format!("modbus-tcp {device}:502"),
+        state: state.into(),
+        last_good_age_ms: age_ms,
+        ..Default::default()
+    }
 }
 
 fn health(oldest_ms: u64, links: Vec<v1::LinkHealth>) -> v1::Health {
@@ -21,160 +31,282 @@ fn health(oldest_ms: u64, links: Vec<v1::LinkHealth>) -> v1::Health {
     v1::Health { spool: Some(spool), links, ..Default::default() }
 }
 
-fn enrolled() -> (Fleet, GatewayId) {
-    let (mut fleet, id) = (Fleet::default(), gateway("hanbit/gw"));
+fn fleet() -> (Fleet, GatewayId) {
+    let (mut fleet, id) = (Fleet::new(Bounds::default(), T), gateway("hanbit/gw"));
     fleet.enrol(id.clone());
     (fleet, id)
 }
 
-fn only(fleet: &Fleet, now_us: i64) -> View {
+/// With a session of epoch 1 that began at `T`.
+fn online() -> (Fleet, GatewayId) {
+    let (mut fleet, id) = fleet();
+    open(&mut fleet, &id, 1, T);
+    (fleet, id)
+}
+
+fn open(fleet: &mut Fleet, id: &GatewayId, epoch: u64, now_us: i64) {
+    fleet.opened(id, epoch, &v1::Hello::default(), now_us);
+}
+
+fn only(fleet: &mut Fleet, now_us: i64) -> View {
     let mut views = fleet.views(now_us);
     assert_eq!(views.len(), 1);
     views.remove(0)
 }
 
+/// State, and what is said: id, level and device; a star stands for what is inhibited.
+fn said(fleet: &mut Fleet, now_us: i64) -> (State, Vec<String>) {
+    let view = only(fleet, now_us);
+    let words = view.conditions.iter().map(|it| {
+        let (star, id, level) = (if it.inhibited_by.is_some() { "*" } else { "" }, it.id.name(), it.level.name());
+        let device = it.device.as_ref().map(|device| format!(" {device}")).unwrap_or_default();
+        format!("{star}{id} {level}{device}")
+    });
+    (view.state, words.collect())
+}
+
+fn is(state: State, conditions: &[&str]) -> (State, Vec<String>) {
+    (state, conditions.iter().map(|it| (*it).to_owned()).collect())
+}
+
 #[test]
-fn a_life_from_enrolled_over_silent_to_offline() {
-    let (mut fleet, id) = (Fleet::default(), gateway("hanbit/gw"));
-    fleet.enrol(id.clone());
-    assert_eq!(only(&fleet, T).state, State::Enrolled);
-    fleet.opened(&id, T);
-    assert_eq!((only(&fleet, T).state, only(&fleet, T).fault), (State::Online, None));
-    let edge = T + 3 * HEARTBEAT_US;
-    assert_eq!(only(&fleet, edge - 1).state, State::Online);
-    assert_eq!(only(&fleet, edge).fault, Some(Fault::Silent { contact_us: T }));
-    fleet.health(&id, &health(0, vec![]), edge);
-    assert_eq!(only(&fleet, edge).state, State::Online);
-    fleet.closed(&id);
-    assert_eq!(only(&fleet, edge + 9).fault, Some(Fault::Offline { contact_us: Some(edge) }));
-    fleet.stored(&id, edge, edge + 7);
-    assert_eq!(only(&fleet, edge + 9).contact_us, Some(edge), "what is synced late is no word from it");
-    fleet.enrol(id.clone());
-    assert_eq!(only(&fleet, edge + 9).state, State::Offline, "known gateways keep their state");
+fn birth_is_a_hello_and_death_a_goodbye_or_heartbeats_that_do_not_come() {
+    let (mut fleet, id) = fleet();
+    assert_eq!(said(&mut fleet, T), is(State::Enrolled, &[]));
+    assert_eq!(said(&mut fleet, T + DAY_US), is(State::Enrolled, &[]), "nobody is told of what has yet to begin");
+    let t = T + DAY_US;
+    open(&mut fleet, &id, 1, t);
+    assert_eq!(said(&mut fleet, t + 3 * BEAT - 1), is(State::Online, &[]));
+    assert_eq!(said(&mut fleet, t + 3 * BEAT), is(State::Silent, &["last_contact warn"]));
+    assert_eq!(said(&mut fleet, t + 10 * BEAT), is(State::Offline, &["last_contact critical"]));
+    let since_us = only(&mut fleet, t + 10 * BEAT).conditions[0].since_us;
+    assert_eq!(since_us, t + 3 * BEAT, "one condition, from its first bound on");
+    fleet.health(&id, &health(0, vec![]), t + 11 * BEAT);
+    assert_eq!(said(&mut fleet, t + 11 * BEAT), is(State::Online, &[]));
+    // A connection that breaks is noticed by the heartbeats alone: it may be back in a second.
+    fleet.closed(&id, 1, false);
+    let view = only(&mut fleet, t + 11 * BEAT);
+    assert_eq!((view.state, view.connected), (State::Online, false));
+    open(&mut fleet, &id, 2, t + 12 * BEAT);
+    fleet.closed(&id, 2, true);
+    assert_eq!(said(&mut fleet, t + 12 * BEAT), is(State::Offline, &[]), "it said goodbye, as before a restart");
+    assert_eq!(said(&mut fleet, t + 15 * BEAT), is(State::Offline, &["last_contact warn"]));
     fleet.forget(&id);
-    fleet.opened(&id, edge);
-    assert!(fleet.views(edge).is_empty(), "a session that was let in while its token was revoked");
+    open(&mut fleet, &id, 3, t);
+    assert!(fleet.views(t).is_empty(), "a session that was let in while its certificate was revoked");
 }
 
 #[test]
-fn backlog_is_caught_up_and_old_data_does_not_move_the_newest_time_back() {
-    let (mut fleet, id) = enrolled();
-    fleet.opened(&id, T);
-    fleet.stored(&id, T - 5, T);
-    fleet.stored(&id, T - 900, T);
-    fleet.health(&id, &health(30_001, vec![]), T);
-    let view = only(&fleet, T);
-    assert_eq!((view.state, view.newest_us), (State::CatchingUp, Some(T - 5)));
-    assert_eq!(view.fault, Some(Fault::CatchingUp { oldest_ms: 30_001 }));
+fn the_death_of_an_older_session_is_none() {
+    let (mut fleet, id) = online();
+    open(&mut fleet, &id, 2, T);
+    fleet.closed(&id, 1, true);
+    let view = only(&mut fleet, T);
+    assert_eq!((view.state, view.connected), (State::Online, true));
+    // Nor does an older one come back to life.
+    open(&mut fleet, &id, 1, T + BEAT);
+    assert_eq!(only(&mut fleet, T + BEAT).contact_us, Some(T));
+    fleet.closed(&id, 2, true);
+    assert_eq!(only(&mut fleet, T).state, State::Offline);
 }
 
 #[test]
-fn the_worst_link_is_said_first_with_the_time_of_its_last_answer() {
-    let (mut fleet, id) = enrolled();
-    fleet.opened(&id, T);
+fn backlog_is_no_word_and_old_data_does_not_move_the_newest_time_back() {
+    let (mut fleet, id) = online();
+    let late = T + 5 * BEAT;
+    fleet.stored(&id, late - HOUR_US, late);
+    fleet.stored(&id, late - 2 * HOUR_US, late);
+    let view = only(&mut fleet, late);
+    assert_eq!((view.state, view.newest_us), (State::Silent, Some(late - HOUR_US)));
+    assert_eq!(view.contact_us, Some(T));
+    fleet.stored(&id, late - SECOND_US, late);
+    assert_eq!(only(&mut fleet, late).state, State::Online, "what it read a second ago is a word from it");
+    fleet.stored(&id, late - SECOND_US, late + BEAT);
+    assert_eq!(only(&mut fleet, late + BEAT).contact_us, Some(late), "the same again is none");
+    fleet.health(&id, &health(30_001, vec![]), late);
+    assert_eq!(said(&mut fleet, late), is(State::CatchingUp, &[]), "it mends itself");
+}
+
+#[test]
+fn what_a_device_lacks_is_said_by_name_and_one_condition_says_it() {
+    let (mut fleet, id) = online();
     let links = vec![
         link("a", v1::LinkState::Up, Some(10)),
         link("c", v1::LinkState::Flaky, Some(10)),
         link("b", v1::LinkState::Down, Some(180_000)),
         link("d", v1::LinkState::Down, None),
+        link("e", v1::LinkState::Disabled, None),
     ];
     fleet.health(&id, &health(0, links), T);
-    let view = only(&fleet, T);
+    let (state, words) = said(&mut fleet, T);
+    assert_eq!(
+        (state, words),
+        is(State::Degraded, &["link_down critical b", "link_down critical d", "link_flaky warn c"])
+    );
+    let view = only(&mut fleet, T);
     let names: Vec<_> = view.links.iter().map(|link| link.device.as_str()).collect();
-    assert_eq!(names, ["b", "d", "c", "a"]);
-    let last_good_us = Some(T - 180 * SECOND_US);
-    assert_eq!(view.fault, Some(Fault::LinkDown { device: "b".into(), last_good_us, others: 1 }));
+    assert_eq!(names, ["b", "d", "c", "a", "e"]);
+    assert_eq!(view.links[0].last_good_us, Some(T - 180 * SECOND_US));
+    let chain = &view.chain;
+    assert_eq!((chain.broken, chain.worst_device.as_deref(), chain.other_devices), (Some(Hop::Device), Some("b"), 2));
+    assert_eq!((chain.gateway, chain.spool, chain.ingest), (Level::Well, Level::Well, Level::Well));
+    // It answers by now, half of the time: the figure says it.
+    let mut half = link("b", v1::LinkState::Flaky, Some(10));
+    (half.polls_total, half.success_permille_5min) = (10, 500);
+    fleet.health(&id, &health(0, vec![half]), T + BEAT);
+    assert_eq!(said(&mut fleet, T + BEAT), is(State::Degraded, &["poll_success critical b"]));
 }
 
 #[test]
-fn dropped_readings_and_a_full_spool_are_said() {
-    let (mut fleet, id) = enrolled();
-    fleet.opened(&id, T);
-    let mut report = health(0, vec![]);
-    report.readings_dropped_total = 12;
-    fleet.health(&id, &report, T);
-    assert_eq!(only(&fleet, T).fault, Some(Fault::Dropped { readings: 12 }));
-    let later = T + DROPPED_SHOWN_US;
-    fleet.health(&id, &report, later);
-    assert_eq!(only(&fleet, later).fault, None);
-    report.spool.as_mut().unwrap().bytes_used = 85;
-    fleet.health(&id, &report, later);
-    assert_eq!(only(&fleet, later).fault, Some(Fault::SpoolFull { percent: 85 }));
+fn an_endpoint_that_is_away_is_one_alarm() {
+    let (mut fleet, id) = online();
+    let at =
+        |device: &str, state| v1::LinkHealth { endpoint: "modbus-tcp plc:502".into(), ..link(device, state, None) };
+    let all: Vec<_> = ["a", "b", "c"].iter().map(|device| at(device, v1::LinkState::Down)).collect();
+    fleet.health(&id, &health(0, all.clone()), T);
+    let alone = ["link_down critical a", "*link_down critical b", "*link_down critical c"];
+    assert_eq!(said(&mut fleet, T), is(State::Degraded, &alone));
+    let mut one = all;
+    one[0] = at("a", v1::LinkState::Up);
+    fleet.health(&id, &health(0, one), T);
+    let each = ["link_down critical b", "link_down critical c"];
+    assert_eq!(said(&mut fleet, T), is(State::Degraded, &each), "the endpoint answers, and these do not");
 }
 
 #[test]
-fn messages_that_cannot_be_used_are_said_until_none_came_for_an_hour_or_a_restart() {
-    let (mut fleet, id) = enrolled();
-    fleet.opened(&id, T);
-    let mut report = health(0, vec![]);
-    report.dead_letters_total = 3;
-    fleet.health(&id, &report, T);
-    assert_eq!(only(&fleet, T).fault, Some(Fault::Unusable { messages: 3 }));
-    let later = T + UNUSABLE_SHOWN_US;
-    fleet.health(&id, &report, later);
-    assert_eq!(only(&fleet, later).fault, None);
-    report.dead_letters_total = 4;
-    fleet.health(&id, &report, later);
-    assert_eq!(only(&fleet, later).fault, Some(Fault::Unusable { messages: 4 }));
-    fleet.health(&id, &health(0, vec![]), later);
-    assert_eq!(only(&fleet, later).fault, None, "a gateway that was restarted, or is older, counts none");
+fn a_silent_gateway_makes_its_children_unknown_and_is_one_alarm() {
+    let (mut fleet, id) = online();
+    let signals = vec![v1::SignalHealth {
+        signal: "force".into(),
+        state: v1::SignalState::Bad.into(),
+        quality: 131,
+        age_ms: Some(5),
+    }];
+    let mut down = link("a", v1::LinkState::Down, None);
+    down.worst_signals = signals;
+    fleet.health(&id, &health(0, vec![down, link("b", v1::LinkState::Up, Some(1))]), T);
+    let seen = only(&mut fleet, T);
+    assert_eq!(seen.links[0].worst_signals[0].state, SignalState::Bad("sentinel".into()));
+    let began_us = seen.conditions[0].since_us;
+    let silent = T + 3 * BEAT;
+    assert_eq!(said(&mut fleet, silent), is(State::Silent, &["last_contact warn", "*link_down critical a"]));
+    let view = only(&mut fleet, silent);
+    assert!(view.links.iter().all(|link| link.state == LinkState::Unknown));
+    assert_eq!(view.links[0].reported, LinkState::Down);
+    assert_eq!(view.links[0].worst_signals[0].state, SignalState::Unknown);
+    let chain = &view.chain;
+    assert_eq!((chain.device, chain.gateway, chain.spool), (Level::Unknown, Level::Warn, Level::Unknown));
+    assert_eq!(chain.broken, Some(Hop::Gateway));
+    // Heard again: it went on all the time, or it did not.
+    fleet.health(&id, &health(0, vec![link("a", v1::LinkState::Down, None)]), silent);
+    assert_eq!(only(&mut fleet, silent).conditions[0].since_us, began_us);
+    fleet.health(&id, &health(0, vec![link("a", v1::LinkState::Up, Some(1))]), silent);
+    assert_eq!(said(&mut fleet, silent), is(State::Online, &[]));
 }
 
 #[test]
-fn the_worst_gateway_stands_first() {
-    let mut fleet = Fleet::default();
-    for name in ["a/new", "b/fine", "c/gone", "d/down", "e/silent"] {
-        fleet.enrol(gateway(name));
-    }
-    fleet.opened(&gateway("e/silent"), T - 4 * HEARTBEAT_US);
-    for name in ["b/fine", "c/gone", "d/down"] {
-        fleet.opened(&gateway(name), T);
-    }
-    fleet.closed(&gateway("c/gone"));
-    fleet.health(&gateway("d/down"), &health(0, vec![link("x", v1::LinkState::Down, None)]), T);
-    let order: Vec<_> = fleet.views(T).into_iter().map(|view| view.id.to_string()).collect();
-    assert_eq!(order, ["c/gone", "e/silent", "d/down", "a/new", "b/fine"]);
+fn what_the_ingest_cannot_hear_is_its_own_fault() {
+    let (mut fleet, id) = online();
+    fleet.recall(&id, T);
+    fleet.storing(false, T + BEAT);
+    let late = T + 10 * BEAT;
+    assert_eq!(said(&mut fleet, late), is(State::Offline, &["*last_contact critical"]));
+    assert_eq!(only(&mut fleet, late).chain.broken, Some(Hop::Ingest));
+    let own = fleet.conditions(late).remove(0);
+    assert_eq!((own.id, own.since_us, own.gateway), (ConditionId::NotStoring, T + BEAT, None));
+    fleet.storing(false, late);
+    fleet.storing(true, late);
+    assert!(fleet.own_conditions().is_empty());
+    assert_eq!(said(&mut fleet, late + 3 * BEAT - 1).1, ["*last_contact critical"], "they are still coming back");
+    assert_eq!(said(&mut fleet, late + 3 * BEAT).1, ["last_contact critical"]);
+}
+
+#[test]
+fn after_a_restart_gateways_have_time_to_come_back() {
+    let (mut fleet, id) = fleet();
+    fleet.recall(&id, T - HOUR_US);
+    assert_eq!(said(&mut fleet, T + 3 * BEAT - 1), is(State::Enrolled, &[]));
+    assert_eq!(said(&mut fleet, T + 3 * BEAT), is(State::Silent, &["last_contact warn"]));
+    assert_eq!(said(&mut fleet, T + 10 * BEAT), is(State::Offline, &["last_contact critical"]));
+    open(&mut fleet, &id, 9, T + 10 * BEAT);
+    assert_eq!(said(&mut fleet, T + 10 * BEAT), is(State::Online, &[]));
 }
 
 #[test]
 fn a_refused_copy_is_the_worst_and_is_told_from_one_beside_a_session() {
-    let (mut fleet, id) = enrolled();
-    fleet.enrol(gateway("a/gone"));
-    fleet.recall(&gateway("a/gone"), T);
-    let first = |fleet: &Fleet, now_us| fleet.views(now_us).remove(0);
+    let (mut fleet, id) = fleet();
+    fleet.recall(&id, T);
     fleet.fenced(&id, T);
-    let view = first(&fleet, T + DROPPED_SHOWN_US);
-    assert_eq!((view.state, view.contact_us), (State::Fenced, None), "a refused Hello is no contact");
-    assert_eq!(view.fault, Some(Fault::Fenced { gateway: id.clone(), beside: false }));
-    assert!(fleet.is_fenced(&id, T + DROPPED_SHOWN_US));
-    // Let in, by a release or because it was the right one.
+    assert_eq!(
+        said(&mut fleet, T + DAY_US),
+        is(State::Fenced, &["fenced critical"]),
+        "and its silence follows from it"
+    );
+    assert_eq!(only(&mut fleet, T).contact_us, None, "a refused Hello is no contact");
+    assert!(fleet.is_fenced(&id, T + DAY_US));
     fleet.released(&id);
     assert!(!fleet.is_fenced(&id, T));
     fleet.fenced(&id, T);
-    fleet.opened(&id, T);
-    assert!(!fleet.is_fenced(&id, T));
-    // A copy beside it.
+    open(&mut fleet, &id, 1, T);
+    assert!(!fleet.is_fenced(&id, T), "it was the right one");
     fleet.fenced(&id, T);
-    let view = first(&fleet, T);
-    assert_eq!(view.state, State::Online);
-    assert_eq!(view.fault, Some(Fault::Fenced { gateway: id.clone(), beside: true }));
-    assert!(!fleet.is_fenced(&id, T + FENCED_SHOWN_US), "the copy was switched off");
+    let view = only(&mut fleet, T);
+    assert_eq!((view.state, view.connected), (State::Degraded, true), "a copy beside it");
+    assert_eq!(view.worst().unwrap().id, ConditionId::Fenced);
+    assert!(!fleet.is_fenced(&id, T + HOUR_US), "the copy was switched off");
     fleet.fenced(&gateway("a/nobody"), T);
-    assert_eq!(fleet.views(T).len(), 2);
+    assert_eq!(fleet.views(T).len(), 1);
 }
 
 #[test]
-fn figures_that_no_gateway_can_have_are_cut() {
-    let (mut fleet, id) = enrolled();
-    fleet.opened(&id, T);
-    let mut report = health(u64::MAX, vec![link("a", v1::LinkState::Up, Some(u64::MAX))]);
-    let spool = report.spool.as_mut().unwrap();
-    (spool.bytes_used, spool.bytes_cap) = (u64::MAX, 1);
-    report.links[0].success_permille_5min = u32::MAX;
-    fleet.health(&id, &report, T);
-    let view = only(&fleet, T);
-    assert_eq!(view.fault, Some(Fault::SpoolFull { percent: 100 }));
-    assert_eq!(view.spool.unwrap().oldest_ms, MAX_AGE_MS);
-    assert_eq!(view.links[0].last_good_us, Some(T - MAX_AGE_MS.cast_signed() * 1_000));
-    assert_eq!(view.links[0].success_permille, 1_000);
+fn who_works_on_a_gateway_is_not_called() {
+    let (mut fleet, id) = online();
+    fleet.maintain(&id, Some(T + HOUR_US));
+    fleet.health(&id, &health(0, vec![link("a", v1::LinkState::Down, None)]), T);
+    assert_eq!(said(&mut fleet, T), is(State::Maintenance, &["*link_down critical a"]));
+    let view = only(&mut fleet, T + 10 * BEAT);
+    assert_eq!((view.state, view.needs_attention()), (State::Maintenance, false));
+    assert_eq!(said(&mut fleet, T + HOUR_US).1, ["last_contact critical", "*link_down critical a"]);
+    fleet.maintain(&id, Some(T + DAY_US));
+    fleet.maintain(&id, None);
+    assert_eq!(only(&mut fleet, T + HOUR_US).state, State::Offline);
+}
+
+#[test]
+fn the_worst_gateway_stands_first() {
+    let mut fleet = Fleet::new(Bounds::default(), T);
+    for name in ["a/new", "b/fine", "c/gone", "d/down", "e/silent", "f/catching"] {
+        fleet.enrol(gateway(name));
+    }
+    open(&mut fleet, &gateway("e/silent"), 1, T - 4 * BEAT);
+    open(&mut fleet, &gateway("c/gone"), 1, T - 10 * BEAT);
+    for name in ["b/fine", "d/down", "f/catching"] {
+        open(&mut fleet, &gateway(name), 1, T);
+    }
+    fleet.health(&gateway("d/down"), &health(0, vec![link("x", v1::LinkState::Down, None)]), T);
+    fleet.health(&gateway("f/catching"), &health(40_000, vec![]), T);
+    // Somebody listened for as long.
+    fleet.storing(false, T - DAY_US);
+    fleet.storing(true, T - DAY_US);
+    let order: Vec<_> = fleet.views(T).into_iter().map(|view| view.id.to_string()).collect();
+    assert_eq!(order, ["c/gone", "d/down", "e/silent", "f/catching", "b/fine", "a/new"]);
+    let conditions = fleet.conditions(T);
+    let named: Vec<_> = conditions.iter().map(|it| it.gateway.as_ref().unwrap().to_string()).collect();
+    assert_eq!(named, ["c/gone", "d/down", "e/silent"]);
+}
+
+#[test]
+fn every_name_is_one_word_and_is_there_once() {
+    let once: std::collections::BTreeSet<_> = ConditionId::ALL.iter().map(|it| it.name()).collect();
+    assert_eq!(once.len(), ConditionId::ALL.len());
+    for id in ConditionId::ALL {
+        assert_eq!(serde_json::to_value(id).unwrap(), id.name());
+    }
+    for state in State::ALL {
+        assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+    }
+    assert!(ConditionId::ALL.is_sorted() && State::ALL.is_sorted() && LinkState::ALL.is_sorted());
+    for figure in Figure::ALL {
+        assert_eq!(serde_json::to_value(figure).unwrap(), figure.name());
+    }
 }

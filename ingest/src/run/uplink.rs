@@ -109,8 +109,8 @@ pub(super) fn gate(tls: &Arc<UplinkTls>, refusals: Arc<Refusals>) -> Gate {
 pub(super) struct Reports(pub(super) Arc<Board>);
 
 impl FleetEvents for Reports {
-    fn opened(&self, gateway: &GatewayId, _: &v1::Hello) {
-        self.0.opened(gateway);
+    fn opened(&self, gateway: &GatewayId, epoch: u64, hello: &v1::Hello) {
+        self.0.opened(gateway, epoch, hello);
     }
     fn health(&self, gateway: &GatewayId, health: v1::Health) {
         self.0.health(gateway, &health);
@@ -124,11 +124,14 @@ impl FleetEvents for Reports {
     fn forked(&self, gateway: &GatewayId) {
         self.0.forked(gateway);
     }
+    fn dead_lettered(&self, gateway: &GatewayId, readings: u64) {
+        self.0.dead_lettered(gateway, readings);
+    }
     fn held_back(&self, gateway: &GatewayId) {
         self.0.held_back(gateway);
     }
-    fn closed(&self, gateway: &GatewayId, _: &Closed) {
-        self.0.closed(gateway);
+    fn closed(&self, gateway: &GatewayId, epoch: u64, why: &Closed) {
+        self.0.closed(gateway, epoch, matches!(why, Closed::Goodbye(_)));
     }
 }
 

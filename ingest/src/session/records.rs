@@ -401,6 +401,7 @@ impl Session<'_> {
                 for letter in letters {
                     let readings = letter.readings.unwrap_or(0);
                     self.dead_lettered += readings;
+                    self.service.fleet.dead_lettered(&self.gateway, readings);
                     if letter.reason == DeadLetterReason::Forked {
                         self.service.fleet.forked(&self.gateway);
                     }

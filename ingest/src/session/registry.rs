@@ -85,7 +85,7 @@ impl Sessions {
             let _ = older.close.send(Reason::Replaced);
         }
         *self.present().entry(gateway.clone()).or_default() += 1;
-        fleet.opened(gateway, hello);
+        fleet.opened(gateway, epoch, hello);
         Some(Entered {
             sessions: Arc::clone(self),
             fleet: Arc::clone(fleet),
@@ -124,7 +124,7 @@ impl Drop for Entered {
         }
         // A session that was replaced is not the gateway's any more.
         if ours {
-            self.fleet.closed(&self.gateway, &self.why);
+            self.fleet.closed(&self.gateway, self.epoch, &self.why);
         }
     }
 }

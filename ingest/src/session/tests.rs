@@ -78,7 +78,7 @@ impl Recorder {
 }
 
 impl FleetEvents for Recorder {
-    fn opened(&self, gateway: &GatewayId, hello: &v1::Hello) {
+    fn opened(&self, gateway: &GatewayId, _: u64, hello: &v1::Hello) {
         self.note(format!("opened {gateway} {}", hello.last_epoch));
     }
     fn health(&self, gateway: &GatewayId, health: v1::Health) {
@@ -93,10 +93,13 @@ impl FleetEvents for Recorder {
     fn forked(&self, gateway: &GatewayId) {
         self.note(format!("forked {gateway}"));
     }
+    fn dead_lettered(&self, gateway: &GatewayId, readings: u64) {
+        self.note(format!("dead-lettered {gateway} {readings}"));
+    }
     fn held_back(&self, gateway: &GatewayId) {
         self.note(format!("held back {gateway}"));
     }
-    fn closed(&self, gateway: &GatewayId, why: &Closed) {
+    fn closed(&self, gateway: &GatewayId, _: u64, why: &Closed) {
         self.note(format!("closed {gateway} {why}"));
     }
 }

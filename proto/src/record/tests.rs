@@ -135,3 +135,34 @@ fn gaps_are_checked() {
     );
     assert_eq!(refused(|wire| wire.lane.truncate(3)), "record holds an id that is not one");
 }
+
+/// A heartbeat grows by fields alone: one of an older gateway is read, and what it does not
+/// say is absent, not 0.
+#[test]
+fn the_bytes_of_a_heartbeat_are_frozen_and_an_older_one_is_read() {
+    let signal = v1::SignalHealth { signal: "f".into(), state: 4, quality: 131, age_ms: Some(7) };
+    let signals = v1::SignalCounts { good: 1, bad: 2, ..Default::default() };
+    let link = v1::LinkHealth { signals: Some(signals), worst_signals: vec![signal], ..Default::default() };
+    let spool = v1::SpoolHealth {
+        unacked_bytes: Some(4),
+        fill_bytes_per_s: Some(-1),
+        written_bytes_per_s: Some(5),
+        drains_in_ms: Some(6),
+        ..Default::default()
+    };
+    let health = v1::Health {
+        wall_time_us: 1,
+        spool: Some(spool),
+        links: vec![link],
+        config_hash: vec![1],
+        certificate_renewal_us: Some(2),
+        certificate_end_us: Some(3),
+        ..Default::default()
+    };
+    let frozen = "08011a08400448015005580622125a0408012002620a0a01661004188301200742010148025003";
+    assert_eq!(hex(&health.encode_to_vec()).replace('\n', ""), frozen);
+    let older = v1::Health::decode([0x08, 0x01, 0x1a, 0x02, 0x08, 0x07, 0x22, 0x02, 0x18, 0x01].as_slice()).unwrap();
+    assert_eq!((older.wall_time_us, older.certificate_end_us), (1, None));
+    assert_eq!(older.spool.map(|spool| (spool.unacked_records, spool.fill_bytes_per_s)), Some((7, None)));
+    assert_eq!((older.links[0].state(), older.links[0].signals), (v1::LinkState::Up, None));
+}

@@ -9,7 +9,7 @@ use anyhow::Context;
 use sandan_ingest::access::{Access, Firm, Pseudonyms};
 use sandan_ingest::auth::{Member, Secret, TokenKind};
 use sandan_ingest::consent::Role;
-use sandan_ingest::fleet::Board;
+use sandan_ingest::fleet::{Board, Bounds};
 use sandan_ingest::id::MemberId;
 use sandan_ingest::metrics::Metrics;
 use sandan_ingest::notary::Notary;
@@ -73,7 +73,7 @@ impl World {
         // By its own clock: by the one of this machine the readings are past their retention.
         let options = Options { now: clock.clone(), ..Options::default() };
         let store = Arc::new(SqliteReadings::open(dir, options)?);
-        let fleet = Arc::new(Board::new(clock.clone(), []));
+        let fleet = Arc::new(Board::new(clock.clone(), Bounds::default(), []));
         let audit = dir.join("audit");
         let notary = Notary::open("saesol", &audit, audit.clone(), &*control, &clock).await?;
         let names = Pseudonyms::open(&dir.join("pseudonyms"))?;

@@ -34,8 +34,7 @@ fn everything_is_said_in_sentences() {
         bytes_used: 5 << 20,
         bytes_cap: 1 << 30,
         oldest_unacked_ms: 90_000,
-        damaged_records_total: 0,
-        written_bytes_total: 0,
+        ..SpoolHealth::default()
     };
     health.set_spool(spool);
     let now = clock::monotonic_us();

@@ -1,8 +1,11 @@
-use sandan_proto::v1::DeadLetterReason;
+use sandan_proto::id::GatewayId;
+use sandan_proto::v1::{self, DeadLetterReason};
 
 use super::*;
+use crate::access::{Hop, Level};
+use crate::fleet::{Bounds, Fleet};
 
-fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
+fn all<'a>(troubles: &'a [Condition], views: &'a [View]) -> Vec<Sentence<'a>> {
     let mut all = vec![
         Sentence::Title,
         Sentence::DeadLetters,
@@ -32,42 +35,61 @@ fn all(faults: &[Fault]) -> Vec<Sentence<'_>> {
         Sentence::Ago(5 * SECOND_US),
         Sentence::AllWell,
         Sentence::NeedsAttention,
+        Sentence::NeverSeen,
+        Sentence::Left,
+        Sentence::Draining(3 * 86_400_000),
     ];
-    let states = [State::Fenced, State::Offline, State::Silent, State::CatchingUp, State::Online, State::Enrolled];
-    all.extend(states.into_iter().map(Sentence::State));
-    let links = [LinkState::Down, LinkState::Flaky, LinkState::Unknown, LinkState::Up, LinkState::Disabled];
-    all.extend(links.into_iter().map(Sentence::Link));
-    all.extend(faults.iter().map(|fault| Sentence::Fault(fault, 0)));
+    all.extend(State::ALL.into_iter().map(Sentence::State));
+    all.extend(LinkState::ALL.into_iter().map(Sentence::Link));
+    for trouble in troubles {
+        // Whether a copy runs beside it is another sentence, and so is one that never came.
+        let differs = matches!(trouble.id, ConditionId::Fenced | ConditionId::LastContact | ConditionId::LinkDown);
+        let views = if differs { views } else { &views[..1] };
+        all.extend(views.iter().map(|view| Sentence::Trouble(trouble, view, 0)));
+    }
     all
 }
 
-fn faults() -> Vec<Fault> {
-    let gateway = || sandan_proto::id::GatewayId::new("hanbit/press-hall").unwrap();
-    vec![
-        Fault::Fenced { gateway: gateway(), beside: false },
-        Fault::Fenced { gateway: gateway(), beside: true },
-        Fault::Offline { contact_us: Some(-90 * MINUTE_US) },
-        Fault::Offline { contact_us: None },
-        Fault::Silent { contact_us: -40 * SECOND_US },
-        Fault::LinkDown { device: "press-plc".into(), last_good_us: Some(-3 * MINUTE_US), others: 0 },
-        Fault::LinkDown { device: "press-plc".into(), last_good_us: None, others: 2 },
-        Fault::LinkFlaky { device: "press-plc".into(), success_permille: 612 },
-        Fault::Dropped { readings: 12_000 },
-        Fault::SpoolFull { percent: 85 },
-        Fault::CatchingUp { oldest_ms: 3 * 86_400_000 },
-        Fault::Forked,
-        Fault::Unusable { messages: 3 },
-        Fault::HeldBack,
-        Fault::NeverSeen,
-    ]
+fn condition(id: ConditionId) -> Condition {
+    Condition {
+        id,
+        level: Level::Warn,
+        since_us: 0,
+        gateway: Some(gateway()),
+        device: (id.hop() == Hop::Device).then(|| "press-plc".to_owned()),
+        value: Some(600.0),
+        bound: Some(300.0),
+        inhibited_by: None,
+    }
+}
+
+fn gateway() -> GatewayId {
+    GatewayId::new("hanbit/press-hall").unwrap()
+}
+
+/// Of a board whose time is 0: one gateway that was heard and has a device that was good, one that was not.
+fn views() -> Vec<View> {
+    let mut fleet = Fleet::new(Bounds::default(), 0);
+    fleet.enrol(gateway());
+    let unheard = fleet.views(0).remove(0);
+    fleet.opened(&gateway(), 1, &v1::Hello::default(), -3 * MINUTE_US);
+    let link = |device: &str| v1::LinkHealth {
+        device: device.into(),
+        state: v1::LinkState::Down.into(),
+        last_good_age_ms: Some(0),
+        ..Default::default()
+    };
+    let links = vec![link("press-plc"), link("welder")];
+    fleet.health(&gateway(), &v1::Health { links, ..Default::default() }, -3 * MINUTE_US);
+    vec![fleet.views(-3 * MINUTE_US).remove(0), unheard]
 }
 
 #[test]
 fn both_languages_say_everything_each_in_its_own_script() {
-    let faults = faults();
+    let (troubles, views) = (ConditionId::ALL.map(condition), views());
     let hangul = |text: &str| text.chars().any(|c| ('가'..='힣').contains(&c));
     let mut seen = std::collections::HashSet::new();
-    for sentence in all(&faults) {
+    for sentence in all(&troubles, &views) {
         let (ko, en) = (say(Lang::Ko, &sentence), say(Lang::En, &sentence));
         assert!(hangul(&ko), "{sentence:?}: {ko}");
         assert!(!hangul(&en) && !en.is_empty(), "{sentence:?}: {en}");
@@ -76,15 +98,17 @@ fn both_languages_say_everything_each_in_its_own_script() {
 }
 
 #[test]
-fn a_fault_is_one_sentence_with_its_time() {
-    let fault = Fault::LinkDown { device: "press-plc".into(), last_good_us: Some(0), others: 0 };
-    let at = Sentence::Fault(&fault, 3 * MINUTE_US);
-    assert_eq!(say(Lang::Ko, &at), "press-plc 장치가 응답하지 않습니다 (3분째)");
-    assert_eq!(say(Lang::En, &at), "press-plc has not answered for 3\u{a0}min");
-    let fault = Fault::LinkDown { device: "press-plc".into(), last_good_us: None, others: 0 };
-    let at = Sentence::Fault(&fault, 0);
+fn a_condition_is_one_sentence_with_its_time() {
+    let (down, views) = (condition(ConditionId::LinkDown), views());
+    let at = Sentence::Trouble(&down, &views[0], 0);
+    assert_eq!(say(Lang::Ko, &at), "press-plc 장치가 응답하지 않습니다 (3분째). 다른 장치 1대도 응답하지 않습니다");
+    assert_eq!(say(Lang::En, &at), "press-plc has not answered for 3\u{a0}min, nor do 1 more answer");
+    let at = Sentence::Trouble(&down, &views[1], 0);
     assert_eq!(say(Lang::Ko, &at), "게이트웨이가 시작된 뒤로 press-plc 장치가 응답하지 않았습니다");
     assert_eq!(say(Lang::En, &at), "press-plc has not answered since the gateway started");
+    let late = condition(ConditionId::LastContact);
+    let at = Sentence::Trouble(&late, &views[0], 0);
+    assert_eq!(say(Lang::En, &at), "Nothing has come from the gateway for 3\u{a0}min");
     assert_eq!(say(Lang::Ko, &Sentence::SpoolEmpty { percent: 0 }), "없음 (저장 공간 0% 사용)");
     let holds = Sentence::SpoolHolds { readings: 1_234_567, percent: 3, oldest_ms: 86_400_000 };
     assert_eq!(say(Lang::En, &holds), "1,234,567 readings, the oldest 1\u{a0}day old (spool 3 % full)");
