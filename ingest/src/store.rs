@@ -261,6 +261,9 @@ pub struct ReadCursor {
     /// Only what was stored up to this commit of the firm is read, so that pages fit together
     /// while data arrives; none at the beginning of a read.
     pub as_of: Option<i64>,
+    /// Only readings that were stored after this commit are read; none: whenever they were. Buckets
+    /// are made of all their readings.
+    pub after: Option<i64>,
     /// What was read of the bucket at `from_us`, where one chunk did not do for it.
     pub part: Option<Part>,
 }
@@ -268,19 +271,19 @@ pub struct ReadCursor {
 impl ReadCursor {
     /// A place between readings or buckets.
     pub fn new(series: usize, from_us: i64, skip: u32) -> Self {
-        Self { series, from_us, skip, as_of: None, part: None }
+        Self { series, from_us, skip, as_of: None, after: None, part: None }
     }
 
     /// Whether it is one that this read may have given. Buckets are gone on from at their
     /// edges, or with what was read of them.
     fn belongs(&self, permit: &Permit) -> bool {
-        let Self { series, from_us, skip, part, .. } = self;
+        let Self { series, from_us, skip, after, part, .. } = self;
         let inside = *series <= permit.series().len() && (permit.from_us()..=permit.to_us()).contains(from_us);
         let fits = match permit.form() {
             Form::Raw => part.is_none(),
             Form::Bucketed { grid } => {
                 let edge = *from_us == permit.from_us() || grid.is_edge(*from_us);
-                edge && *skip == 0 && part.as_ref().is_none_or(|part| part.at_us >= *from_us)
+                edge && *skip == 0 && after.is_none() && part.as_ref().is_none_or(|part| part.at_us >= *from_us)
             }
         };
         inside && fits
@@ -290,6 +293,12 @@ impl ReadCursor {
     #[must_use]
     pub fn as_of(self, commit: i64) -> Self {
         Self { as_of: Some(commit), ..self }
+    }
+
+    /// The same place in what was stored after a commit.
+    #[must_use]
+    pub fn after(self, commit: i64) -> Self {
+        Self { after: Some(commit), ..self }
     }
 }
 

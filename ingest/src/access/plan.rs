@@ -26,6 +26,8 @@ pub(super) struct Plan {
     at: Option<ReadCursor>,
     /// The firm's commit up to which is read, from the first chunk on.
     as_of: Option<i64>,
+    /// Only what was stored after this commit is read.
+    after: Option<i64>,
 }
 
 /// Why what was granted is not any more.
@@ -59,11 +61,11 @@ impl Plan {
             }
             stretches.retain(|stretch| cursor.from_us < stretch.to_us);
         }
-        let as_of = cursor.as_ref().and_then(|cursor| cursor.as_of);
+        let (as_of, after) = cursor.as_ref().map_or((None, None), |cursor| (cursor.as_of, cursor.after));
         let at = cursor.filter(|cursor| stretches.front().is_some_and(|stretch| stretch.from_us <= cursor.from_us));
         let ranges = joined(&granted);
         let consents = decision.consents;
-        Ok(Self { request, stretches, granted, ranges, consents, quotas, at, as_of })
+        Ok(Self { request, stretches, granted, ranges, consents, quotas, at, as_of, after })
     }
 
     /// Whether the asker is not the owner.
@@ -103,10 +105,7 @@ impl Plan {
     pub(super) fn place(&self) -> Option<ReadCursor> {
         let begin = ReadCursor::new(0, self.stretch()?.from_us, 0);
         let place = self.at.clone().unwrap_or(begin);
-        Some(match self.as_of {
-            Some(commit) => place.as_of(commit),
-            None => place,
-        })
+        Some(ReadCursor { as_of: self.as_of.or(place.as_of), after: self.after, ..place })
     }
 
     /// Where a later read goes on.

@@ -98,6 +98,7 @@ macro_rules! conform {
                 days_are_those_of_their_time_zone,
                 a_value_holds_into_the_next_bucket_but_not_from_before_the_permit,
                 pages_are_of_one_state_while_data_arrives,
+                what_was_stored_after_a_commit_is_read_alone,
                 what_is_declared_gone_is_marked_in_the_answer,
             }
             coarse {

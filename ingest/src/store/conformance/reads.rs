@@ -235,6 +235,42 @@ pub(crate) async fn pages_are_of_one_state_while_data_arrives<E: Engine>() {
     assert!(matches!(anew.rows, Rows::Raw(rows) if rows.len() == 8), "a read that begins sees all");
 }
 
+pub(crate) async fn what_was_stored_after_a_commit_is_read_alone<E: Engine>() {
+    let engine = E::new(TestClock::default()).await;
+    let store = engine.store();
+    let mut plant = Plant::new("hanbit/press-hall", "press-1");
+    plant.connect(store).await;
+    for second in [10, 20, 30] {
+        plant.deliver(store, &[pressure(second * SECOND, 1.0)]).await;
+    }
+    let seen = store.newest_commit(&plant.firm()).await.unwrap();
+    for second in [25, 10, 40] {
+        plant.deliver(store, &[pressure(second * SECOND, 2.0)]).await;
+    }
+    let known = store.newest_commit(&plant.firm()).await.unwrap();
+    plant.deliver(store, &[pressure(15 * SECOND, 3.0)]).await;
+    let raw = whole_day(vec![plant.key(0)]);
+    let begin = || ReadCursor::new(0, raw.from_us(), 0).after(seen).as_of(known);
+    for rearranged in [false, true] {
+        if rearranged {
+            engine.rearrange(&plant.firm()).await;
+        }
+        // In pieces: the place between them is that of the readings that are left.
+        let (mut times, mut at) = (Vec::new(), Some(begin()));
+        while let Some(cursor) = at {
+            let chunk = store.read(&raw, Some(cursor), 1).await.unwrap();
+            let Rows::Raw(rows) = &chunk.rows else { panic!() };
+            times.extend(rows.iter().map(|row| (row.time_us - BOOTED_US) / SECOND));
+            at = chunk.next;
+        }
+        assert_eq!(times, [10, 25, 40], "rearranged: {rearranged}");
+    }
+    // A bucket is made of all its readings.
+    let buckets = Permit::for_test(vec![plant.key(0)], Form::buckets(20 * SECOND), BOOTED_US, raw.to_us());
+    let refused = store.read(&buckets, Some(ReadCursor::new(0, BOOTED_US, 0).after(seen)), 10).await;
+    assert!(matches!(refused, Err(StoreError::Cursor)));
+}
+
 pub(crate) async fn what_is_declared_gone_is_marked_in_the_answer<E: Engine>() {
     let engine = E::new(TestClock::default()).await;
     let store = engine.store();

@@ -33,6 +33,8 @@ pub(super) struct View<'a> {
     heads: &'a Heads,
     /// Only what was stored up to this commit is there.
     as_of: i64,
+    /// Only what was stored after this commit is there.
+    after: i64,
     /// Whether this is what is permitted, and not only where a read began.
     bound: bool,
 }
@@ -45,12 +47,13 @@ impl<'a> View<'a> {
         inbox: &'a Connection,
         firm: i64,
         rows: Vec<Head>,
-        as_of: i64,
+        (after, as_of): (Option<i64>, i64),
         through: Option<u64>,
     ) -> Result<Self, StoreError> {
         let (file, rows) = open_file(shared, firm, rows)?;
         let as_of = through.map_or(as_of, |through| as_of.min(i64::try_from(through).unwrap_or(i64::MAX)));
-        Ok(Self { inbox, firm, file, rows, heads: &shared.heads, as_of, bound: through.is_some() })
+        let after = after.unwrap_or(i64::MIN);
+        Ok(Self { inbox, firm, file, rows, heads: &shared.heads, as_of, after, bound: through.is_some() })
     }
 }
 
@@ -233,7 +236,7 @@ impl<'a> Merge<'a> {
             } else {
                 self.runs[slot] = None;
             }
-            if commit <= self.view.as_of {
+            if commit > self.view.after && commit <= self.view.as_of {
                 return Ok(Some(Item::Reading(Next { time_us, commit, value, quality })));
             }
         }

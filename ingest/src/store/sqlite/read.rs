@@ -71,13 +71,13 @@ pub(super) fn chunk(
     shared.learn_newest(firm)?;
     let as_of = cursor.as_of.map_or_else(|| catalogue::newest_commit(inbox, firm), Ok)?;
     let rows = shared.heads.overlapping(firm, permit.from_us(), permit.to_us());
-    let view = View::open(shared, inbox, firm, rows, as_of, permit.through_commit())?;
-    let begin = (cursor.series, cursor.from_us);
+    let view = View::open(shared, inbox, firm, rows, (cursor.after, as_of), permit.through_commit())?;
+    let (begin, after) = ((cursor.series, cursor.from_us), cursor.after);
     let (rows, next) = match permit.form() {
         Form::Raw => raw(&view, permit, &cursor, bounds)?,
         Form::Bucketed { grid } => buckets(&view, permit, cursor, bounds, grid)?,
     };
-    let next = next.map(|next| next.as_of(as_of));
+    let next = next.map(|next| ReadCursor { after, ..next.as_of(as_of) });
     let end = next.as_ref().map_or((permit.series().len(), permit.from_us()), |next| (next.series, next.from_us));
     Ok(Chunk { rows, gaps: gap_marks(&view, permit, begin, end)?, as_of, next })
 }

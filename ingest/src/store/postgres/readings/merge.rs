@@ -28,6 +28,8 @@ pub(super) struct View<'a> {
     pub transaction: &'a Transaction<'a>,
     pub firm: i64,
     pub as_of: i64,
+    /// Only what was stored after this commit is there.
+    pub after: i64,
     /// Whether this is what is permitted, and not only where a read began.
     pub bound: bool,
     /// By what the server is asked to sort.
@@ -193,13 +195,14 @@ impl Source {
     async fn bind(&self, view: &View<'_>, from_us: i64, to_us: i64) -> Result<Portal, StoreError> {
         let sql = format!(
             "SELECT ts, commit_no, quality, nth, value FROM {}
-             WHERE series_id = $1 AND ts >= $2 AND ts < $3 AND commit_no <= $4 ORDER BY {}",
+             WHERE series_id = $1 AND ts >= $2 AND ts < $3 AND commit_no <= $4 AND commit_no > $5 ORDER BY {}",
             READINGS[table_of(self.version.of)],
             view.order
         );
         let sql = view.transaction.prepare_cached(&sql).await.map_err(failed("reading"))?;
-        let bound = view.transaction.bind(&sql, &[&self.version.number, &Ts(from_us), &Ts(to_us), &view.as_of]).await;
-        bound.map_err(failed("reading"))
+        let (from, to) = (Ts(from_us), Ts(to_us));
+        let range = view.transaction.bind(&sql, &[&self.version.number, &from, &to, &view.as_of, &view.after]).await;
+        range.map_err(failed("reading"))
     }
 
     /// The next reading of the portal, where it has one.

@@ -65,15 +65,16 @@ pub(super) async fn chunk(
         transaction: &transaction,
         firm,
         as_of: through.map_or(as_of, |through| as_of.min(through)),
+        after: cursor.after.unwrap_or(i64::MIN),
         bound: through.is_some(),
         order: tables::order(shared),
     };
-    let begin = (cursor.series, cursor.from_us);
+    let (begin, after) = ((cursor.series, cursor.from_us), cursor.after);
     let (rows, next) = match permit.form() {
         Form::Raw => raw(&view, permit, &cursor, bounds).await?,
         Form::Bucketed { grid } => buckets(&view, permit, cursor, bounds, grid).await?,
     };
-    let next = next.map(|next| next.as_of(as_of));
+    let next = next.map(|next| ReadCursor { after, ..next.as_of(as_of) });
     let end = next.as_ref().map_or((permit.series().len(), permit.from_us()), |next| (next.series, next.from_us));
     let gaps = gap_marks(&view, permit, begin, end).await?;
     transaction.rollback().await.map_err(failed("reading"))?;
