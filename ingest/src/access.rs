@@ -13,23 +13,26 @@ mod consents;
 mod dead_letters;
 mod export;
 mod groups;
+mod live;
 mod officers;
 mod plan;
 mod pseudonyms;
 mod quota;
 mod read;
 mod repeats;
+mod slots;
 mod snapshots;
 mod stretches;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sandan_proto::id::{FirmId, SeriesKey};
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{RwLock, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::catalogue::{MAX_SERIES_PAGE, Page, Visible};
@@ -40,11 +43,13 @@ pub use self::consents::{
 };
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
 pub use self::export::FirmExport;
+pub use self::live::{Follow, Follower, LatePlace, MAX_LATE_US, News, Place, QUIET};
 pub use self::officers::{Officer, OfficerDone, OfficerTask};
 use self::plan::Plan;
 pub use self::pseudonyms::{PseudonymError, Pseudonyms};
 pub use self::read::Reader;
 use self::repeats::{Noted, Repeats};
+use self::slots::{MAX_READS_PER_FIRM, MAX_STREAMS_PER_FIRM, OpenReads, ReadSlot};
 use self::snapshots::Snapshots;
 use crate::audit::Draft;
 pub use crate::audit::seal::{Proof, PublicKey, Receipt};
@@ -66,14 +71,9 @@ pub use crate::store::{Choice, DeadContent, DeadLetterCount, DeadRecord};
 use crate::store::{Chunk, DeadLetters, Readings, StoreError};
 use crate::time::{Clock, SECOND_US, rfc3339};
 
-/// Reads that one firm may have open. A member whose programs hang, or who never
-/// takes the bytes, uses up only this.
-const MAX_READS_PER_FIRM: u32 = 8;
 /// Chunks and lists that are read at once: as many as the store reads at once, so that
 /// none waits there under the consent lock.
 const MAX_TURNS: usize = 4;
-/// Of which for one firm.
-const MAX_TURNS_PER_FIRM: usize = 2;
 /// Most entries of an audit page.
 pub const MAX_AUDIT_PAGE: usize = 1_000;
 /// Most gaps of one answer: a year of three restarts a day.
@@ -156,6 +156,12 @@ pub enum AccessError {
     /// The firm has too many reads open.
     #[error("your firm has {MAX_READS_PER_FIRM} reads open already")]
     TooManyReads,
+    /// The member, the firm or the service has as many live streams as may be.
+    #[error("as many live streams are open as may be: {MAX_STREAMS_PER_FIRM} of a firm, and fewer of one token")]
+    TooManyStreams,
+    /// The service ends, and streams with it.
+    #[error("the service ends: follow again from the last id in a moment")]
+    Ending,
     /// The cursor is not one of this request's.
     #[error("the cursor does not belong to this request")]
     Cursor,
@@ -201,6 +207,8 @@ pub struct Access {
     repeats: Repeats,
     /// Audit entries of reads that begin or have ended.
     closing: TaskTracker,
+    /// Streams end with it.
+    ending: CancellationToken,
     metrics: Arc<Metrics>,
 }
 
@@ -230,6 +238,7 @@ impl Access {
             snapshots: Snapshots::default(),
             repeats: Repeats::default(),
             closing: TaskTracker::new(),
+            ending: CancellationToken::new(),
             metrics,
         }))
     }
@@ -436,6 +445,11 @@ impl Access {
         self.metrics.disk_short.get() != 0
     }
 
+    /// Ends the streams that are open, each with a word why. Further ones end at once.
+    pub fn end_streams(&self) {
+        self.ending.cancel();
+    }
+
     /// Waits until the log holds the end of every read and every count. New reads may not begin.
     pub async fn finish(&self) {
         self.closing.close();
@@ -458,53 +472,6 @@ pub struct Health {
     pub suspended: bool,
     /// The witness could not be written.
     pub witness_behind: bool,
-}
-
-/// The reads that one firm has open.
-struct OpenReads {
-    count: u32,
-    turns: Arc<Semaphore>,
-}
-
-/// One of the reads that a firm may have open.
-struct ReadSlot {
-    access: Arc<Access>,
-    firm: FirmId,
-    /// The firm's.
-    turns: Arc<Semaphore>,
-}
-
-/// The right to have the store read one piece: the firm's, and that of all.
-type Turn = [Option<OwnedSemaphorePermit>; 2];
-
-impl ReadSlot {
-    fn take(access: &Arc<Access>, firm: &FirmId) -> Result<Self, AccessError> {
-        let mut open = access.open_reads.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || OpenReads { count: 0, turns: Arc::new(Semaphore::new(MAX_TURNS_PER_FIRM)) };
-        let reads = open.entry(firm.clone()).or_insert_with(fresh);
-        if reads.count >= MAX_READS_PER_FIRM {
-            return Err(AccessError::TooManyReads);
-        }
-        reads.count += 1;
-        Ok(Self { access: access.clone(), firm: firm.clone(), turns: reads.turns.clone() })
-    }
-
-    async fn turn(&self) -> Turn {
-        // Neither semaphore is ever closed.
-        [self.turns.clone().acquire_owned().await.ok(), self.access.turns.clone().acquire_owned().await.ok()]
-    }
-}
-
-impl Drop for ReadSlot {
-    fn drop(&mut self) {
-        let mut open = self.access.open_reads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reads) = open.get_mut(&self.firm) {
-            reads.count -= 1;
-            if reads.count == 0 {
-                open.remove(&self.firm);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

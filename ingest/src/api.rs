@@ -17,6 +17,7 @@ mod gaps;
 mod groups;
 mod guard;
 mod limits;
+mod live;
 mod negotiate;
 mod officers;
 mod openapi;

@@ -421,6 +421,7 @@ async fn serve_until(
     notifier.stopping();
     let drained = async {
         stop.cancel();
+        parts.access.end_streams();
         // Sessions say goodbye while open pulls go on; what is in flight is synced first.
         crash_point!("serve.stopping");
         tokio::join!(uplink.end(DRAIN), pages.end(DRAIN));

@@ -1,6 +1,6 @@
 //! Several processes of the ingest on one PostgreSQL database.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -150,6 +150,96 @@ fn whoever_is_revoked_at_one_process_is_out_at_the_other_within_a_second() {
     let id = listed(&first, "operator", "운영");
     first.command(&["operator", "revoke", &id]).unwrap();
     wait_for("the operator's end at the second", HOLDS, || page().starts_with("HTTP/1.1 401").then_some(())).unwrap();
+    for ingest in [&mut first, &mut second] {
+        assert!(ingest.terminate().unwrap().success());
+    }
+}
+
+/// One stream of events. HTTP/1.0, so that the body comes as it is, up to the end of the connection.
+struct Events(std::io::Lines<BufReader<TcpStream>>);
+
+impl Events {
+    fn follow(at: SocketAddr, target: &str, token: &str, last: &str) -> Self {
+        let mut connection = TcpStream::connect(at).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("authorization: Bearer {token}\r\nlast-event-id: {last}");
+        write!(connection, "GET {target} HTTP/1.0\r\nhost: {at}\r\n{head}\r\n\r\n").unwrap();
+        Self(BufReader::new(connection).lines())
+    }
+
+    /// Name, id and data of the next event.
+    fn next(&mut self) -> (String, String, serde_json::Value) {
+        let (mut name, mut id) = (String::new(), String::new());
+        loop {
+            let line = self.0.next().expect("the stream goes on").unwrap();
+            if let Some(value) = line.strip_prefix("event: ") {
+                value.clone_into(&mut name);
+            } else if let Some(value) = line.strip_prefix("id: ") {
+                value.clone_into(&mut id);
+            } else if let Some(value) = line.strip_prefix("data: ") {
+                return (name, id, serde_json::from_str(value).unwrap());
+            }
+        }
+    }
+}
+
+/// A stream is begun at the one, gone on with at the other, and ended by what the first withdraws.
+#[test]
+fn a_live_stream_goes_on_at_another_process_and_gives_each_reading_once() {
+    let Two { mut first, mut second, dir, _database } = Two::start();
+    let plant = plant(vec![vec![ModbusDevice::new("press", 1, Make::Press)]], Vec::new());
+    let press = used(&plant, "press", "press-1");
+    let plan = GatewayPlan::new(&format!("{FIRM}/press-hall"), &second.url(), vec![press.clone()]);
+    let invitation =
+        first.add_gateway(&plan.gateway).unwrap().replace(&first.uplink().to_string(), &second.uplink().to_string());
+    let mut gateway = Gateway::new(&programs(), &dir.path().join("gateway"), &plan, &invitation).unwrap();
+    gateway.start().unwrap();
+    let series = press.series(FIRM, &plant.device("press").points[0]);
+    let owner = second.asker(&first.add_member(FIRM, "김하늘").unwrap());
+    let token = first.add_member(OTHER, "박바다").unwrap();
+    let begin_us = clock::wall_us() - 3_600_000_000;
+    let stored = || owner.readings(&series, begin_us, clock::wall_us() + 60_000_000);
+    wait_for("readings", PATIENCE, || stored().ok().filter(|it| it.len() > 3).map(drop)).unwrap();
+    let consent = first.grant(FIRM, OTHER, &series.asset, &series.metric, &["--form", "raw"]).unwrap();
+
+    let target = format!(
+        "/v1/readings/live?firm={FIRM}&asset={}&metric={}&from=now-1h",
+        series.asset, series.metric
+    );
+    let (mut seen, mut place) = (Vec::new(), String::new());
+    // By turns at the one and at the other, as a client behind a balancer that is cut off each time.
+    for turn in 0..6 {
+        let at = if turn % 2 == 0 { first.http() } else { second.http() };
+        let mut events = Events::follow(at, &target, &token, &place);
+        assert_eq!(events.next().0, "series");
+        let (name, id, data) = events.next();
+        assert_eq!(name, "readings", "{data}");
+        seen.extend(data["readings"].as_array().unwrap().iter().map(|it| it["time"].as_str().unwrap().to_owned()));
+        place = id;
+    }
+    let mut last = Events::follow(second.http(), &target, &token, &place);
+    assert_eq!(last.next().0, "series");
+    first.revoke(&consent).unwrap();
+    let revoked = Instant::now();
+    let why = loop {
+        let (name, _, data) = last.next();
+        if name == "end" {
+            break data;
+        }
+        seen.extend(data["readings"].as_array().unwrap().iter().map(|it| it["time"].as_str().unwrap().to_owned()));
+    };
+    eprintln!("the stream at the other process ended {:?} after the revocation", revoked.elapsed());
+    assert_eq!(why["code"], "withdrawn");
+    assert!(revoked.elapsed() < 3 * HOLDS, "the stream went on for {:?}", revoked.elapsed());
+
+    gateway.terminate().unwrap();
+    let newest = seen.iter().max().unwrap().clone();
+    let answer = owner.list(&format!("{}&limit=10000", series.path(begin_us, clock::wall_us()).unwrap()), "readings");
+    let times = answer.unwrap().into_iter().map(|it| it["time"].as_str().unwrap().to_owned());
+    let mut all: Vec<_> = times.filter(|time| *time <= newest).collect();
+    seen.sort();
+    all.sort();
+    assert_eq!(seen, all, "each reading up to the last that came, and each once");
     for ingest in [&mut first, &mut second] {
         assert!(ingest.terminate().unwrap().success());
     }

@@ -156,11 +156,13 @@ impl Source for Memory {
         let turn = self.chunks.acquire().await.unwrap();
         drop(turn);
         let as_of = cursor.as_ref().and_then(|at| at.as_of).unwrap_or_else(|| self.newest(permit.firm()));
+        let after = cursor.as_ref().and_then(|at| at.after).unwrap_or(i64::MIN);
         let (from_us, skip) = cursor.map_or((permit.from_us(), 0), |at| (at.from_us, at.skip as usize));
         let all = self.series.lock().unwrap()[&permit.series()[0]].clone();
         let through = permit.through_commit().map_or(i64::MAX, u64::cast_signed).min(as_of);
         let inside =
-            all.into_iter().filter(|(time, _, commit)| (from_us..permit.to_us()).contains(time) && *commit <= through);
+            all.into_iter().filter(|(time, ..)| (from_us..permit.to_us()).contains(time));
+        let inside = inside.filter(|(.., commit)| (after.saturating_add(1)..=through).contains(commit));
         let (rows, next) = match permit.form() {
             Form::Raw => {
                 let row = |(time_us, value, commit)| {

@@ -63,6 +63,8 @@ pub struct Reader {
     outcome: Outcome,
     rows: u64,
     bytes: u64,
+    /// Whether it is a part of a stream, which has entries of its own.
+    of_stream: bool,
 }
 
 enum Queue {
@@ -131,7 +133,14 @@ impl Reader {
             outcome: Outcome::Aborted,
             rows: 0,
             bytes: 0,
+            of_stream: false,
         }
+    }
+
+    /// The same as a part of a stream, which says in the log what comes of it.
+    pub(super) fn of_stream(mut self) -> Self {
+        self.of_stream = true;
+        self
     }
 
     /// The series that is read.
@@ -343,7 +352,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.access.metrics.rows_served.inc_by(self.rows);
-        if !self.plan.crosses_firms() {
+        if self.of_stream || !self.plan.crosses_firms() {
             return;
         }
         let outcome = match self.outcome {

@@ -16,10 +16,11 @@ pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/openapi.json", Guard
 
 /// Everything but the paths; then the paths of each module, with schemas of its own where it
 /// has some.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     include_str!("openapi/base.json"),
     include_str!("openapi/series.json"),
     include_str!("openapi/readings.json"),
+    include_str!("openapi/live.json"),
     include_str!("openapi/gaps.json"),
     include_str!("openapi/consents.json"),
     include_str!("openapi/audit.json"),

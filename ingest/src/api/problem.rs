@@ -5,7 +5,7 @@ mod code;
 use axum::extract::rejection::QueryRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use self::code::Code;
 use super::audit;
@@ -82,20 +82,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
-        let reasons: Vec<_> = self
-            .reasons
-            .iter()
-            .map(|it| json!({ "consent": it.consent, "code": it.why.code(), "detail": it.why.to_string() }))
-            .collect();
-        let body = json!({
-            // Relative to whatever the service is called: a proxy may stand before it.
-            "type": format!("/errors/{}", self.code.as_str()),
-            "title": self.code.title(),
-            "status": status.as_u16(),
-            "detail": self.detail,
-            "code": self.code.as_str(),
-            "reasons": reasons,
-        });
+        let body = self.told();
         let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
         let mut response = (status, audit::receipt(self.receipt.as_deref()), headers, body.to_string()).into_response();
         if status == StatusCode::UNAUTHORIZED {
@@ -108,6 +95,26 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::RETRY_AFTER, self.retry_after_s.unwrap_or(1).into());
         }
         response
+    }
+}
+
+impl Problem {
+    /// As it is answered, and told at the end of a stream.
+    pub(super) fn told(&self) -> Value {
+        let reasons: Vec<_> = self
+            .reasons
+            .iter()
+            .map(|it| json!({ "consent": it.consent, "code": it.why.code(), "detail": it.why.to_string() }))
+            .collect();
+        json!({
+            // Relative to whatever the service is called: a proxy may stand before it.
+            "type": format!("/errors/{}", self.code.as_str()),
+            "title": self.code.title(),
+            "status": self.code.status().as_u16(),
+            "detail": self.detail,
+            "code": self.code.as_str(),
+            "reasons": reasons,
+        })
     }
 }
 
@@ -143,6 +150,8 @@ impl From<AccessError> for Problem {
             AccessError::Withdrawn => Self::new(Code::Withdrawn, &error),
             AccessError::Revoked => Self::unauthenticated(),
             AccessError::TooManyReads => Self::new(Code::TooManyReads, &error),
+            AccessError::TooManyStreams => Self::new(Code::TooManyStreams, &error),
+            AccessError::Ending => Self::new(Code::Ending, &error),
             AccessError::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded, &error),
             AccessError::Cursor => Self::new(Code::BadCursor, &error),
             AccessError::Unconfirmed => Self::away(&error),

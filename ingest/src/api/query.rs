@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::csv::Style;
 use super::{Problem, negotiate};
-use crate::access::ReadCursor;
-use crate::consent::{Form, Function, Grid, Purpose, align};
+use crate::access::{Follow, LatePlace, MAX_LATE_US, Place, ReadCursor};
+use crate::consent::{Form, Function, Grid, Manner, Purpose, Request, align};
 use crate::time::{DAY_US, SECOND_US, parse_duration, parse_time, show_duration, shown};
 
 /// Rows of a page unless it is said otherwise.
@@ -19,6 +19,8 @@ const DEFAULT_PAGE: usize = 1_000;
 pub(super) const MAX_PAGE: usize = 10_000;
 /// The greatest number: the stores count in signed ones.
 const MAX_NUMBER: u64 = i64::MAX.cast_unsigned();
+/// How late a reading of a live stream may come unless it is said otherwise.
+const LATE_US: i64 = 3_600 * SECOND_US;
 /// The widest bucket.
 const MAX_BUCKET_US: i64 = 366 * DAY_US;
 
@@ -77,6 +79,45 @@ pub(super) struct Readings {
     formulas: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Live {
+    firm: FirmId,
+    asset: AssetId,
+    metric: MetricId,
+    from: Option<String>,
+    bucket: Option<String>,
+    tz: Option<String>,
+    function: Option<String>,
+    functions: Option<String>,
+    purpose: Option<String>,
+    late: Option<String>,
+}
+
+impl Live {
+    /// What `asker` follows, a new stream from now on unless it is said otherwise.
+    pub(super) fn check(self, asker: FirmId, place: Option<&str>, now_us: i64) -> Result<Follow, Problem> {
+        let from_us = self.from.map_or(Ok(now_us), |from| parse_time(&from, now_us))?;
+        if !(0..=now_us).contains(&from_us) {
+            return Err(Problem::query("`from` is a time from 1970 until now; what is yet to come is followed anyway"));
+        }
+        let late_us = self.late.map_or(Ok(LATE_US), |late| parse_duration(&late))?;
+        if !(0..=MAX_LATE_US).contains(&late_us) {
+            return Err(Problem::query(&format!("`late` is at most {}", show_duration(MAX_LATE_US))));
+        }
+        if self.function.is_some() && self.functions.is_some() {
+            return Err(Problem::query("`functions` and `function` are the same: write one of them"));
+        }
+        let functions = self.functions.as_deref().or(self.function.as_deref());
+        let (form, functions) = form(self.bucket.as_deref(), self.tz.as_deref(), functions)?;
+        let purpose = self.purpose.map(|it| it.parse()).transpose().map_err(|error: String| Problem::query(&error))?;
+        let series = SeriesKey { firm: self.firm, asset: self.asset, metric: self.metric };
+        let manner = Manner { purpose, ..Manner::default() };
+        let request = Request { asker, series, form, functions, from_us, to_us: now_us, manner };
+        Ok(Follow { request, late_us, place: place.map(parse_place).transpose()? })
+    }
 }
 
 /// `format=`.
@@ -289,6 +330,33 @@ fn parse_cursor(text: &str) -> Result<ReadCursor, Problem> {
     let parsed = || {
         let [from, skip, commit] = parts.as_slice() else { return None };
         Some(ReadCursor::new(0, from.parse().ok()?, skip.parse().ok()?).as_of(commit.parse().ok()?))
+    };
+    parsed().ok_or_else(|| crate::access::AccessError::Cursor.into())
+}
+
+/// `edge_us.skip.commit`, and where it is among late ones `.from_us.at_us.skip.commit`; opaque to
+/// callers.
+pub(super) fn show_place(place: &Place) -> String {
+    let Place { edge_us, skip, commit, late } = place;
+    let late = late.as_ref().map(|it| format!(".{}.{}.{}.{}", it.from_us, it.at_us, it.skip, it.through));
+    format!("{edge_us}.{skip}.{commit}{}", late.unwrap_or_default())
+}
+
+fn parse_place(text: &str) -> Result<Place, Problem> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let parsed = || {
+        let [edge_us, skip, commit, late @ ..] = parts.as_slice() else { return None };
+        let late = match late {
+            [] => None,
+            [from_us, at_us, skip, through] => Some(LatePlace {
+                from_us: from_us.parse().ok()?,
+                at_us: at_us.parse().ok()?,
+                skip: skip.parse().ok()?,
+                through: through.parse().ok()?,
+            }),
+            _ => return None,
+        };
+        Some(Place { edge_us: edge_us.parse().ok()?, skip: skip.parse().ok()?, commit: commit.parse().ok()?, late })
     };
     parsed().ok_or_else(|| crate::access::AccessError::Cursor.into())
 }

@@ -14,15 +14,16 @@ use axum::middleware;
 use axum::routing::MethodRouter;
 
 use super::{
-    Api, Problem, audit, compress, consents, dead_letters, errors, gaps, groups, guard, officers, openapi, readings,
+    Api, Problem, audit, compress, consents, dead_letters, errors, gaps, groups, guard, live, officers, openapi, readings,
     series, watch,
 };
 use crate::auth::route::{Guard, Route};
 
 /// What the modules answer, in the order in which a member comes to need it.
-const TABLES: [&[Endpoint]; 11] = [
+const TABLES: [&[Endpoint]; 12] = [
     series::ROUTES,
     readings::ROUTES,
+    live::ROUTES,
     gaps::ROUTES,
     consents::ROUTES,
     groups::ROUTES,

@@ -23,6 +23,7 @@ mod consents;
 mod dead_letters;
 mod errors;
 mod formats;
+mod live;
 mod openapi;
 mod transport;
 
@@ -89,6 +90,7 @@ async fn every_route_has_an_authorisation_case() {
         let (target, nobody, other, member) = match route.path {
             "/v1/series" => ("/v1/series".to_owned(), 401, 401, 200),
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
+            "/v1/readings/live" => (pull("", 0, 10).replace("readings?", "readings/live?"), 401, 401, 400),
             "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
             "/v1/audit" | "/v1/audit/head" => (format!("{}?firm=saesol", route.path), 401, 401, 200),
             path if path.starts_with("/v1/dead-letters") => (format!("{path}?all=true"), 401, 401, 200),

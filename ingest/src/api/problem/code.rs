@@ -26,6 +26,8 @@ pub enum Code {
     Busy,
     /// Nothing stands in the firm's log yet.
     EmptyLog,
+    /// The service ends, and live streams with it.
+    Ending,
     /// A fault of the service.
     Internal,
     /// The address is there and does not take this method.
@@ -80,6 +82,8 @@ pub enum Code {
     TooManyOpen,
     /// The firm has as many reads open as one may have.
     TooManyReads,
+    /// As many live streams are open as may be.
+    TooManyStreams,
     /// No answer was ready in time.
     TooSlow,
     /// No token, or one that is unknown or revoked.
@@ -101,7 +105,7 @@ struct Facts {
 
 impl Code {
     /// All of them, by their words.
-    pub const ALL: [Code; 39] = [
+    pub const ALL: [Code; 41] = [
         Code::BadBody,
         Code::BadCursor,
         Code::BadLink,
@@ -110,6 +114,7 @@ impl Code {
         Code::BodyTooLong,
         Code::Busy,
         Code::EmptyLog,
+        Code::Ending,
         Code::Internal,
         Code::MethodNotAllowed,
         Code::NeedsHttp11,
@@ -137,6 +142,7 @@ impl Code {
         Code::StoreAway,
         Code::TooManyOpen,
         Code::TooManyReads,
+        Code::TooManyStreams,
         Code::TooSlow,
         Code::Unauthenticated,
         Code::WaitingOfficer,
@@ -235,6 +241,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/empty_log.md"),
                     include_str!("../../../../docs/error-codes/empty_log.ko.md"),
+                ],
+            },
+            Code::Ending => Facts {
+                word: "ending",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                title: "The service ends",
+                pages: [
+                    include_str!("../../../../docs/error-codes/ending.md"),
+                    include_str!("../../../../docs/error-codes/ending.ko.md"),
                 ],
             },
             Code::Internal => Facts {
@@ -478,6 +493,15 @@ impl Code {
                 pages: [
                     include_str!("../../../../docs/error-codes/too_many_reads.md"),
                     include_str!("../../../../docs/error-codes/too_many_reads.ko.md"),
+                ],
+            },
+            Code::TooManyStreams => Facts {
+                word: "too_many_streams",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                title: "Too many live streams",
+                pages: [
+                    include_str!("../../../../docs/error-codes/too_many_streams.md"),
+                    include_str!("../../../../docs/error-codes/too_many_streams.ko.md"),
                 ],
             },
             Code::TooSlow => Facts {

@@ -14,9 +14,10 @@ const COLUMNS: [&str; 10] =
 /// What a cell may say.
 const CELLS: [&str; 6] = ["no", "yes", "own", "shared", "links", "host"];
 /// Where values of a firm can be read.
-const VALUES: [&str; 5] = [
+const VALUES: [&str; 6] = [
     "GET /v1/series",
     "GET /v1/readings",
+    "GET /v1/readings/live",
     "GET /v1/dead-letters",
     "GET /v1/dead-letters/export",
     "POST /v1/dead-letters/retry",
