@@ -202,10 +202,7 @@ fn a_live_stream_goes_on_at_another_process_and_gives_each_reading_once() {
     wait_for("readings", PATIENCE, || stored().ok().filter(|it| it.len() > 3).map(drop)).unwrap();
     let consent = first.grant(FIRM, OTHER, &series.asset, &series.metric, &["--form", "raw"]).unwrap();
 
-    let target = format!(
-        "/v1/readings/live?firm={FIRM}&asset={}&metric={}&from=now-1h",
-        series.asset, series.metric
-    );
+    let target = format!("/v1/readings/live?firm={FIRM}&asset={}&metric={}&from=now-1h", series.asset, series.metric);
     let (mut seen, mut place) = (Vec::new(), String::new());
     // By turns at the one and at the other, as a client behind a balancer that is cut off each time.
     for turn in 0..6 {

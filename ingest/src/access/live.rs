@@ -89,7 +89,9 @@ enum Stance {
     Covered(Snapshot, Decision),
     /// By these consents, once it is over or old enough.
     Waiting(Snapshot, BTreeSet<ConsentId>),
-    Lost { used_up: bool },
+    Lost {
+        used_up: bool,
+    },
 }
 
 /// What is being read.
@@ -207,9 +209,8 @@ impl Place {
     fn belongs(&self, form: &Form, newest: i64, now_us: i64) -> bool {
         let Self { edge_us, skip, commit, late } = self;
         let in_time = (0..=now_us.saturating_add(SKEW_US)).contains(edge_us);
-        let inside = |it: &LatePlace| {
-            (*commit..=newest).contains(&it.through) && it.from_us <= it.at_us && it.at_us < *edge_us
-        };
+        let inside =
+            |it: &LatePlace| (*commit..=newest).contains(&it.through) && it.from_us <= it.at_us && it.at_us < *edge_us;
         let fits = match form {
             Form::Raw => late.as_ref().is_none_or(inside),
             // One that is over at its edge was waited for, so that it is not yet behind now.
@@ -478,7 +479,10 @@ impl Drop for Follower {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let entry = async move {
                 if let Err(error) = access.control.append(draft, access.now_us()).await {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the end of a stream could not be logged");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the end of a stream could not be logged"
+                    );
                 }
             };
             self.access.closing.spawn_on(entry, &runtime);

@@ -56,8 +56,8 @@ async fn log(complex: &Complex) -> Vec<Entry> {
 async fn each_reading_comes_once_however_often_the_stream_breaks_off() {
     let complex = Complex::new().await;
     complex.grant_raw().await;
-    let (mut follow, mut seen) = (from("saesol", Form::Raw, 0), Vec::new());
-    let mut expected = Vec::new();
+    let (mut follow, mut seen) = (from("saesol", Form::Raw, 0), Vec::<i64>::new());
+    let mut expected = Vec::<i64>::new();
     for round in 0..8_i64 {
         // In time, several of one time, late ones, and more at once than one piece holds.
         let mut rows: Vec<i64> = (round * 2_000..(round + 1) * 2_000).collect();
@@ -125,10 +125,8 @@ async fn a_revocation_ends_a_stream_that_waits_and_a_further_one_is_refused() {
 async fn a_member_who_is_revoked_follows_no_further_not_even_ones_own() {
     let complex = Complex::new().await;
     let mut own = complex.access.follow(&complex.owner.0, from("hanbit", Form::Raw, 0)).await.unwrap();
-    let gone = crate::store::control::Change::RevokeMember {
-        id: complex.owner.0.id,
-        firm: complex.owner.0.firm.clone(),
-    };
+    let gone =
+        crate::store::control::Change::RevokeMember { id: complex.owner.0.id, firm: complex.owner.0.firm.clone() };
     complex.access.apply(gone, "command line").await.unwrap();
     assert!(matches!(end(&mut own).await, AccessError::Revoked));
 }
