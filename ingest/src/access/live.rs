@@ -185,7 +185,7 @@ impl Access {
 
     async fn stance(&self, request: &Request) -> Result<Stance, AccessError> {
         let now_us = self.now_us();
-        let snapshot = self.decided_on(&request.series).await?;
+        let snapshot = self.decided_on(&request.series.firm).await?;
         Ok(match consent::decide(&snapshot, request, now_us) {
             Ok(decision) => Stance::Covered(snapshot, decision),
             Err(denial) => match waiting(&denial) {
