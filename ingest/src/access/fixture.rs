@@ -160,8 +160,7 @@ impl Source for Memory {
         let (from_us, skip) = cursor.map_or((permit.from_us(), 0), |at| (at.from_us, at.skip as usize));
         let all = self.series.lock().unwrap()[&permit.series()[0]].clone();
         let through = permit.through_commit().map_or(i64::MAX, u64::cast_signed).min(as_of);
-        let inside =
-            all.into_iter().filter(|(time, ..)| (from_us..permit.to_us()).contains(time));
+        let inside = all.into_iter().filter(|(time, ..)| (from_us..permit.to_us()).contains(time));
         let inside = inside.filter(|(.., commit)| (after.saturating_add(1)..=through).contains(commit));
         let (rows, next) = match permit.form() {
             Form::Raw => {

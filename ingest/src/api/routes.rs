@@ -14,8 +14,8 @@ use axum::middleware;
 use axum::routing::MethodRouter;
 
 use super::{
-    Api, Problem, audit, compress, consents, dead_letters, errors, gaps, groups, guard, live, officers, openapi, readings,
-    series, watch,
+    Api, Problem, audit, compress, consents, dead_letters, errors, gaps, groups, guard, live, officers, openapi,
+    readings, series, watch,
 };
 use crate::auth::route::{Guard, Route};
 
