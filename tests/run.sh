@@ -5,14 +5,14 @@
 #   tests/run.sh NAME     only the tests whose name holds NAME
 #
 # Needs Rust, a C compiler and Python. What else the tests talk to (mosquitto, faketime,
-# PostgreSQL, node and mmdebstrap from Debian, pymodbus, pysparkplug and schemathesis from PyPI, TimescaleDB in WASM from
+# PostgreSQL, node and mmdebstrap from Debian, pymodbus, pysparkplug, schemathesis and aiosmtpd from PyPI, TimescaleDB in WASM from
 # npm) is installed first where it is missing, as root or with sudo. Every server that a test starts has its own directory
 # and its own port.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What the tests talk to in Python: each a server or client that is not ours.
-PEERS=(pymodbus==3.11.3 pysparkplug==0.6.1 schemathesis==4.32.5)
+PEERS=(pymodbus==3.11.3 pysparkplug==0.6.1 schemathesis==4.32.5 aiosmtpd==1.4.6)
 VENV=target/interop-venv
 LOG=target/run-install.log
 
@@ -49,11 +49,18 @@ install_what_is_missing() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v mosquitto >/dev/null || missing+=(mosquitto)
+    # Of it only promtool.
+    command -v promtool >/dev/null || missing+=(prometheus)
     ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(faketime)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
+    # Looks at the console, with a font that has Korean letters.
+    command -v chromium >/dev/null || missing+=(chromium)
+    ls /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc /usr/share/fonts/truetype/nanum/NanumGothic.ttf 2>/dev/null |
+        grep -q . || missing+=(fonts-nanum)
+    command -v openssl >/dev/null || missing+=(openssl)
     if [ ${#missing[@]} -gt 0 ]; then install_debian "${missing[@]}"; fi
 
     for part in rustfmt clippy; do
@@ -72,6 +79,11 @@ install_what_is_missing() {
         say "installing TimescaleDB in WASM (npm) into tests/timescale-wasm"
         quietly npm ci --ignore-scripts --no-audit --no-fund --prefix tests/timescale-wasm
         cp tests/timescale-wasm/package-lock.json tests/timescale-wasm/node_modules/.installed
+    fi
+    if ! cmp -s tests/browser/package-lock.json tests/browser/node_modules/.installed; then
+        say "installing what drives Chromium (npm) into tests/browser"
+        quietly npm ci --ignore-scripts --no-audit --no-fund --prefix tests/browser
+        cp tests/browser/package-lock.json tests/browser/node_modules/.installed
     fi
     SANDAN_INTEROP_PYTHON="$PWD/$VENV/bin/python"
     export SANDAN_INTEROP_PYTHON

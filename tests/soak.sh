@@ -6,7 +6,8 @@
 #   tests/soak.sh store --runs 100                the ingest is killed at each step of what it does to its files
 #   tests/soak.sh outage --minutes 10             an outage at 5,000 readings a second
 #   tests/soak.sh api --minutes 10                schemathesis against the OpenAPI document
-#   tests/soak.sh sharing --minutes 10            reads, consents and revocations against a plain reference
+#   tests/soak.sh sharing --minutes 10            reads, agreements and revocations against a plain reference
+#   tests/soak.sh sharing --minutes 10 --processes  the same at two processes on one PostgreSQL database
 #   tests/soak.sh plant --minutes 60              a plant in which everything goes wrong
 #
 # SANDAN_SEED=N begins at a seed of yours; a run that fails prints its own, and

@@ -1,5 +1,6 @@
 //! The command line: data on stdout, talk on stderr; exit 0 done, 1 failed, 2 wrong
-//! usage or configuration.
+//! usage or configuration. `status` has its own: 0 all is well, 1 something is wrong, 2 nobody
+//! could be asked.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -84,7 +85,7 @@ enum Command {
     Probe(probe::Args),
     /// Make a configuration of a register map in a spreadsheet, or of a device template
     Import(import::Args),
-    /// Ask the running gateway how it is
+    /// Ask the running gateway how it is: exit code 0 all is well, 1 something is wrong, 2 it cannot be asked
     Status {
         #[command(flatten)]
         config: ConfigFile,
@@ -192,7 +193,11 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status { config, json } => {
             // Who may look need not be who may read the token.
             let (config, _) = Config::survey(&config.file)?;
-            block_on(status::status(&config, json))
+            // Whoever watches by exit codes has to tell a gateway that is not there from one that is ill.
+            block_on(status::status(&config, json)).or_else(|error| {
+                eprintln!("error: {error:#}");
+                Ok(WRONG_CONFIG.into())
+            })
         }
         Command::Metrics { process, json } => {
             let listed = if json { metrics::json(process)? } else { metrics::text(process) };

@@ -10,23 +10,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sandan_proto::invitation::from_hex;
+use sandan_proto::reading::Quality;
 use sandan_proto::v1;
 
 use crate::clock::{self, ClockState};
-use crate::config::Config;
+use crate::config::{Config, Signal};
 
 mod backlog;
 mod link;
 mod messages;
 pub mod metrics;
+mod signals;
 mod status;
 
-pub use backlog::{BacklogState, Drain, Waiting};
+pub use backlog::{BacklogState, Drain, Fill, Waiting};
 use link::Link;
 pub(crate) use link::NOTHING_HEARD;
 use messages::Messages;
 pub use messages::MessagesStatus;
-pub use status::{ClockStatus, ConfigStatus, LinkStatus, RefusedConfig, SpoolStatus, Status, UplinkStatus};
+use signals::Last;
+pub use status::{
+    ClockStatus, ConfigStatus, LinkStatus, RefusedConfig, SignalsStatus, SpoolStatus, Status, UplinkStatus,
+};
 
 /// The shared handle. A driver holds that of the configuration under which it began; its
 /// numbers stay those of that one when a reload brings another.
@@ -86,6 +92,8 @@ pub struct UplinkState {
 pub struct CertificateState {
     /// It ends, µs since 1970; none before the enrolment.
     pub not_after_us: Option<i64>,
+    /// It is renewed then, µs since 1970.
+    pub due_us: Option<i64>,
     /// Why it could not be renewed, in one sentence; never a secret.
     pub fault: Option<String>,
     /// Renewals since the process started.
@@ -224,6 +232,21 @@ impl Health {
     pub fn add_dropped(&self, readings: u64) {
         self.inner.dropped.fetch_add(readings, Ordering::Relaxed);
     }
+    /// Each signal of the configuration that runs, with when its last value came, monotonic microseconds,
+    /// and how good that was.
+    pub fn set_signals<'a>(&self, last: impl Iterator<Item = (&'a Signal, Option<(i64, Quality)>)>, now_us: i64) {
+        let last = last.map(|(signal, seen)| Last {
+            device: signal.device,
+            signal: &signal.name,
+            interval: signal.interval,
+            seen,
+        });
+        let links = lock(&self.inner.links).clone();
+        // While a reload is under way the numbers of one may be those of the other, until the next time.
+        for (link, signals) in links.devices.iter().zip(signals::of_devices(last, links.devices.len(), now_us)) {
+            lock(link).signals = Some(signals);
+        }
+    }
     /// How full the spool is.
     pub fn set_spool(&self, spool: v1::SpoolHealth) {
         *lock(&self.inner.spool) = spool;
@@ -268,6 +291,7 @@ impl Health {
     }
 
     fn snapshot_of(&self, links: &Links, now_us: i64) -> v1::Health {
+        let certificate = lock(&self.inner.certificate).clone();
         v1::Health {
             wall_time_us: clock::wall_us(),
             uptime_ms: millis(now_us - self.inner.started_us),
@@ -276,7 +300,9 @@ impl Health {
             readings_total: self.inner.readings.load(Ordering::Relaxed),
             readings_dropped_total: self.inner.dropped.load(Ordering::Relaxed),
             dead_letters_total: links.messages.values().map(|messages| messages.dead_letters()).sum(),
-            ..v1::Health::default()
+            config_hash: from_hex(&lock(&self.inner.config).hash).map_or_else(Vec::new, |hash| hash.to_vec()),
+            certificate_renewal_us: certificate.due_us,
+            certificate_end_us: certificate.not_after_us,
         }
     }
 
@@ -314,12 +340,13 @@ impl Links {
     ) -> Self {
         let mut sources: BTreeMap<usize, Vec<usize>> = numbers.iter().map(|source| (*source, Vec::new())).collect();
         let mut devices = Vec::with_capacity(config.devices.len());
+        let now_us = clock::monotonic_us();
         for (index, device) in config.devices.iter().enumerate() {
             if let Some(of_source) = numbers.get(device.endpoint).and_then(|source| sources.get_mut(source)) {
                 of_source.push(index);
             }
             let place = config.endpoints[device.endpoint].place();
-            let fresh = || Arc::new(Mutex::new(Link::new(&device.name, place, device.interval)));
+            let fresh = || Arc::new(Mutex::new(Link::new(&device.name, place, device.interval, now_us)));
             devices.push(known(index).unwrap_or_else(fresh));
         }
         let of = |(source, endpoint): (&usize, _)| {

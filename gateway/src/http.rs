@@ -5,20 +5,18 @@ use std::io;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use prometheus_client::registry::Registry;
+use sandan_proto::exposition::negotiate;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::health::{Health, Status, metrics};
-
-/// Content type of the `OpenMetrics` text format.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone)]
 struct Shown {
@@ -44,10 +42,14 @@ async fn status(State(shown): State<Shown>) -> Json<Status> {
     Json(shown.health.status(clock::monotonic_us()))
 }
 
-async fn scrape(State(shown): State<Shown>) -> Response {
+async fn scrape(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &shown.registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(()) => {
+            let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+            let (kind, text) = negotiate(accept, text);
+            ([(CONTENT_TYPE, kind), (VARY, "accept")], text).into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

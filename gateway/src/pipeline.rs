@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::TrustedClock;
 use crate::config::{self, Config, Secret};
-use crate::health::{CertificateState, Drain, Health, UplinkState, Waiting};
+use crate::health::{CertificateState, Drain, Fill, Health, UplinkState, Waiting};
 use crate::identity::{self, Identity, Renewal, WallClock};
 use crate::spool::{LaneDepth, Options, Spool, WhenFull};
 use crate::tag::Tags;
@@ -172,7 +172,7 @@ pub(crate) async fn run(config: Config, path: PathBuf) -> anyhow::Result<()> {
     let heard = status.clone();
     let report = {
         let (health, spool, time) = (health.clone(), spool.clone(), time.clone());
-        let drain = Arc::new(Mutex::new(Drain::default()));
+        let drain = Arc::new(Mutex::new((Drain::default(), Fill::default())));
         move || {
             report(&health, &spool, boot, &time, &drain, &status.borrow());
             health.set_certificate(certificate(&renewal.borrow()));
@@ -315,13 +315,21 @@ pub(crate) fn proxy(config: &Config) -> Option<uplink::Proxy> {
 fn certificate(renewal: &Renewal) -> CertificateState {
     CertificateState {
         not_after_us: renewal.not_after_us,
+        due_us: renewal.due_us,
         fault: renewal.fault.clone(),
         renewed_total: renewal.renewed_total,
         failed_total: renewal.failed_total,
     }
 }
 
-fn report(health: &Health, spool: &Spool, boot: BootId, time: &Timekeeper, drain: &Mutex<Drain>, status: &Status) {
+fn report(
+    health: &Health,
+    spool: &Spool,
+    boot: BootId,
+    time: &Timekeeper,
+    drain: &Mutex<(Drain, Fill)>,
+    status: &Status,
+) {
     let now_us = clock::monotonic_us();
     let age = |oldest: Moment| {
         let age_us = if oldest.boot == boot {
@@ -335,6 +343,18 @@ fn report(health: &Health, spool: &Spool, boot: BootId, time: &Timekeeper, drain
     };
     let depth = spool.depth();
     let oldest = depth.oldest.map(age).unwrap_or_default();
+    let waiting = |lane: LaneDepth| Waiting {
+        is_current: lane.is_current,
+        records: lane.records,
+        readings: lane.readings,
+        oldest: lane.oldest.map(age).unwrap_or_default(),
+    };
+    let lanes: Vec<Waiting> = spool.lane_depths().into_iter().map(waiting).collect();
+    let (backlog, speed) = {
+        let mut watched = drain.lock().unwrap_or_else(PoisonError::into_inner);
+        let (drain, fill) = &mut *watched;
+        (drain.look(&lanes, now_us), fill.look(depth.unacked_bytes, depth.written_bytes, now_us))
+    };
     health.set_spool(v1::SpoolHealth {
         unacked_records: depth.records,
         unacked_readings: depth.readings,
@@ -343,17 +363,12 @@ fn report(health: &Health, spool: &Spool, boot: BootId, time: &Timekeeper, drain
         oldest_unacked_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
         damaged_records_total: depth.damaged_records,
         written_bytes_total: depth.written_bytes,
-        ..v1::SpoolHealth::default()
+        unacked_bytes: Some(depth.unacked_bytes),
+        fill_bytes_per_s: speed.map(|(fill, _)| fill),
+        written_bytes_per_s: speed.map(|(_, written)| written),
+        drains_in_ms: backlog.drains_in.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
     });
-    let waiting = |lane: LaneDepth| Waiting {
-        is_current: lane.is_current,
-        records: lane.records,
-        readings: lane.readings,
-        oldest: lane.oldest.map(age).unwrap_or_default(),
-    };
-    let lanes: Vec<Waiting> = spool.lane_depths().into_iter().map(waiting).collect();
-    let mut drain = drain.lock().unwrap_or_else(PoisonError::into_inner);
-    health.set_backlog(drain.look(&lanes, now_us));
+    health.set_backlog(backlog);
     health.set_clock(time.state());
     health.set_uplink(UplinkState {
         connected: status.connected,

@@ -52,6 +52,8 @@ struct Tag {
     gate: Gate,
     /// The latest time that was told, monotonic microseconds.
     newest_us: i64,
+    /// When the last value came, whether it passed or not, and how good it was.
+    seen: Option<(i64, Quality)>,
 }
 
 impl Tags {
@@ -71,8 +73,14 @@ impl Tags {
             let place =
                 places.map_or(Some(reading.signal), |places| places.get(reading.signal as usize).copied().flatten());
             let Some(tag) = place.and_then(|place| self.all.get_mut(place as usize)) else { continue };
-            tag.take(reading.at_us.unwrap_or(reply.at_us), reading, emit);
+            tag.take(reading.at_us.unwrap_or(reply.at_us), reply.at_us, reading, emit);
         }
+    }
+
+    /// Each signal of the configuration in its order, with when its last value came, monotonic
+    /// microseconds, and how good that was; none where none came since the start.
+    pub fn last(&self) -> impl Iterator<Item = (&Signal, Option<(i64, Quality)>)> {
+        self.all.iter().map(|tag| (&tag.signal, tag.seen))
     }
 
     /// Emits what became due without a reply: buckets that are over, changes that had come too
@@ -141,12 +149,13 @@ impl Tag {
             bucket,
             gate: Gate::new(signal.publish, signal.value_interval()),
             newest_us: i64::MIN,
+            seen: None,
             signal: signal.clone(),
         }
     }
 
-    fn take(&mut self, at_us: i64, reading: &Reading, emit: Emit<'_>) {
-        let Some(series) = self.signal.series else { return };
+    /// Takes a reading of a time that came at another, both monotonic microseconds.
+    fn take(&mut self, at_us: i64, came_us: i64, reading: &Reading, emit: Emit<'_>) {
         let (value, mut quality) = match judge(&self.signal, &reading.raw) {
             (Some(_), _) if reading.quality.is_bad() => (None, reading.quality),
             (Some(value), quality) => (Some(value), if quality == Quality::GOOD { reading.quality } else { quality }),
@@ -155,7 +164,9 @@ impl Tag {
         let is_late = reading.is_historical || at_us < self.newest_us;
         if !is_late {
             self.newest_us = at_us;
+            self.seen = Some((came_us, quality));
         }
+        let Some(series) = self.signal.series else { return };
         if !is_late
             && let Some(counter) = &mut self.counter
             && let Some(count) = value.as_ref().and_then(Value::as_f64)

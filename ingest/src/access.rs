@@ -11,6 +11,7 @@ mod catalogue;
 mod completeness;
 mod consents;
 mod dead_letters;
+mod desk;
 mod export;
 mod groups;
 mod live;
@@ -20,6 +21,7 @@ mod pseudonyms;
 mod quota;
 mod read;
 mod repeats;
+mod runs;
 mod slots;
 mod snapshots;
 mod stretches;
@@ -42,6 +44,7 @@ pub use self::consents::{
     Wanted,
 };
 pub use self::dead_letters::{DeadExport, Deed, Handled, MAX_DEAD_RECORDS};
+pub use self::desk::Scene;
 pub use self::export::FirmExport;
 pub use self::live::{Follow, Follower, LatePlace, MAX_LATE_US, News, Place, QUIET};
 pub use self::officers::{Officer, OfficerDone, OfficerTask};
@@ -49,6 +52,7 @@ use self::plan::Plan;
 pub use self::pseudonyms::{PseudonymError, Pseudonyms};
 pub use self::read::Reader;
 use self::repeats::{Noted, Repeats};
+pub use self::runs::{Customer, MAX_RUNS, MAX_TAG_US, RunEntry, RunPlace, Tag};
 use self::slots::{MAX_READS_PER_FIRM, MAX_STREAMS_PER_FIRM, OpenReads, ReadSlot};
 use self::snapshots::Snapshots;
 use crate::audit::Draft;
@@ -63,8 +67,9 @@ pub use crate::fleet::{
 };
 use crate::metrics::Metrics;
 use crate::notary::Notary;
-pub use crate::store::control::Firm;
-use crate::store::control::{Change, Control, ControlError, Stamp};
+pub use crate::store::control::ControlError;
+pub use crate::store::control::{Care, CareKind, Cares, Contact, Firm, Part};
+use crate::store::control::{Change, Control, Stamp};
 pub use crate::store::dead_letters::{parse as parse_reason, word as reason_word};
 pub use crate::store::{Bucket, GapFact, GapMark, ReadCursor, Rows, SeriesInfo, StoredReading};
 pub use crate::store::{Choice, DeadContent, DeadLetterCount, DeadRecord};
@@ -199,6 +204,8 @@ pub struct Access {
     newest_us: AtomicI64,
     open_reads: Mutex<HashMap<FirmId, OpenReads>>,
     turns: Arc<Semaphore>,
+    /// For how long it is believed what the database said of a consent.
+    confirmed: Duration,
     /// When the store was last asked how it is, µs since 1970, and what it said.
     health: tokio::sync::Mutex<Option<(i64, Health)>>,
     /// What decisions are made on, by grantor.
@@ -234,6 +241,7 @@ impl Access {
             newest_us,
             open_reads: Mutex::default(),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
+            confirmed: read::CONFIRMED,
             health: tokio::sync::Mutex::default(),
             snapshots: Snapshots::default(),
             repeats: Repeats::default(),
@@ -296,8 +304,15 @@ impl Access {
     /// Fails for a member whose token was revoked since it was looked up, here or by another
     /// process.
     async fn still_a_member(&self, member: &Member) -> Result<(), AccessError> {
-        let in_time = member.until_us.is_none_or(|until_us| self.now_us() < until_us);
-        if in_time && self.control.is_member(member.id).await? { Ok(()) } else { Err(AccessError::Revoked) }
+        if self.is_in_time(member) && self.control.is_member(member.id).await? {
+            Ok(())
+        } else {
+            Err(AccessError::Revoked)
+        }
+    }
+
+    fn is_in_time(&self, member: &Member) -> bool {
+        member.until_us.is_none_or(|until_us| self.now_us() < until_us)
     }
 
     async fn decided(&self, asker: &Member, request: &Request) -> Result<(Snapshot, Decision), AccessError> {

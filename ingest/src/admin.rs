@@ -5,9 +5,11 @@
 //! those that only a running one can answer. Whoever may open the socket (mode 0600) or
 //! the data directory is the operator of the host.
 
+pub mod alerts;
 pub mod dead_letters;
 pub mod export;
 mod gateways;
+mod refused;
 mod rules;
 pub mod socket;
 pub mod upkeep;
@@ -20,25 +22,28 @@ use sandan_proto::id::{AssetId, FirmId, GatewayId, GroupId, MetricId};
 use sandan_proto::v1::goodbye::Reason;
 use serde::{Deserialize, Serialize};
 
+pub use self::refused::Refused;
+use self::refused::behind;
 use crate::access::{Access, Deed};
+use crate::alert::Courier;
 use crate::audit::seal::{Proof, PublicKey};
-use crate::audit::{Broken, Chain, Draft, Entry, Head, Kind, Verifier};
+use crate::audit::{Chain, Draft, Entry, Head, Kind, Verifier};
 use crate::auth::{Secret, Sessions, TokenKind};
-use crate::ca::{Authority, AuthorityEntry, CaError};
+use crate::ca::{Authority, AuthorityEntry};
 use crate::consent::{
     AccessWindow, AllianceRule, Consent, EventWindow, Group, GroupKind, Layer, Role, SharedForm, TermFault, Terms,
     has_hidden,
 };
-use crate::fleet::Board;
-use crate::id::{ConsentId, MemberId, OperatorId};
+use crate::fleet::{Board, Condition, View};
+use crate::id::{ConsentId, MemberId, OperatorId, PersonId};
 use crate::notary::Notary;
 use crate::session;
 use crate::store::control::{
     Change, Control, ControlError, Firm, GatewayEntry, MemberEntry, OperatorEntry, RunEntry, SharingChange,
 };
-use crate::store::{BackupError, BackupOrder, Holdings, Manifest, Pass, Readings, StoreError};
+use crate::store::{BackupOrder, Holdings, Manifest, Pass, Readings};
 use crate::time::rfc3339;
-use crate::witness::{Witness, WitnessError};
+use crate::witness::Witness;
 
 /// How the audit log names whoever has a shell on this host.
 const ACTOR: &str = "command line";
@@ -59,6 +64,7 @@ pub enum Command {
     FirmList,
     GatewayInvite { id: GatewayId, life_us: i64, replace: bool },
     GatewayList,
+    Fleet,
     GatewayRelease { id: GatewayId },
     GatewayRevoke { id: GatewayId },
     MemberAdd { firm: FirmId, name: String, role: Role, until_us: Option<i64> },
@@ -71,10 +77,12 @@ pub enum Command {
     FirmRule { firm: FirmId, rule: Option<Layer> },
     FirmClose { firm: FirmId },
     RunPut { firm: FirmId, run: RunEntry },
+    RunImport { firm: FirmId, text: String },
     RunList { firm: FirmId },
     OperatorList,
     OperatorRevoke { id: OperatorId },
-    OperatorLink,
+    OperatorLink { id: Option<OperatorId> },
+    MemberLink { id: MemberId },
     OfficerLink { firm: FirmId, life_us: i64 },
     CaList,
     CaRotate,
@@ -96,6 +104,13 @@ pub enum Command {
     FirmHoldings { firm: FirmId },
     FirmErase { firm: FirmId },
     FirmExport(export::WantedExport),
+    AlertList,
+    AlertMute(alerts::WantedMute),
+    AlertUnmute { id: u64 },
+    AlertTest { receiver: Option<String> },
+    MaintenanceAdd(alerts::WantedWindow),
+    MaintenanceList,
+    MaintenanceEnd { id: u64 },
 }
 
 impl Command {
@@ -167,6 +182,24 @@ pub struct GatewayLine {
     pub fenced: bool,
 }
 
+/// The fleet at a moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FleetNow {
+    /// When, µs since 1970.
+    pub now_us: i64,
+    /// What is wrong with the ingest itself.
+    pub own: Vec<Condition>,
+    /// Every gateway, what is worst first.
+    pub views: Vec<View>,
+}
+
+impl FleetNow {
+    /// At how many places somebody has to do something: gateways, and the ingest.
+    pub fn wrong(&self) -> usize {
+        self.own.len() + self.views.iter().filter(|view| view.needs_attention()).count()
+    }
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -182,6 +215,7 @@ pub enum Answer {
     },
     Firms(Vec<Firm>),
     Gateways(Vec<GatewayLine>),
+    Fleet(Box<FleetNow>),
     Members(Vec<MemberEntry>),
     Operators(Vec<OperatorEntry>),
     Groups(BTreeMap<GroupId, Group>),
@@ -202,99 +236,15 @@ pub enum Answer {
     Retention(Vec<upkeep::RetentionLine>),
     Holdings(Holdings),
     Exported(Box<export::Exported>),
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct Refused {
-    /// What is wrong.
-    pub message: String,
-    /// What to do; empty where there is nothing to say.
-    pub hint: String,
-}
-
-impl Refused {
-    /// With a hint.
-    pub fn new(message: &(impl ToString + ?Sized), hint: &str) -> Self {
-        Self { message: message.to_string(), hint: hint.to_owned() }
-    }
-}
-
-impl From<ControlError> for Refused {
-    fn from(error: ControlError) -> Self {
-        let hint = match &error {
-            ControlError::Missing { .. } => "`list` shows what there is",
-            ControlError::Exists { kind: "gateway", .. } => {
-                "a box that is enrolled renews by itself; --replace invites a new box in its place"
-            }
-            ControlError::NotSuspended { .. } => "there is nothing to confirm; `consent show` says how it stands",
-            ControlError::Raced { .. } => "somebody else was faster; look at it and do it again where it still fits",
-            ControlError::Unreadable { .. } => "a newer build may have written it; `check` looks at the store",
-            ControlError::Exists { .. }
-            | ControlError::Revoked { .. }
-            | ControlError::Closed { .. }
-            | ControlError::Spent => "",
-            ControlError::Engine(source) => {
-                return Self::new(&format!("{error}: {source}"), "`check` looks at the store");
-            }
-        };
-        Self::new(&error, hint)
-    }
-}
-
-impl From<StoreError> for Refused {
-    fn from(error: StoreError) -> Self {
-        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        Self::new(&format!("{error}{source}"), "`check` looks at the store")
-    }
-}
-
-impl From<BackupError> for Refused {
-    fn from(error: BackupError) -> Self {
-        match error {
-            BackupError::Store(error) => error.into(),
-            other => Self::new(&other, ""),
-        }
-    }
-}
-
-/// After a withdrawal that is done.
-fn behind(error: &WitnessError) -> Refused {
-    let what = format!("it is withdrawn here, and {error}");
-    let hint =
-        "until the witness is written, a restore would bring back what was withdrawn; the service tries it every 10 s";
-    Refused::new(&what, hint)
-}
-
-impl From<CaError> for Refused {
-    fn from(error: CaError) -> Self {
-        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        let hint = match error {
-            CaError::NotOlder(_) => "`ca list` shows them; the newest one signs and stays",
-            CaError::Outside => "put the new one first into its file and keep the old one behind it, then restart",
-            _ => "",
-        };
-        Self::new(&format!("{error}{source}"), hint)
-    }
-}
-
-impl From<getrandom::Error> for Refused {
-    fn from(error: getrandom::Error) -> Self {
-        Self::new(&format!("the system gives no randomness: {error}"), "")
-    }
-}
-
-impl From<Broken> for Refused {
-    fn from(broken: Broken) -> Self {
-        Self::new(&broken, "somebody changed the log; compare it with an earlier `audit export`")
-    }
+    Alerts(alerts::Alerts),
+    Windows(Vec<crate::alert::Window>),
+    Tried(Vec<alerts::Tried>),
 }
 
 /// What only a running service has.
 pub struct Running {
     /// Browsers.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Sessions,
     /// What a browser has to call, without a slash at the end; none where that is not known.
     pub console_url: Option<String>,
 }
@@ -325,6 +275,8 @@ pub struct Admin {
     pub witness: Option<Arc<Witness>>,
     /// Signs where the log stands.
     pub notary: Arc<Notary>,
+    /// Ways to people.
+    pub courier: Arc<Courier>,
     /// Name of the installation.
     pub complex: String,
     /// None while the service does not run.
@@ -360,6 +312,14 @@ impl Admin {
                     GatewayLine { state: gateways::state(&entry, fenced, now_us).to_owned(), fenced, entry }
                 };
                 Ok(Answer::Gateways(self.control.gateways().await?.into_iter().map(line).collect()))
+            }
+            Command::Fleet => {
+                if self.running.is_none() {
+                    let hint = "start `sandan-ingest serve` first";
+                    return Err(Refused::new("how gateways are is known to a running service alone", hint));
+                }
+                let (views, now_us) = self.fleet.views();
+                Ok(Answer::Fleet(Box::new(FleetNow { now_us, own: self.fleet.own_conditions(), views })))
             }
             Command::CaList => Ok(Answer::Authorities(self.inviting.ca.list())),
             Command::CaRotate => self.rotate().await,
@@ -404,27 +364,26 @@ impl Admin {
             Command::FirmRule { firm, rule } => self.firm_rule(firm, rule).await,
             Command::FirmClose { firm } => self.apply(SharingChange::CloseFirm(firm).into()).await,
             Command::RunPut { firm, run } => self.put_run(firm, run).await,
+            Command::RunImport { firm, text } => self.import_runs(firm, &text).await,
             Command::RunList { firm } => self.runs(&firm).await,
             Command::OperatorList => Ok(Answer::Operators(self.control.operators().await?)),
             Command::OperatorRevoke { id } => {
-                self.apply(Change::RevokeOperator(id)).await?;
-                if let Some(running) = &self.running {
-                    running.sessions.end_all_of(id, self.access.now_us());
-                }
-                Ok(Answer::Done)
+                // Whoever is revoked is signed in nowhere from then on.
+                self.apply(Change::RevokeOperator(id)).await
             }
-            Command::OperatorLink => {
-                let Some(running) = &self.running else {
-                    return Err(Refused::new("a link is of a running service", "start `sandan-ingest serve` first"));
-                };
-                let Some(console_url) = &running.console_url else {
-                    let hint = "set `public_url` in [http], such as \"https://sandan.example\"";
-                    return Err(Refused::new("it is not known what a browser has to call", hint));
-                };
-                let link = running.sessions.open_link(self.access.now_us())?.reveal();
-                // Nobody has the link yet: without an entry there is none.
-                self.access.note(Kind::LinkMade, ACTOR).await?;
-                Ok(Answer::Line(format!("{console_url}/sign-in?link={link}")))
+            Command::OperatorLink { id } => {
+                if let Some(id) = id {
+                    let all = self.control.operators().await?;
+                    let known = all.iter().any(|it| it.id == id && it.revoked_us.is_none());
+                    known.then_some(()).ok_or_else(|| missing("operator", &id))?;
+                }
+                self.console_link(id.map(PersonId::from)).await
+            }
+            Command::MemberLink { id } => {
+                let all = self.control.members().await?;
+                let known = all.iter().any(|it| it.id == id && it.revoked_us.is_none());
+                known.then_some(()).ok_or_else(|| missing("member", &id))?;
+                self.console_link(Some(id.into())).await
             }
             Command::ConsentGrant(grant) => self.grant(grant).await,
             Command::ConsentList => Ok(Answer::Consents(self.control.consents().await?)),
@@ -459,6 +418,13 @@ impl Admin {
             }
             Command::FirmErase { firm } => self.erase(firm).await,
             Command::FirmExport(wanted) => self.export(wanted).await,
+            Command::AlertList => self.alerts().await,
+            Command::AlertMute(wanted) => self.mute(wanted).await,
+            Command::AlertUnmute { id } => self.unmute(id).await,
+            Command::AlertTest { receiver } => self.try_receivers(receiver.as_deref()).await,
+            Command::MaintenanceAdd(wanted) => self.add_window(wanted).await,
+            Command::MaintenanceList => self.windows().await,
+            Command::MaintenanceEnd { id } => self.end_window(id).await,
             Command::Retention { firm, pass } => self.retention(firm, pass).await,
         }
     }
@@ -466,6 +432,24 @@ impl Admin {
     async fn apply(&self, change: Change) -> Result<Answer, Refused> {
         self.access.apply(change, ACTOR).await?;
         Ok(Answer::Done)
+    }
+
+    /// An address that signs one browser in, once: as a person, or as whoever has a shell on this host.
+    async fn console_link(&self, person: Option<PersonId>) -> Result<Answer, Refused> {
+        let Some(running) = &self.running else {
+            return Err(Refused::new("a link is of a running service", "start `sandan-ingest serve` first"));
+        };
+        let Some(console_url) = &running.console_url else {
+            let hint = "set `public_url` in [http], such as \"https://sandan.example\"";
+            return Err(Refused::new("it is not known what a browser has to call", hint));
+        };
+        let opened = running.sessions.open_link(person, self.access.now_us()).await;
+        let link = opened.map_err(|error| Refused::new(&error, "`check` looks at the store"))?.reveal();
+        // Nobody has the link yet: without an entry there is none.
+        let draft = Draft::new(Chain::Complex, Kind::LinkMade, ACTOR);
+        let draft = person.iter().fold(draft, |draft, it| draft.with("person", it.to_string()));
+        self.control.append(draft, self.access.now_us()).await?;
+        Ok(Answer::Line(format!("{console_url}/sign-in?link={link}")))
     }
 
     async fn consent(&self, id: ConsentId) -> Result<Consent, Refused> {

@@ -6,6 +6,7 @@
 //! aborted before the last chunk), so that it cannot be taken for a whole one. It reads
 //! through `access` only and must not know the store.
 
+mod alerts;
 mod audit;
 mod compress;
 mod consents;
@@ -26,6 +27,7 @@ mod query;
 mod rate;
 mod readings;
 mod routes;
+mod runs;
 mod series;
 mod watch;
 

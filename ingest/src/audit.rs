@@ -123,10 +123,17 @@ pub enum Kind {
     FirmClosed,
     RunsChanged,
     ConsentRehearsed,
+    PasswordSet,
+    ContactSet,
+    CareNoted,
+    AlertMuted,
+    AlertUnmuted,
+    MaintenanceAdded,
+    MaintenanceEnded,
 }
 
 impl Kind {
-    const ALL: [Kind; 59] = [
+    const ALL: [Kind; 66] = [
         Kind::FirmAdded,
         Kind::GatewayAdded,
         Kind::GatewayInvited,
@@ -186,6 +193,13 @@ impl Kind {
         Kind::FirmClosed,
         Kind::RunsChanged,
         Kind::ConsentRehearsed,
+        Kind::PasswordSet,
+        Kind::ContactSet,
+        Kind::CareNoted,
+        Kind::AlertMuted,
+        Kind::AlertUnmuted,
+        Kind::MaintenanceAdded,
+        Kind::MaintenanceEnded,
     ];
 
     /// Its word in the log.
@@ -250,6 +264,13 @@ impl Kind {
             Kind::FirmClosed => "firm_closed",
             Kind::RunsChanged => "runs_changed",
             Kind::ConsentRehearsed => "consent_rehearsed",
+            Kind::PasswordSet => "password_set",
+            Kind::ContactSet => "contact_set",
+            Kind::CareNoted => "care_noted",
+            Kind::AlertMuted => "alert_muted",
+            Kind::AlertUnmuted => "alert_unmuted",
+            Kind::MaintenanceAdded => "maintenance_added",
+            Kind::MaintenanceEnded => "maintenance_ended",
         }
     }
 

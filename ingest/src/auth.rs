@@ -5,6 +5,7 @@
 //! then do; that is consent's.
 
 mod key;
+mod password;
 pub mod route;
 mod session;
 mod token;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use sandan_proto::id::FirmId;
 
 pub use self::key::KeyHash;
-pub use self::session::{LINK_LIFE_US, Sessions};
+pub use self::password::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Password, Passwords, Turned};
+pub use self::session::{IDLE_US, LINK_LIFE_US, SESSION_LIFE_US, SessionError, Sessions, SignedIn};
 pub use self::token::{Secret, TokenHash, TokenKind};
 use crate::consent::{Actor, Role};
-use crate::id::{MemberId, OperatorId};
+use crate::id::{MemberId, OperatorId, PersonId};
 use crate::store::control::Control;
 /// Why a token could not be looked up.
 pub use crate::store::control::ControlError as LookupError;
@@ -82,6 +84,22 @@ impl Operator {
 }
 
 impl Principal {
+    /// Who.
+    pub fn id(&self) -> PersonId {
+        match self {
+            Principal::Member(member) => member.id.into(),
+            Principal::Operator(operator) => operator.id.into(),
+        }
+    }
+
+    /// Whether they may still act at a time, µs since 1970.
+    pub fn is_in_time(&self, now_us: i64) -> bool {
+        match self {
+            Principal::Member(member) => member.until_us.is_none_or(|until_us| now_us < until_us),
+            Principal::Operator(_) => true,
+        }
+    }
+
     /// In what capacity.
     pub fn role(&self) -> Role {
         match self {
@@ -125,12 +143,9 @@ impl Auth {
     pub async fn person(&self, bearer: &str, now_us: i64) -> Result<Option<Principal>, LookupError> {
         let kinds = [TokenKind::Member, TokenKind::Operator];
         let Some(kind) = kinds.into_iter().find(|kind| kind.shapes(bearer)) else { return Ok(None) };
-        let in_time = |member: &Member| member.until_us.is_none_or(|until_us| now_us < until_us);
-        Ok(match (kind, self.principal(kind, bearer).await?) {
-            (TokenKind::Member, Some(Principal::Member(member))) if in_time(&member) => Some(Principal::Member(member)),
-            (TokenKind::Operator, Some(Principal::Operator(operator))) => Some(Principal::Operator(operator)),
-            _ => None,
-        })
+        let found = self.principal(kind, bearer).await?.filter(|it| it.is_in_time(now_us));
+        let fits = |it: &Principal| matches!(it, Principal::Member(_)) == (kind == TokenKind::Member);
+        Ok(found.filter(fits))
     }
 
     /// Whoever of a firm `bearer` belongs to, in whatever capacity, at a time, µs since 1970.
@@ -141,16 +156,27 @@ impl Auth {
         })
     }
 
-    /// The operator that `bearer` belongs to, in no other capacity.
-    pub async fn operator(&self, bearer: &str) -> Result<Option<OperatorId>, LookupError> {
-        Ok(match self.principal(TokenKind::Operator, bearer).await? {
-            Some(Principal::Operator(operator)) if operator.role == Role::Operator => Some(operator.id),
-            _ => None,
-        })
+    /// Whom a sign-in name and a password belong to, at a time, µs since 1970.
+    pub async fn by_password(
+        &self,
+        passwords: &Passwords,
+        login: &str,
+        password: Password,
+        now_us: i64,
+    ) -> Result<Result<Option<Principal>, Turned>, LookupError> {
+        let stored = self.control.password(login).await?;
+        match passwords.is(login, password, stored.as_ref().map(|it| it.hash.as_str()), now_us).await {
+            Err(turned) => Ok(Err(turned)),
+            Ok(false) => Ok(Ok(None)),
+            Ok(true) => match stored {
+                Some(stored) => Ok(Ok(self.control.person(stored.person).await?.filter(|it| it.is_in_time(now_us)))),
+                None => Ok(Ok(None)),
+            },
+        }
     }
 
-    /// Whether an operator's token was not revoked since they signed in, by whichever process.
-    pub async fn is_operator(&self, operator: OperatorId) -> Result<bool, LookupError> {
-        self.control.is_operator(operator).await
+    /// The name that a person signs in with; none without a password.
+    pub async fn login(&self, person: PersonId) -> Result<Option<String>, LookupError> {
+        self.control.login(person).await
     }
 }

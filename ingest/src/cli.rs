@@ -1,9 +1,11 @@
 //! The command line. Data on standard output, talk on standard error; exit 0 done,
 //! 1 failed, 2 wrong usage or configuration.
 
+mod alerts;
 mod args;
 mod audit;
 mod dead_letters;
+mod fleet;
 mod print;
 mod rules;
 mod share;
@@ -40,8 +42,12 @@ enum Failure {
     Refused(#[from] Refused),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("{0} receivers did not take the message\n  hint: each is named above, with its reason")]
+    NotTaken(usize),
     #[error("{0} flaws in what is stored\n  hint: each is named above, with what to do")]
     Flawed(usize),
+    #[error("something is wrong at {0} places\n  hint: what is worst stands first; docs/fleet.md says what to do")]
+    Unwell(usize),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("standard output: {0}")]
@@ -153,6 +159,7 @@ fn run(args: Args) -> Result<(), Failure> {
         }
         verb => {
             let now_us = crate::time::system_clock()();
+            let fleet = if let Verb::Fleet(it) = &verb { Some(it.clone()) } else { None };
             let erase = if let Verb::Erase(it) = &verb { Some(it.clone()) } else { None };
             let command = verb.command(now_us).map_err(Failure::Usage)?;
             runtime.block_on(async {
@@ -165,6 +172,7 @@ fn run(args: Args) -> Result<(), Failure> {
                     None => Ok(()),
                 };
                 let done = match meant {
+                    Ok(()) if let Some(fleet) = &fleet => fleet.show(&mut door, json).await,
                     Ok(()) => carry_out(&mut door, command, json).await,
                     Err(failure) => Err(failure),
                 };
@@ -186,7 +194,12 @@ async fn carry_out(door: &mut Door, command: Command, json: bool) -> Result<(), 
                 eprintln!("note: {note}");
             }
         }
-        return Ok(print::answer(&mut io::stdout().lock(), &answer, json)?);
+        print::answer(&mut io::stdout().lock(), &answer, json)?;
+        let refused = match &answer {
+            Answer::Tried(tried) => tried.iter().filter(|it| it.error.is_some()).count(),
+            _ => 0,
+        };
+        return if refused == 0 { Ok(()) } else { Err(Failure::NotTaken(refused)) };
     };
     // An export is one JSON line an entry, page by page.
     loop {

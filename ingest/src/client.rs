@@ -103,6 +103,11 @@ impl Token {
     }
 }
 
+/// What a connection to another service believes: what `ca` holds (PEM), else what this machine does.
+pub(crate) fn trusting(ca: Option<&Path>) -> Result<rustls::ClientConfig, ClientError> {
+    tls::config(ca)
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")

@@ -5,6 +5,7 @@
 //! tree instead of through serde, because serde ends at the first wrong type. Nothing
 //! here opens a port or the store.
 
+mod alerts;
 mod fault;
 mod fleet;
 mod retention;
@@ -26,6 +27,7 @@ pub(crate) use self::retention::shown as shown_retention;
 use self::store::Store;
 pub use self::store::{Engine, Packing, Postgres};
 use self::table::{Table, Text};
+use crate::alert::Settings as Alerts;
 use crate::disk::Reserve;
 use crate::fleet::Bounds;
 use crate::retention::Classes;
@@ -66,6 +68,8 @@ pub struct Config {
     pub api: Requests,
     /// When something is wrong with a gateway.
     pub fleet: Bounds,
+    /// Who is told of what is wrong.
+    pub alerts: Alerts,
 }
 
 /// Requests of members in a minute.
@@ -265,6 +269,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
     let (quota, firm_quotas) = root.table("quota").map_or_else(Default::default, |table| quotas(&table));
     let api = root.table("api").map_or_else(Requests::default, |table| requests(&table));
     let fleet = fleet::bounds(root.table("fleet").as_ref());
+    let alerts = root.table("alerts").map_or_else(|| Some(Alerts::default()), |table| alerts::alerts(&table, home));
     root.finish();
     let Store { engine, reserve, packing } = stored?;
     Some(Config {
@@ -281,6 +286,7 @@ fn whole(root: &Table<'_>, home: &Path) -> Option<Config> {
         firm_quotas,
         api,
         fleet,
+        alerts: alerts?,
     })
 }
 

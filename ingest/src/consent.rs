@@ -16,6 +16,7 @@ mod page;
 mod record;
 mod roles;
 mod rules;
+mod runs;
 mod signs;
 mod snapshot;
 mod terms;
@@ -39,6 +40,7 @@ pub use self::page::{Name, NotAHash, Page, PageHash, PageOf, Papers, page, paper
 pub use self::record::{Consent, Grantee, Mark, Status, StoredTerms};
 pub use self::roles::{Actor, Role};
 pub use self::rules::{AllianceRule, Class, Dictionary, Layer, Meaning, Prohibition, Rules, Run, Sensitive};
+pub use self::runs::{LotRun, RunFault, TagRuns, table};
 pub(crate) use self::signs::has_hidden;
 pub use self::snapshot::{Grant, Snapshot};
 pub use self::terms::{

@@ -17,6 +17,8 @@ pub mod consent;
 pub mod fleet;
 pub mod retention;
 
+pub mod alert;
+
 pub mod access;
 pub mod api;
 pub mod console;

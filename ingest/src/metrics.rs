@@ -1,5 +1,7 @@
 //! Every Prometheus name of this service, in one place.
 
+mod fleet;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+pub use self::fleet::FleetCollector;
 use crate::store::Readings;
 use crate::store::metrics::LATENCY_BOUNDS_US;
 
@@ -59,6 +62,14 @@ pub struct Metrics {
     pub disk_reserve_bytes: Gauge,
     /// 1 while nothing more is acknowledged for want of room.
     pub disk_short: Gauge,
+    /// Alerts that have lasted long enough to be told.
+    pub alerts_firing: Gauge,
+    /// Messages about alerts that are on their way.
+    pub alert_messages_waiting: Gauge,
+    /// Messages that a receiver took.
+    pub alert_messages_sent: Counter,
+    /// Tries at which a receiver did not.
+    pub alert_message_failures: Counter,
 }
 
 impl Metrics {
@@ -79,6 +90,13 @@ impl Metrics {
         registry.register("disk_reserve_bytes", least, self.disk_reserve_bytes.clone());
         let short = "1 while less is left, and nothing more is acknowledged";
         registry.register("disk_short", short, self.disk_short.clone());
+        let firing = "Alerts that have lasted long enough to be told, in the process that tells";
+        registry.register("alerts_firing", firing, self.alerts_firing.clone());
+        let waiting = "Messages about alerts that are on their way";
+        registry.register("alert_messages_waiting", waiting, self.alert_messages_waiting.clone());
+        registry.register("alert_messages_sent", "Messages that receivers took", self.alert_messages_sent.clone());
+        let failed = "Tries at which a receiver did not take a message";
+        registry.register("alert_message_failures", failed, self.alert_message_failures.clone());
     }
 }
 
@@ -114,7 +132,7 @@ impl Collector for StoreCollector {
             ("commits_uncertain", "Group commits that nobody knows the outcome of", &store.commits_uncertain),
             ("upkeeps", "Passes of the database's upkeep", &store.upkeeps),
             ("upkeep_failures", "Passes of the database's upkeep that failed", &store.upkeep_failures),
-            ("hours_counted", "Hours of series that a database counted, late ones again", &store.hours_counted),
+            ("hour_tallies", "Hours of series that a database counted, late ones again", &store.hours_counted),
             ("chunks_read", "Chunks read for pulls", &store.reads),
         ];
         for (name, help, counter) in counters {

@@ -28,23 +28,25 @@ pub use self::check::{FileReport, Report, check};
 use self::data_dir::Stores;
 pub use self::door::Door;
 pub use self::forecast::{Forecast, Growth, Outlook};
+pub use self::http::serve_plain;
 use self::notify::Notifier;
 pub use self::restore::{RestoreReport, restore, verify_backup};
 use crate::access::{Access, PseudonymError, Pseudonyms};
 use crate::admin::{Admin, Inviting, Refused, Running, socket};
+use crate::alert::{self, Courier, Keeper};
 use crate::api::{self, Api, Limiter, Rates};
-use crate::auth::{Auth, Sessions};
+use crate::auth::{Auth, Passwords, Sessions};
 use crate::ca::{Authority, CaError};
 use crate::config::{Config, Engine, Quota, Requests};
 use crate::console::{self, Console};
 use crate::disk::{self, Room};
 use crate::enrollment::{self, Certificates, Refusals};
 use crate::fleet::Board;
-use crate::metrics::{Metrics, StoreCollector};
+use crate::metrics::{FleetCollector, Metrics, StoreCollector};
 use crate::notary::{Notary, NotaryError};
 use crate::session::{self, HELLO_DEADLINE};
 use crate::store::control::ControlError;
-use crate::store::postgres::DatabaseError;
+use crate::store::postgres::{DatabaseError, Duty, Lease};
 use crate::store::{BackupError, StoreError};
 use crate::time::system_clock;
 use crate::witness::WitnessError;
@@ -52,6 +54,8 @@ use crate::witness::WitnessError;
 /// From the signal until everything has ended. A longer one would be cut off by the
 /// service managers' usual 90 s, a shorter one would cut off a commit on a slow disk.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+/// How often it is looked whether records are stored: the store is not asked more often.
+const STORING_EVERY: Duration = Duration::from_secs(1);
 /// Beyond it, for the audit log to hold the end of every read.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 /// Beyond that, for the witness: its disk may hang, as one over a network does.
@@ -183,6 +187,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     ca: Arc<Authority>,
     notary: Arc<Notary>,
+    courier: Arc<Courier>,
 }
 
 impl Parts {
@@ -200,12 +205,14 @@ impl Parts {
         let doors = (stores.control.clone(), stores.source.clone());
         let names = Pseudonyms::open(&config.data_dir.join(PSEUDONYMS_DIR))?;
         let access = Access::new(doors, notary.clone(), names, fleet.clone(), clock, metrics.clone()).await?;
-        Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca), notary })
+        let courier = courier(config, config.http.listen.address);
+        Ok(Self { stores, fleet, access, metrics, ca: Arc::new(ca), notary, courier })
     }
 
     /// `address` is where gateways call.
     fn admin(&self, links: Arc<session::Sessions>, running: Option<Running>, address: Option<(String, u16)>) -> Admin {
         Admin {
+            courier: self.courier.clone(),
             inviting: Inviting { ca: self.ca.clone(), address },
             access: self.access.clone(),
             control: self.stores.control.clone(),
@@ -216,6 +223,20 @@ impl Parts {
             notary: self.notary.clone(),
             complex: self.stores.complex.clone(),
             running,
+        }
+    }
+
+    /// Who tells people of what is wrong. Of several processes on one database one does it at a time.
+    fn keeper(&self, stop: &CancellationToken) -> Keeper {
+        let lease = self.stores.database.clone().map(|it| Lease::ask(it, Duty::Alerts, stop.clone()));
+        Keeper {
+            courier: self.courier.clone(),
+            board: self.fleet.clone(),
+            control: self.stores.control.clone(),
+            metrics: self.metrics.clone(),
+            // Also while the database is away, which is an alert itself.
+            has_turn: Box::new(move || lease.as_ref().is_none_or(Lease::is_held_or_orphaned)),
+            now: system_clock(),
         }
     }
 
@@ -314,11 +335,12 @@ async fn serve_until(
     if let Some(notice) = &stores.notice {
         tracing::warn!("{notice}");
     }
-    let parts = Parts::open(config, stores).await?;
+    let mut parts = Parts::open(config, stores).await?;
     parts.recall().await?;
     let mut registry = Registry::default();
     parts.metrics.register(&mut registry);
     registry.register_collector(Box::new(StoreCollector(parts.stores.readings.clone())));
+    registry.register_collector(Box::new(FleetCollector(parts.fleet.clone())));
 
     let uplink = listen(config.uplink.address).await?;
     let http = listen(config.http.listen.address).await?;
@@ -328,7 +350,7 @@ async fn serve_until(
         socket::bind(&socket_path).map_err(|source| RunError::DataDir { path: socket_path.clone(), source })?;
 
     let auth = Auth::new(parts.stores.control.clone());
-    let sessions = Arc::new(Sessions::default());
+    let sessions = Sessions::new(parts.stores.control.clone());
     let Requests { token_per_minute, firm_per_minute } = config.api;
     let limiter = Limiter::new(Rates { token_per_minute, firm_per_minute });
     let api = Api { access: parts.access.clone(), auth: auth.clone(), limiter, slots: Arc::default(), registry };
@@ -336,6 +358,7 @@ async fn serve_until(
         access: parts.access.clone(),
         auth: auth.clone(),
         sessions: sessions.clone(),
+        passwords: Passwords::default(),
         complex: config.complex.clone(),
         secure: config.http.is_secure(),
     };
@@ -344,6 +367,8 @@ async fn serve_until(
     let console_url = config.http.console_url(http_at);
     let links = Arc::<session::Sessions>::default();
     let called = config.uplink.public_at(uplink_at);
+    // The port is known by now.
+    parts.courier = courier(config, http_at);
     let admin = Arc::new(parts.admin(links.clone(), Some(Running { sessions, console_url }), called));
 
     admin.finish_erasures().await?;
@@ -386,10 +411,13 @@ async fn serve_until(
     let tls = Arc::new(uplink::UplinkTls::new(config, uplink_at, parts.ca.clone(), system_clock())?);
     let gate = uplink::gate(&tls, refusals);
     let mut uplink = uplink::start(uplink, gate, routes.add_service(enrolments), connections);
+    let telling = parts.keeper(&stop).run(stop.clone());
     let kept = [
+        tokio::spawn(telling),
         tokio::spawn(guard.run(certificates, links)),
         tokio::spawn(tls.keep_fresh()),
         tokio::spawn(room::keep(room, parts.metrics.clone(), stop.clone())),
+        tokio::spawn(storing(parts.access.clone(), parts.fleet.clone(), stop.clone())),
     ];
     let pages = http::start(http, &config.http, pages)?;
     let admin = tokio::spawn(socket::serve(socket, admin, stop.clone()));
@@ -440,6 +468,17 @@ async fn serve_until(
     in_time.map_err(|_| RunError::Deadline)
 }
 
+/// Tells the fleet whether records are stored, until `stop`.
+async fn storing(access: Arc<Access>, fleet: Arc<Board>, stop: CancellationToken) {
+    loop {
+        fleet.storing(access.health().await.answers && !access.is_disk_short());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(STORING_EVERY) => {}
+        }
+    }
+}
+
 /// Opens the stores, and waits for a database that is still starting, as after a power cut.
 async fn open_patiently(config: &Config) -> Result<Stores, RunError> {
     let taken = || {
@@ -460,6 +499,12 @@ async fn open_patiently(config: &Config) -> Result<Stores, RunError> {
             opened => return opened?.ok_or_else(taken),
         }
     }
+}
+
+/// The ways to people, with links to the console where it can be called.
+fn courier(config: &Config, http_at: SocketAddr) -> Arc<Courier> {
+    let settings = alert::Settings { console_url: config.http.console_url(http_at), ..config.alerts.clone() };
+    Arc::new(Courier::new(settings, config.complex.clone(), system_clock()))
 }
 
 /// Signed ends of the log stand beside the witness, on its disk.

@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod births;
+pub mod exposition;
 pub mod id;
 pub mod invitation;
 pub mod limits;

@@ -63,7 +63,10 @@ fn both_languages_have_the_same_sections_and_commands() {
     for (english, korean, least) in [
         ("README.md", "README.ko.md", 5),
         ("docs/operations.md", "docs/operations.ko.md", 2),
+        ("docs/fleet.md", "docs/fleet.ko.md", 1),
+        ("docs/alerts.md", "docs/alerts.ko.md", 2),
         ("docs/api.md", "docs/api.ko.md", 8),
+        ("docs/runs.md", "docs/runs.ko.md", 3),
         ("docs/modbus.md", "docs/modbus.ko.md", 1),
         ("docs/mqtt.md", "docs/mqtt.ko.md", 0),
         ("docs/sparkplug.md", "docs/sparkplug.ko.md", 0),

@@ -5,8 +5,10 @@
 mod world;
 
 mod acquisition;
+mod alerts;
 mod api;
 mod audit;
+mod browser;
 mod chain;
 mod consented;
 mod demo;
@@ -30,10 +32,12 @@ mod pg_restore;
 mod plc_faults;
 mod probe;
 mod processes;
+mod promtool;
 mod quickstart;
 mod refusals;
 mod reload;
 mod rtu;
+mod scenarios;
 mod security;
 mod servers;
 mod sharing;

@@ -9,7 +9,7 @@ use sandan_tests::harness::account::EVER;
 use sandan_tests::harness::http::{Asker, Series};
 use sandan_tests::harness::{Gateway, Ingest, PATIENCE, wait_for};
 
-use crate::world::{FIRM, OTHER, programs};
+use crate::world::{FIRM, OTHER, browse, programs};
 
 /// As it is published, and the digits by which it is found however it is written.
 const NUMBER: (&str, &str) = ("8675.30924681357", "30924681357");
@@ -135,6 +135,15 @@ fn a_marker_in_a_firms_readings_shows_up_in_nothing_that_another_one_sees() {
         for path in ["/", "/sign-in", "/healthz", "/metrics", "/v1/series", "/v1/audit", &path("press_force")] {
             ask(&mut seen, who, &asker, path);
         }
+    }
+    // Every page of the console that an operator can open, signed in.
+    let told = browse(ingest.http(), "POST /sign-in", "", &format!("token={}", operator.trim())).unwrap();
+    let cookie = told.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next()).unwrap();
+    for route in sandan_ingest::console::ROUTES.iter().filter(|it| it.method == "GET" && it.path != "/live") {
+        let path = route.path.replace("{firm}", FIRM).replace("{name}", "press-hall");
+        let page = browse(ingest.http(), &format!("GET {path}?lang=en"), cookie, "").unwrap();
+        assert!(page.starts_with("HTTP/1.1 200"), "{path}: {page}");
+        seen.push((format!("operator's page {path} (200)"), page));
     }
     let nobody = Asker::new(gateway.http().unwrap(), None);
     for path in ["/", "/status", "/metrics", "/healthz"] {

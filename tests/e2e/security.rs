@@ -37,7 +37,8 @@ fn tests_below(dir: &Path, into: &mut BTreeSet<String>) {
             for line in text.lines().map(str::trim) {
                 // A case of the conformance suite is a test of each engine: one that is not in its
                 // list is dead code, which no build lets through.
-                let is_case = line.contains("async fn ") && line.contains("<E: Engine>()");
+                let is_case =
+                    line.contains("async fn ") && (line.contains("<E: Engine>()") || line.contains("(on: Engine)"));
                 if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                     is_test = true;
                 } else if let Some((_, name)) =

@@ -115,6 +115,7 @@ fn proto_modules_use_only_what_the_table_lets_them() {
         &[
             ("id", &[]),
             ("invitation", &["id"]),
+            ("exposition", &[]),
             ("limits", &["v1"]),
             ("reading", &["v1"]),
             ("batch", &["limits", "reading", "v1"]),
@@ -155,7 +156,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
         "ingest",
         &[
             ("main", &[]),
-            ("cli", &["admin", "audit", "client", "config", "consent", "id", "run", "store", "time"]),
+            ("cli", &["admin", "alert", "audit", "client", "config", "consent", "fleet", "id", "run", "store", "time"]),
             // The other end of the API, for people who are not on the service's host.
             ("client", &["id"]),
             (
@@ -163,6 +164,7 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
                 &[
                     "access",
                     "admin",
+                    "alert",
                     "api",
                     "audit",
                     "auth",
@@ -187,30 +189,32 @@ fn ingest_modules_use_only_what_the_table_lets_them() {
             ("store", &["audit", "auth", "consent", "fleet", "id", "retention", "time"]),
             ("access", &["audit", "auth", "consent", "fleet", "id", "metrics", "notary", "store", "time"]),
             ("api", &["access", "auth", "consent", "id", "metrics", "time"]),
-            ("console", &["access", "auth", "id", "time"]),
+            ("console", &["access", "auth", "consent", "id", "time"]),
             // What is decided and remembered: pure.
             ("consent", &["id", "time"]),
             ("audit", &[]),
             ("fleet", &["time"]),
+            // Told, once: rules over the fleet.
+            ("alert", &["client", "fleet", "metrics", "store", "time"]),
             // Beside the path.
             (
                 "admin",
                 &[
-                    "access", "audit", "auth", "ca", "consent", "fleet", "id", "notary", "session", "store", "time",
-                    "witness",
+                    "access", "alert", "audit", "auth", "ca", "consent", "fleet", "id", "notary", "session", "store",
+                    "time", "witness",
                 ],
             ),
             ("witness", &["audit", "metrics", "store"]),
             ("notary", &["audit", "store", "time"]),
             ("ca", &["auth", "config", "time"]),
             ("auth", &["consent", "id", "store", "time"]),
-            ("config", &["disk", "fleet", "retention", "time"]),
+            ("config", &["alert", "disk", "fleet", "retention", "time"]),
             ("disk", &[]),
             ("retention", &["time"]),
             // Nothing without the feature of this name.
             ("failpoint", &[]),
             ("id", &[]),
-            ("metrics", &["store"]),
+            ("metrics", &["fleet", "store"]),
             ("time", &[]),
         ],
     );

@@ -1,5 +1,7 @@
 //! What every end-to-end test starts from.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use sandan_tests::harness::http::Asker;
@@ -56,4 +58,19 @@ pub(crate) fn plant(endpoints: Vec<Vec<ModbusDevice>>, mqtt: Vec<MqttDevice>) ->
 /// Named `asset` in two languages.
 pub(crate) fn used(plant: &Plant, device: &str, asset: &str) -> Use {
     Use::new(plant.device(device), asset, "기계", "Machine").every_ms(100)
+}
+
+/// A page of the console as a browser asks for it: the head and what follows.
+pub(crate) fn browse(at: SocketAddr, what: &str, cookie: &str, form: &str) -> Option<String> {
+    let mut connection = TcpStream::connect(at).ok()?;
+    let length = form.len();
+    write!(
+        connection,
+        "{what} HTTP/1.1\r\nhost: {at}\r\norigin: http://{at}\r\nconnection: close\r\ncookie: {cookie}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{form}"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

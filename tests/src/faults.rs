@@ -14,8 +14,8 @@ use crate::harness::Programs;
 use crate::oracle::Sum;
 use crate::runs::{self, Until};
 
-mod acts;
-mod disk;
+pub(crate) mod acts;
+pub(crate) mod disk;
 mod restore;
 mod stage;
 pub mod table;

@@ -23,6 +23,7 @@ pub mod plcsim;
 pub mod proxy;
 pub mod rtubus;
 pub mod runs;
+pub mod scenarios;
 pub mod servers;
 pub mod sharing;
 pub mod soak;

@@ -27,8 +27,10 @@ use crate::oracle::ask::Readers;
 use crate::oracle::{Row, Source, Sum};
 use crate::proxy::Proxy;
 
+pub mod fleet;
 pub(crate) mod gateway;
 
+use fleet::{FleetLoad, play_fleet};
 use gateway::{Generator, Made};
 
 const FIRM: &str = "load";
@@ -140,6 +142,10 @@ pub fn main() -> ExitCode {
     if let Some(code) = become_program(std::env::args_os()) {
         return code;
     }
+    let args: Vec<_> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == "fleet") {
+        return fleet_main(&args[1..]);
+    }
     let load = Load::parse();
     let run = || -> anyhow::Result<bool> {
         let seed = asked_seed().unwrap_or_else(fresh_seed);
@@ -160,6 +166,19 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn fleet_main(args: &[std::ffi::OsString]) -> ExitCode {
+    let load = FleetLoad::parse_from(args);
+    match Programs::own().and_then(|programs| play_fleet(&programs, &load)) {
+        Ok(figures) if load.json => println!("{}", serde_json::json!(figures)),
+        Ok(figures) => println!("{figures}"),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Plays it against an ingest of its own.

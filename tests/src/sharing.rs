@@ -1,10 +1,12 @@
-//! Sharing under load: eight members of four firms read, grant and revoke at random, and each answer
-//! is held against [`reference`], which says cell by cell who may see what.
+//! Sharing under load: eight members of four firms read, agree, narrow, hold and take back at random, and
+//! each answer is held against [`reference`], which says cell by cell who may see what.
 //!
-//! In one process, through [`Access`], the only door to readings, over the real stores: commands
-//! and sockets would make it some hundred decisions in the time of a hundred thousand. What it shows:
-//! no cell is served without a consent that covers it, none is withheld that has one, nothing is served
-//! after a revocation has returned, and the owner's log holds each read and its rows.
+//! Agreements have all the terms of the record, and go all the way over HTTP; readings come late, officers
+//! rule, lots are put down and rosters change meanwhile. In files, half of the members read through
+//! `Access`, the only door to readings, and half over a port of this process; or all of them at the second
+//! of two processes on one PostgreSQL database, at whose first everything is decided. What it shows: no cell is
+//! served without a consent that covers it, none is withheld that has one, nothing is served after a
+//! revocation has returned, nor elsewhere a second later, and the owner's log holds each read and its rows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +17,20 @@ use serde::Serialize;
 use crate::chance::Chance;
 
 mod client;
+mod draw;
+mod http;
+mod judge;
+mod life;
 mod log;
+mod pull;
 pub mod reference;
 mod world;
 
-use client::{Client, Heard};
+use client::Client;
+use judge::Heard;
 use world::World;
+
+use crate::harness::Programs;
 
 /// Members at work.
 const CLIENTS: usize = 8;
@@ -34,6 +44,15 @@ pub enum Until {
     Decisions(u64),
     /// Then.
     Time(Instant),
+}
+
+/// Where it is played.
+#[derive(Debug, Clone, Copy)]
+pub enum Stage<'a> {
+    /// In files and in this process, half of it over HTTP.
+    Files,
+    /// Over HTTP alone, at two processes on one PostgreSQL database.
+    Processes(&'a Programs),
 }
 
 /// What it came to.
@@ -51,16 +70,24 @@ pub struct Figures {
     pub left: u64,
     /// Reads of a member whose token was revoked.
     pub revoked: u64,
+    /// Reads that ended with the rows of their day.
+    pub used_up: u64,
+    /// Reads of which it could not be confirmed in time that a consent held.
+    pub unconfirmed: u64,
+    /// Reads by a pseudonym that gave something.
+    pub pseudonyms: u64,
     /// Denials with reasons.
     pub denied: u64,
     /// Questions for what the asker may not know of.
     pub unknown: u64,
     /// Readings and buckets that were served, each of which was looked at.
     pub cells: u64,
-    /// Consents that were granted.
+    /// Consents and amendments that came into force.
     pub grants: u64,
-    /// Consents that were revoked.
+    /// Consents that were revoked or relinquished.
     pub revocations: u64,
+    /// Times that one was narrowed, amended, held or let go.
+    pub changes: u64,
     /// Entries of all firms' logs, and repetitions that they count.
     pub log: (u64, u64),
     /// The longest that something was served after its consent had gone, µs.
@@ -81,6 +108,10 @@ impl Figures {
         self.withdrawn += heard.withdrawn;
         self.left += heard.left;
         self.revoked += heard.revoked;
+        self.used_up += heard.used_up;
+        self.unconfirmed += heard.unconfirmed;
+        self.pseudonyms += heard.pseudonyms;
+        self.changes += heard.changes;
         self.denied += heard.denied;
         self.unknown += heard.unknown;
         self.cells += heard.cells;
@@ -101,11 +132,24 @@ impl Figures {
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { took_s, decisions, cells, grants, revocations, log: (entries, repeated), .. } = self;
-        writeln!(f, "{took_s:.0} s, {decisions} decisions, {grants} consents granted and {revocations} revoked")?;
         writeln!(
             f,
-            "{} reads complete, {} withdrawn, {} left, {} of revoked members, {} denied, {} not found; {cells} cells",
-            self.complete, self.withdrawn, self.left, self.revoked, self.denied, self.unknown
+            "{took_s:.0} s, {decisions} decisions, {grants} consents granted, {} changed and {revocations} revoked",
+            self.changes
+        )?;
+        writeln!(
+            f,
+            "{} reads complete ({} by a pseudonym), {} withdrawn, {} at the end of a quota, {} unconfirmed, {} left, \
+             {} of revoked members, {} denied, {} not found; {cells} cells",
+            self.complete,
+            self.pseudonyms,
+            self.withdrawn,
+            self.used_up,
+            self.unconfirmed,
+            self.left,
+            self.revoked,
+            self.denied,
+            self.unknown
         )?;
         writeln!(f, "{entries} entries in the logs, which count {repeated} repetitions")?;
         write!(f, "served after its consent had gone: {} µs at the latest", self.latest_us)?;
@@ -117,11 +161,15 @@ impl std::fmt::Display for Figures {
 }
 
 /// Plays it in `dir`.
-pub fn play(dir: &Path, seed: u64, until: Until, told: impl Fn(String)) -> anyhow::Result<Figures> {
+pub fn play(stage: Stage<'_>, dir: &Path, seed: u64, until: Until, told: impl Fn(String)) -> anyhow::Result<Figures> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     runtime.block_on(async {
         let began = Instant::now();
-        let world = Arc::new(World::make(dir).await?);
+        let world = Arc::new(match stage {
+            Stage::Files => World::in_files(dir, seed).await?,
+            Stage::Processes(programs) => World::in_processes(programs, dir, seed).await?,
+        });
+        let began_us = world.now_us();
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..CLIENTS {
             let client = Client::new(&world, number, Chance::new(seed.wrapping_mul(31) + number as u64)).await?;
@@ -143,8 +191,8 @@ pub fn play(dir: &Path, seed: u64, until: Until, told: impl Fn(String)) -> anyho
         for heard in &heard {
             figures.add(heard);
         }
-        world.access.finish().await;
-        let (sums, faults) = log::check(&world, &heard).await?;
+        world.finish().await?;
+        let (sums, faults) = log::check(&world, began_us, &heard).await?;
         figures.log = sums;
         for fault in faults {
             figures.fault(fault);

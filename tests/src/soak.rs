@@ -83,11 +83,14 @@ enum What {
         )]
         python: PathBuf,
     },
-    /// Members read, grant and revoke at random: no cell without cover, none withheld, all in the log
+    /// Members read, agree and revoke at random: no cell without cover, none withheld, all in the log
     Sharing {
         /// How long
         #[arg(long, value_name = "N", default_value_t = 10)]
         minutes: u64,
+        /// At two processes on one PostgreSQL database, over HTTP alone
+        #[arg(long)]
+        processes: bool,
     },
     /// A plant in which everything goes wrong: no wrong value, no leak, everybody back in time,
     /// and nothing but reading is asked for
@@ -142,10 +145,11 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     if let What::Api { minutes, ref python } = args.what {
         return fuzz(&programs, python, seed, minutes);
     }
-    if let What::Sharing { minutes } = args.what {
+    if let What::Sharing { minutes, processes } = args.what {
         let dir = tempfile::Builder::new().prefix("sandan-sharing-").tempdir()?;
         let until = sharing::Until::Time(Instant::now() + Duration::from_mins(minutes));
-        let figures = sharing::play(dir.path(), seed, until, |line| eprintln!("{line}"))?;
+        let stage = if processes { sharing::Stage::Processes(&programs) } else { sharing::Stage::Files };
+        let figures = sharing::play(stage, dir.path(), seed, until, |line| eprintln!("{line}"))?;
         println!("{figures}");
         return Ok(figures.is_good());
     }

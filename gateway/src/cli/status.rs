@@ -1,4 +1,4 @@
-//! `status`: asks the running gateway over its local HTTP server.
+//! `status`: asks the running gateway over its local HTTP server; the exit code says whether all is well.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -9,11 +9,12 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::config::Config;
-use crate::health::{ClockStatus, LinkStatus, Status};
+use crate::health::{ClockStatus, LinkStatus, SignalsStatus, Status};
 
 /// A gateway that runs answers at once, also on a slow box.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,12 +35,57 @@ pub(super) async fn status(config: &Config, json: bool) -> anyhow::Result<ExitCo
         .with_context(|| format!("no answer from {at}"))?
         .with_context(|| format!("no gateway answers on {at}; is it running?"))?;
     let status: Status = serde_json::from_slice(&body).context("the answer is of another kind of server")?;
+    let wrong = wrong(&status, clock::wall_us());
     if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        let told = Told { status: &status, wrong: &wrong };
+        println!("{}", serde_json::to_string_pretty(&told)?);
     } else {
-        print!("{}", sentences(&status));
+        print!("{}{}", sentences(&status), summed_up(&wrong));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What scripts read.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// See [`wrong`].
+    wrong: &'a [String],
+}
+
+/// What is wrong now, each in a few words: what was lost before, and ended, is in the metrics.
+fn wrong(status: &Status, wall_us: i64) -> Vec<String> {
+    let Status { links, uplink, clock, config, spool, .. } = status;
+    let is_ill = |link: &&LinkStatus| link.state == "down" || link.state == "flaky";
+    let mut wrong: Vec<String> =
+        links.iter().filter(is_ill).map(|link| format!("device {} is {}", link.device, link.state)).collect();
+    let mut say = |is_so: bool, what: &str| {
+        if is_so {
+            wrong.push(what.to_owned());
+        }
+    };
+    say(!uplink.connected, "the ingest is not connected");
+    say(uplink.waiting_ms > SILENCE_MS, "the ingest acknowledges nothing");
+    say(uplink.asked_to_wait.is_some(), "the ingest asks to send later");
+    say(
+        uplink.connected && spool.backlog_readings > 0 && spool.backlog_drains_in_ms.is_none(),
+        "the backlog does not drain",
+    );
+    say(clock.source == "unknown", "the wall time is not known");
+    let off = clock.deviation_ms.into_iter().chain(clock.stored_deviation_ms).any(|millis| millis.abs() > DEVIATION_MS);
+    say(off, "the clock is off");
+    say(uplink.certificate_fault.is_some(), "the certificate cannot be renewed");
+    say(uplink.certificate_expires_us.is_some_and(|expires_us| expires_us <= wall_us), "the certificate has expired");
+    say(config.refused.is_some(), "a changed configuration was refused");
+    wrong
+}
+
+fn summed_up(wrong: &[String]) -> String {
+    match wrong {
+        [] => "all is well\n".to_owned(),
+        some => format!("wrong: {}\n", some.join("; ")),
+    }
 }
 
 async fn ask(at: std::net::SocketAddr) -> anyhow::Result<Bytes> {
@@ -176,11 +222,24 @@ fn sentence(link: &LinkStatus) -> String {
         Some(age) => format!("last good value {} ago", span(age)),
         None => "no good value yet".into(),
     };
+    let ill = link.signals.map(ill_signals).unwrap_or_default();
     if fault.is_empty() {
-        format!("{device} ({endpoint}) is {state}: {last}, p99 {} ms", link.latency_p99_ms)
+        format!("{device} ({endpoint}) is {state}: {last}, p99 {} ms{ill}", link.latency_p99_ms)
     } else {
-        format!("{device} ({endpoint}) is {state}: {fault}; {last}")
+        format!("{device} ({endpoint}) is {state}: {fault}; {last}{ill}")
     }
+}
+
+/// `; 11 of 14 signals are good: 2 bad, 1 never seen`; nothing where all are.
+fn ill_signals(of: SignalsStatus) -> String {
+    let ill = [(of.bad, "bad"), (of.never_seen, "never seen"), (of.stale, "stale"), (of.uncertain, "uncertain")];
+    let some: Vec<_> =
+        ill.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if some.is_empty() {
+        return String::new();
+    }
+    let all = of.good + ill.iter().map(|(count, _)| count).sum::<u32>();
+    format!("; {} of {all} signals are good: {}", of.good, some.join(", "))
 }
 
 /// A span as people say it.

@@ -1,5 +1,6 @@
 //! What waits for the ingest, told apart: data of this moment, and an outage that drains.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// One lane as the spool has it at a moment.
@@ -80,5 +81,38 @@ impl Drain {
             self.speed = if self.speed == 0.0 { speed } else { self.speed + (speed - self.speed) * share };
             self.seen = Some((now_us, readings));
         }
+    }
+}
+
+/// The speed at which a spool fills is that of the last five minutes.
+const FILL_WINDOW_US: i64 = 300_000_000;
+/// Looks that are kept lie this far apart: enough of them for the window.
+const FILL_SPACING_US: i64 = 10_000_000;
+/// Before so much has passed there is no speed: one sync more or less would be all of it.
+const FILL_LEAST_US: i64 = 30_000_000;
+
+/// Watches how fast a spool fills.
+#[derive(Debug, Default)]
+pub struct Fill {
+    /// When, monotonic microseconds; bytes that wait; bytes written since the start.
+    seen: VecDeque<(i64, u64, u64)>,
+}
+
+impl Fill {
+    /// Bytes a second: by which what waits grows, negative while it shrinks; and which are
+    /// written. None before there was time to tell.
+    pub fn look(&mut self, waiting: u64, written: u64, now_us: i64) -> Option<(i64, u64)> {
+        while self.seen.len() > 1 && self.seen.get(1).is_some_and(|(at, ..)| now_us - at >= FILL_WINDOW_US) {
+            self.seen.pop_front();
+        }
+        let first = self.seen.front().copied();
+        if self.seen.back().is_none_or(|(at, ..)| now_us - at >= FILL_SPACING_US) {
+            self.seen.push_back((now_us, waiting, written));
+        }
+        let (then_us, waited, wrote) = first.filter(|(at, ..)| now_us - at >= FILL_LEAST_US)?;
+        let per_second = |bytes: i64| bytes.saturating_mul(1_000) / ((now_us - then_us) / 1_000);
+        let growth = waiting.cast_signed().saturating_sub(waited.cast_signed());
+        let written = written.saturating_sub(wrote).cast_signed();
+        Some((per_second(growth), per_second(written).max(0).unsigned_abs()))
     }
 }

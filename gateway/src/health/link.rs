@@ -6,6 +6,7 @@ use std::time::Duration;
 use sandan_proto::v1::{LinkHealth, LinkState};
 
 use super::millis;
+use super::signals::Signals;
 
 /// The window that success and latency are judged over.
 const WINDOW_US: i64 = 300_000_000;
@@ -32,6 +33,7 @@ pub(super) struct Link {
     device: String,
     endpoint: String,
     interval: Duration,
+    since_us: i64,
     polls: u64,
     failures: u64,
     pub(super) skipped: u64,
@@ -41,7 +43,14 @@ pub(super) struct Link {
     silent: Option<String>,
     /// What it answers instead of values, by part.
     refused: BTreeMap<usize, String>,
+    /// How its signals are; none before they were counted.
+    pub(super) signals: Option<Signals>,
     slots: [Slot; SLOTS],
+}
+
+/// After this long without a good value a device, or a signal, is late.
+pub(super) fn patience(interval: Duration) -> Duration {
+    interval * STALE_INTERVALS + STALE_GRACE
 }
 
 /// Half a minute.
@@ -54,11 +63,13 @@ struct Slot {
 }
 
 impl Link {
-    pub(super) fn new(device: &str, endpoint: String, interval: Duration) -> Self {
+    /// A device that is listened to since `since_us`.
+    pub(super) fn new(device: &str, endpoint: String, interval: Duration, since_us: i64) -> Self {
         Self {
             device: device.into(),
             endpoint,
             interval,
+            since_us,
             polls: 0,
             failures: 0,
             skipped: 0,
@@ -66,6 +77,7 @@ impl Link {
             last_good_us: None,
             silent: None,
             refused: BTreeMap::new(),
+            signals: None,
             slots: [Slot::default(); SLOTS],
         }
     }
@@ -118,7 +130,7 @@ impl Link {
         let permille = if polls == 0 { 0 } else { u64::from(polls - failures) * 1_000 / u64::from(polls) };
         let permille = u32::try_from(permille).unwrap_or(1_000);
         let age = self.last_good_us.map(|good| millis(now_us - good));
-        let (state, fault) = self.judge(age, polls, permille);
+        let (state, fault) = self.judge(now_us, age, polls, permille);
         LinkHealth {
             device: self.device.clone(),
             endpoint: self.endpoint.clone(),
@@ -130,11 +142,12 @@ impl Link {
             latency_p99_ms: p99(&recent()),
             last_good_age_ms: age,
             interval_ms: u32::try_from(self.interval.as_millis()).unwrap_or(u32::MAX),
-            ..LinkHealth::default()
+            signals: self.signals.as_ref().map(|signals| signals.counts),
+            worst_signals: self.signals.as_ref().map(|signals| signals.worst.clone()).unwrap_or_default(),
         }
     }
 
-    fn judge(&self, age: Option<u64>, polls: u32, permille: u32) -> (LinkState, String) {
+    fn judge(&self, now_us: i64, age: Option<u64>, polls: u32, permille: u32) -> (LinkState, String) {
         if let Some(fault) = &self.silent {
             return (LinkState::Down, fault.clone());
         }
@@ -142,10 +155,14 @@ impl Link {
             1 => first.clone(),
             more => format!("{first}, and {} more such faults", more - 1),
         });
-        let patience = self.interval * STALE_INTERVALS + STALE_GRACE;
+        let patience = patience(self.interval);
         match (age, refused) {
             (None, Some(fault)) => (LinkState::Down, fault),
-            (None, None) => (LinkState::Down, NOTHING_HEARD.into()),
+            (None, None) if u128::from(millis(now_us - self.since_us)) > patience.as_millis() => {
+                (LinkState::Down, NOTHING_HEARD.into())
+            }
+            // It had no time to answer: whoever calls it down would cry at each start.
+            (None, None) => (LinkState::Unspecified, NOTHING_HEARD.into()),
             (Some(age), fault) if u128::from(age) > patience.as_millis() => {
                 (LinkState::Down, fault.unwrap_or_else(|| format!("no good value for {} s", age / 1_000)))
             }

@@ -26,13 +26,17 @@ struct Scrape(Health);
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let status = self.0.status(clock::monotonic_us());
+        // Whoever scrapes reckons ages: one that stands still because nobody scrapes would lie.
+        let now = clock::wall_us() as f64 / 1e6;
+        let ago = |millis: u64| now - seconds(millis);
         let (spool, uplink) = (&status.spool, &status.uplink);
         let mut out = Out(&mut encoder);
         out.counter("readings", "Readings that passed the tag stage", status.readings_total)?;
         out.counter("readings_dropped", "Readings that the spool could not keep", status.readings_dropped_total)?;
         out.counter("readings_acked", "Readings that the ingest acknowledged", uplink.acked_total)?;
         out.counter("readings_dead_lettered", "Readings that the ingest could not store", uplink.dead_lettered_total)?;
-        out.gauge("uptime", "Since the process started", Some(&Unit::Seconds), seconds(status.uptime_ms))?;
+        let help = "When the process started, since 1970";
+        out.gauge("start_timestamp", help, Some(&Unit::Seconds), ago(status.uptime_ms))?;
         let config = &status.config;
         out.counter("config_reloads", "Changed configurations that were taken", config.reloads_total)?;
         out.counter("config_refusals", "Changed configurations that were refused", config.refusals_total)?;
@@ -48,21 +52,25 @@ impl Collector for Scrape {
         out.counter("certificate_renewal_failures", "Renewals that failed", failures)?;
         out.gauge("spool_unacked_records", "Records not acknowledged yet", None, spool.unacked_records as f64)?;
         out.gauge("spool_unacked_readings", "Readings not acknowledged yet", None, spool.unacked_readings as f64)?;
-        let oldest = seconds(spool.oldest_unacked_ms);
-        out.gauge("spool_oldest_unacked", "Age of the oldest of them", Some(&Unit::Seconds), oldest)?;
-        let live = seconds(spool.live_oldest_ms);
-        out.gauge("spool_live_oldest", "Age of the oldest record of live data", Some(&Unit::Seconds), live)?;
+        let oldest = ago(spool.oldest_unacked_ms);
+        let help = "When the oldest of them was made, since 1970; now while there is none";
+        out.gauge("spool_oldest_unacked_timestamp", help, Some(&Unit::Seconds), oldest)?;
+        let live = ago(spool.live_oldest_ms);
+        let help = "When the oldest record of live data was made; now while there is none";
+        out.gauge("spool_live_oldest_timestamp", help, Some(&Unit::Seconds), live)?;
         out.gauge("spool_backlog_records", "Records older than live data", None, spool.backlog_records as f64)?;
         out.gauge("spool_backlog_readings", "Readings in them", None, spool.backlog_readings as f64)?;
-        let backlog = seconds(spool.backlog_oldest_ms);
-        out.gauge("spool_backlog_oldest", "Age of the oldest of them", Some(&Unit::Seconds), backlog)?;
+        let backlog = ago(spool.backlog_oldest_ms);
+        let help = "When the oldest of them was made; now while there is none";
+        out.gauge("spool_backlog_oldest_timestamp", help, Some(&Unit::Seconds), backlog)?;
         out.gauge("spool_used", "Bytes on disk", Some(&Unit::Bytes), spool.bytes_used as f64)?;
         out.gauge("spool_cap", "Bytes it may take", Some(&Unit::Bytes), spool.bytes_cap as f64)?;
         out.counter("spool_damaged_records", "Records that failed their checksum", spool.damaged_records_total)?;
         let help = "Bytes written to the spool's files";
         out.byte_counter("spool_written", help, spool.written_bytes_total)?;
-        let waiting = seconds(uplink.waiting_ms);
-        out.gauge("uplink_waiting", "Without an acknowledgement, in flight", Some(&Unit::Seconds), waiting)?;
+        let waiting = ago(uplink.waiting_ms);
+        let help = "Since when what is in flight waits for an acknowledgement; now while nothing is";
+        out.gauge("uplink_waiting_timestamp", help, Some(&Unit::Seconds), waiting)?;
         let clock = &status.clock;
         let is_known = clock.source != "unknown";
         out.gauge("clock_known", "1 once the wall time of this boot is known", None, flag(is_known))?;
@@ -72,10 +80,11 @@ impl Collector for Scrape {
         out.known("clock_stored_deviation", "Stored times less the ingest's", &Unit::Seconds, stored)?;
         let links = &status.links;
         out.link_gauge("link_up", "1 while a device is heard, 0 while it is not", None, links, |link| {
-            Some(flag(link.state != "down"))
+            (link.state != "unknown").then(|| flag(link.state != "down"))
         })?;
-        out.link_gauge("link_last_good_age", "Since the last good value", Some(&Unit::Seconds), links, |link| {
-            link.last_good_age_ms.map(seconds)
+        let help = "When the last good value came, since 1970";
+        out.link_gauge("link_last_good_timestamp", help, Some(&Unit::Seconds), links, |link| {
+            link.last_good_age_ms.map(ago)
         })?;
         out.link_gauge("link_latency_p99", "Of the last five minutes", Some(&Unit::Seconds), links, |link| {
             Some(seconds(link.latency_p99_ms.into()))

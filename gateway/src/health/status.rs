@@ -68,7 +68,7 @@ pub struct LinkStatus {
     pub device: String,
     /// Protocol and place.
     pub endpoint: String,
-    /// `up`, `flaky` or `down`.
+    /// `up`, `flaky`, `down`, or `unknown` while it had no time to answer.
     pub state: String,
     /// One sentence; empty while all is well.
     pub fault: String,
@@ -88,6 +88,20 @@ pub struct LinkStatus {
     pub last_good_age_ms: Option<u64>,
     /// How often one is expected.
     pub interval_ms: u32,
+    /// How many of its signals are how; absent before they were counted.
+    #[serde(default)]
+    pub signals: Option<SignalsStatus>,
+}
+
+/// Signals of a device by state, see docs/fleet.md.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct SignalsStatus {
+    pub good: u32,
+    pub uncertain: u32,
+    pub stale: u32,
+    pub bad: u32,
+    pub never_seen: u32,
 }
 
 /// The buffer on disk.
@@ -261,7 +275,8 @@ impl LinkStatus {
         let state = match link.state() {
             v1::LinkState::Up => "up",
             v1::LinkState::Flaky => "flaky",
-            v1::LinkState::Down | v1::LinkState::Unspecified => "down",
+            v1::LinkState::Down => "down",
+            v1::LinkState::Unspecified => "unknown",
             v1::LinkState::Disabled => "disabled",
         };
         Self {
@@ -277,6 +292,13 @@ impl LinkStatus {
             latency_p99_ms: link.latency_p99_ms,
             last_good_age_ms: link.last_good_age_ms,
             interval_ms: link.interval_ms,
+            signals: link.signals.map(|it| SignalsStatus {
+                good: it.good,
+                uncertain: it.uncertain,
+                stale: it.stale,
+                bad: it.bad,
+                never_seen: it.never_seen,
+            }),
         }
     }
 }

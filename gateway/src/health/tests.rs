@@ -9,7 +9,7 @@ use crate::config::tests::example;
 const SECOND: i64 = 1_000_000;
 
 fn link() -> Link {
-    Link::new("plc", "modbus-tcp 10.0.0.5:502".into(), Duration::from_secs(1))
+    Link::new("plc", "modbus-tcp 10.0.0.5:502".into(), Duration::from_secs(1), 0)
 }
 
 fn state(link: &Link, at: i64) -> (LinkState, String) {
@@ -24,7 +24,13 @@ fn answered(link: &mut Link, millis: u64, at: i64) {
 #[test]
 fn a_link_is_up_only_while_good_values_come() {
     let mut link = link();
-    assert_eq!(state(&link, 0), (LinkState::Down, "nothing heard yet".into()));
+    let nothing = "nothing heard yet".to_owned();
+    assert_eq!(state(&link, 5 * SECOND), (LinkState::Unspecified, nothing.clone()), "it had no time to answer");
+    assert_eq!(state(&link, 6 * SECOND), (LinkState::Down, nothing));
+    assert_eq!(
+        Link::new("plc", String::new(), Duration::from_secs(1), 9 * SECOND).snapshot(10 * SECOND).state(),
+        LinkState::Unspecified
+    );
     answered(&mut link, 3, SECOND);
     assert_eq!(state(&link, SECOND), (LinkState::Up, String::new()));
     assert_eq!(state(&link, 6 * SECOND), (LinkState::Up, String::new()), "within three intervals and a reconnect");
@@ -145,4 +151,24 @@ fn over_a_reload_a_driver_goes_on_telling_of_its_devices() {
     health.config_runs("bb".into());
     let config = of_driver.status(0).config;
     assert_eq!((config.hash.as_str(), config.reloads_total, config.refused), ("bb", 1, None));
+}
+
+#[test]
+fn a_spool_fills_at_the_speed_of_the_last_five_minutes() {
+    let mut fill = Fill::default();
+    assert_eq!(fill.look(0, 0, 0), None);
+    assert_eq!(fill.look(900, 9_000, 29 * SECOND), None, "too short to tell");
+    assert_eq!(fill.look(900, 9_000, 30 * SECOND), Some((30, 300)));
+    for second in 31..=600_u64 {
+        // An outage of which one half drains: what it wrote goes on.
+        let waiting = if second <= 300 { second * 100 } else { (600 - second) * 100 };
+        let speed = fill.look(waiting, second * 100, second.cast_signed() * SECOND).unwrap();
+        if second == 300 {
+            assert_eq!(speed, (100, 100));
+        }
+        if second == 600 {
+            // The window begins with the look before it: a second more at most.
+            assert!((-100..=-99).contains(&speed.0) && speed.1 == 100, "{speed:?}");
+        }
+    }
 }

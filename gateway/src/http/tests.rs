@@ -49,7 +49,7 @@ async fn health_status_and_metrics_agree() {
     assert_eq!(code, StatusCode::OK);
     let labels = "{device=\"press-plc\",endpoint=\"modbus-tcp 192.168.0.10:502\"}";
     for line in [
-        "# TYPE sandan_gateway_readings counter".to_owned(),
+        "# TYPE sandan_gateway_readings_total counter".to_owned(),
         "sandan_gateway_readings_total 41".to_owned(),
         "sandan_gateway_spool_cap_bytes 1073741824.0".to_owned(),
         "sandan_gateway_uplink_connected 0.0".to_owned(),
@@ -60,7 +60,6 @@ async fn health_status_and_metrics_agree() {
         format!("sandan_gateway_link_up{labels} 1.0"),
         format!("sandan_gateway_link_polls_total{labels} 2"),
         format!("sandan_gateway_link_failures_total{labels} 1"),
-        "# EOF".to_owned(),
     ] {
         assert!(metrics.lines().any(|given| given == line), "no `{line}` in\n{metrics}");
     }

@@ -35,6 +35,8 @@ impl Default for Pace {
 pub struct Renewal {
     /// It ends, µs since 1970; none before the enrolment.
     pub not_after_us: Option<i64>,
+    /// It is renewed then, µs since 1970.
+    pub due_us: Option<i64>,
     /// Why the last renewal failed, in one sentence.
     pub fault: Option<String>,
     /// Renewals since the start.
@@ -81,10 +83,13 @@ pub async fn keep_renewed<C: std::error::Error + 'static>(
         let mut pause = pace.look;
         match identity.credentials() {
             Ok(credentials) => {
+                let due_us = due_us(credentials.not_before_us, credentials.not_after_us, share);
                 status.send_if_modified(|it| {
-                    it.not_after_us.replace(credentials.not_after_us) != Some(credentials.not_after_us)
+                    let before = (it.not_after_us, it.due_us);
+                    (it.not_after_us, it.due_us) = (Some(credentials.not_after_us), Some(due_us));
+                    before != (it.not_after_us, it.due_us)
                 });
-                if (now)() >= due_us(credentials.not_before_us, credentials.not_after_us, share) {
+                if (now)() >= due_us {
                     let renewed = tokio::select! {
                         renewed = renew(&identity, &now, &connect) => renewed,
                         () = stop.cancelled() => return,

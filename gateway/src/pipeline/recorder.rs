@@ -130,6 +130,7 @@ impl<R: Records> Recorder<R> {
                 _ = tick.tick() => {
                     let now_us = clock::monotonic_us();
                     self.emit(now_us, |tags, emit| tags.tick(now_us, emit));
+                    self.book.health.set_signals(self.tags.last(), now_us);
                     self.book.sync();
                 }
                 _ = beat.tick() => self.pulse.beat(),

@@ -1,5 +1,5 @@
-//! What the spool holds, in memory: segments, lanes, gaps that took the place of
-//! dropped segments. Rebuilt by `scan` at every start; the segments are the truth.
+//! What the spool holds, in memory: segments, lanes, gaps in the place of dropped segments.
+//! Rebuilt by `scan` at every start; the segments are the truth.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,8 +14,7 @@ use sandan_proto::v1;
 use super::delivered::Known;
 use super::state::State;
 
-/// A closed segment keeps the position of every so many records: a seek then reads a
-/// few records, and a spool of a million records needs 2 MB of positions.
+/// A closed segment keeps the position of every so many records: a spool of a million needs 2 MB of them.
 const MARK_EVERY: usize = 16;
 
 /// So many gap records of a segment keep their own cause and time should the byte cap drop it;
@@ -102,10 +101,11 @@ pub struct Depth {
     pub readings: u64,
     /// What has been written to the segments that are kept; not what is preallocated.
     pub bytes: u64,
+    /// Those of them that hold a record which is not acknowledged.
+    pub unacked_bytes: u64,
     /// What they may take.
     pub bytes_cap: u64,
-    /// When the oldest unacknowledged reading was taken, if that was in this boot; for
-    /// an older boot the caller knows only that it is older.
+    /// When the oldest unacknowledged reading was taken, if that was in this boot; none for an older one.
     pub oldest: Option<Moment>,
     /// Records that failed their checksum since the start.
     pub damaged_records: u64,
@@ -485,10 +485,12 @@ impl Index {
     pub(super) fn depth(&self, bytes_cap: u64) -> Depth {
         let waiting = |lane: &&LaneId| self.lanes.get(*lane).is_some_and(|lane| lane.acked < lane.last_sealed);
         let oldest = self.order.iter().find(waiting).and_then(|id| self.oldest(*id));
+        let held = |segment: &&Segment| segment.sequences.is_some_and(|(_, last)| self.is_unacked(segment.lane, last));
         Depth {
             records: self.lanes.values().map(|lane| lane.last_sealed.saturating_sub(lane.acked)).sum(),
             readings: self.lanes.values().map(|lane| lane.cumulative.saturating_sub(lane.acked_cumulative)).sum(),
             bytes: self.segments.iter().map(|segment| segment.synced_bytes).sum(),
+            unacked_bytes: self.segments.iter().filter(held).map(|segment| segment.synced_bytes).sum(),
             bytes_cap,
             oldest,
             damaged_records: self.damaged_records,

@@ -19,8 +19,12 @@ use crate::consent::{
 };
 use crate::id::{CommandId, ConsentId, MemberId, PersonId};
 use crate::notary::Notary;
+use crate::servers;
 use crate::store::aggregate::{Fold, Rules};
-use crate::store::control::{RunEntry, Sharing, SharingChange};
+use crate::store::control::{RunEntry, SharingChange};
+use crate::store::postgres::Settings;
+use crate::store::postgres::control::PostgresControl;
+use crate::store::postgres::database::Database;
 use crate::store::sqlite::control::SqliteControl;
 use crate::store::{DeadReading, Letter, Retried};
 use crate::time::SECOND_US;
@@ -253,7 +257,7 @@ impl Source for Memory {
 /// Two firms with a member each; hanbit's press-1 has 3,000 readings of `press_force`, one a second.
 pub(crate) struct Complex {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) control: Arc<SqliteControl>,
+    pub(crate) control: Arc<dyn Control>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) fleet: Arc<Board>,
     pub(crate) access: Arc<Access>,
@@ -261,6 +265,8 @@ pub(crate) struct Complex {
     pub(crate) now_us: Arc<AtomicI64>,
     pub(crate) owner: (Member, String),
     pub(crate) partner: (Member, String),
+    /// What the control data stand in, where that is a database.
+    place: Option<servers::Database>,
 }
 
 pub(crate) fn firm(id: &str) -> FirmId {
@@ -302,10 +308,66 @@ fn people() -> [Actor; 3] {
     [person(1, "saesol", Role::Member), person(2, "hanbit", Role::DataOfficer), person(3, "hanbit", Role::DataOfficer)]
 }
 
+/// What the control data are kept in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A test for each case, over each engine.
+macro_rules! on_both_engines {
+    ($($case:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $case() {
+                super::$case(crate::access::fixture::Engine::Sqlite).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $case() {
+                super::$case(crate::access::fixture::Engine::Postgres).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
 impl Complex {
     pub(crate) async fn new() -> Self {
+        Self::on(Engine::Sqlite).await
+    }
+
+    pub(crate) async fn on(engine: Engine) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let control = Arc::new(SqliteControl::open(&dir.path().join("control.db")).unwrap());
+        match engine {
+            Engine::Sqlite => {
+                let control = SqliteControl::open(&dir.path().join("control.db")).unwrap();
+                Self::over(dir, Arc::new(control), None).await
+            }
+            Engine::Postgres => {
+                let place = tokio::task::spawn_blocking(servers::plain).await.unwrap();
+                let dsn = place.dsn().to_owned();
+                Self::at(dir, &dsn, place).await
+            }
+        }
+    }
+
+    /// Over a database that is reached by `dsn`.
+    pub(crate) async fn at(dir: tempfile::TempDir, dsn: &str, place: servers::Database) -> Self {
+        let database = Database::connect(Settings::of(dsn.parse().unwrap())).await.unwrap();
+        database.migrate().await.unwrap();
+        Self::over(dir, Arc::new(PostgresControl::new(database)), Some(place)).await
+    }
+
+    /// Runs SQL behind the back of the control data.
+    pub(crate) fn behind(&self, sql: &str) {
+        match &self.place {
+            Some(place) => drop(place.sql(sql)),
+            None => rusqlite::Connection::open(self.dir.path().join("control.db")).unwrap().execute_batch(sql).unwrap(),
+        }
+    }
+
+    async fn over(dir: tempfile::TempDir, control: Arc<dyn Control>, place: Option<servers::Database>) -> Self {
         let memory = Arc::new(Memory {
             letters: Mutex::default(),
             series: Mutex::default(),
@@ -323,7 +385,7 @@ impl Complex {
         let metrics = Arc::new(Metrics::default());
         let audit_dir = dir.path().join("audit");
         let notary = Notary::open("saesol", &audit_dir, audit_dir.clone(), &*control, &clock).await.unwrap();
-        let doors = (control.clone() as _, memory.clone() as _);
+        let doors = (control.clone(), memory.clone() as _);
         let names = Pseudonyms::open(&dir.path().join("pseudonyms")).unwrap();
         let access = Access::new(doors, notary.into(), names, fleet.clone(), clock, metrics).await.unwrap();
         for (id, name_ko) in [("hanbit", "한빛금형"), ("saesol", "새솔열처리")] {
@@ -333,7 +395,7 @@ impl Complex {
         let auth = Auth::new(control.clone());
         let owner = member(&access, "hanbit").await;
         let partner = member(&access, "saesol").await;
-        Self { dir, control, memory, fleet, access, auth, now_us, owner, partner }
+        Self { dir, control, memory, fleet, access, auth, now_us, owner, partner, place }
     }
 
     /// saesol asks and two officers of hanbit approve, whose newest commit is `commit` then.

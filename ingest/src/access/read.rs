@@ -10,6 +10,7 @@ use super::completeness::{Came, Completeness};
 use super::plan::{Lost, Plan};
 use super::quota::{begins_anew_us, day_of};
 use super::repeats::{Repetition, Sums};
+use super::stretches::Stretch;
 use super::{Access, AccessError, Bucket, Chain, GapMark, ReadCursor, ReadSlot, Rows, SeriesInfo, StoredReading};
 use crate::audit::seal::Receipt;
 use crate::audit::{Draft, Kind};
@@ -23,7 +24,7 @@ const MAX_CHUNK_ROWS: usize = 10_000;
 /// Most rows handed on after one check of the epoch: about 60 KiB as text.
 const MAX_PIECE_ROWS: usize = 1_000;
 /// For how long it is believed what the grantor's epoch is.
-const CONFIRMED: Duration = Duration::from_secs(1);
+pub(super) const CONFIRMED: Duration = Duration::from_secs(1);
 /// How often it is asked for in a row before the read is given up.
 const MAX_ASKED: usize = 5;
 
@@ -203,7 +204,7 @@ impl Reader {
                 continue;
             }
             let count = self.allowed(wanted.clamp(1, MAX_PIECE_ROWS)).await?;
-            if asked_at.elapsed() < CONFIRMED {
+            if asked_at.elapsed() < access.confirmed {
                 return Ok(Some(self.hand_on(count)));
             }
             // The database was slow: what it said of the epoch may be true no more.
@@ -217,6 +218,9 @@ impl Reader {
     /// How many of the next rows may be handed on by the quotas that they count towards: at
     /// least one. They are counted by then.
     async fn allowed(&mut self, most: usize) -> Result<usize, AccessError> {
+        if self.plan.stretch().is_some_and(Stretch::is_free) {
+            return Ok(most.min(self.queue.len()));
+        }
         let commits = self.queue.commits(most);
         let Some((stretch, quotas)) = self.plan.counting() else { return Ok(0) };
         quotas.on(day_of(self.access.now_us()));
@@ -239,9 +243,10 @@ impl Reader {
 
     /// Takes the next rows out.
     fn hand_on(&mut self, count: usize) -> Rows {
-        let commits = self.queue.commits(count);
-        if let Some((stretch, quotas)) = self.plan.counting() {
-            let (_, taken) = quotas.covered(stretch, &commits);
+        if let Some((stretch, quotas)) = self.plan.counting()
+            && !stretch.is_free()
+        {
+            let (_, taken) = quotas.covered(stretch, &self.queue.commits(count));
             quotas.take(&taken);
         }
         let rows = self.queue.take(count);
@@ -300,12 +305,15 @@ impl Reader {
     /// Whether the permit that is being read was decided on the epoch of now and has not
     /// ended. Fails when its reader is no member any more.
     async fn holds(&mut self) -> Result<bool, AccessError> {
-        self.member().await?;
+        let Some(permit) = self.plan.reading() else { return self.member().await.map(|()| true) };
+        let epoch = match self.access.control.footing(self.asker.id, permit.firm()).await {
+            Ok((true, epoch)) if self.access.is_in_time(&self.asker) => epoch,
+            Ok(_) => return Err(self.no_member(AccessError::Revoked)),
+            Err(error) => return Err(self.no_member(error.into())),
+        };
         let Some(permit) = self.plan.reading() else { return Ok(true) };
-        if permit.until_us().is_some_and(|until_us| self.access.now_us() >= until_us) {
-            return Ok(false);
-        }
-        Ok(self.access.control.epoch(permit.firm()).await? == permit.epoch())
+        let has_ended = permit.until_us().is_some_and(|until_us| self.access.now_us() >= until_us);
+        Ok(!has_ended && epoch == permit.epoch())
     }
 
     /// Replaces the permits by ones of now. Rows that were read and not handed on are
@@ -320,12 +328,17 @@ impl Reader {
     }
 
     async fn member(&mut self) -> Result<(), AccessError> {
-        self.access.still_a_member(&self.asker).await.inspect_err(|error| {
-            self.queue.take(usize::MAX);
-            if matches!(error, AccessError::Revoked) {
-                self.outcome = Outcome::Withdrawn;
-            }
-        })
+        let still = self.access.still_a_member(&self.asker).await;
+        still.map_err(|error| self.no_member(error))
+    }
+
+    /// Hands nothing on any more.
+    fn no_member(&mut self, error: AccessError) -> AccessError {
+        self.queue.take(usize::MAX);
+        if matches!(error, AccessError::Revoked) {
+            self.outcome = Outcome::Withdrawn;
+        }
+        error
     }
 
     fn lost(&mut self, lost: &Lost) -> AccessError {

@@ -93,6 +93,12 @@ impl Stretch {
         Granted { from_us: self.from_us, to_us: self.to_us, through: self.reading.through_commit() }
     }
 
+    /// Whether every row that is read of it is handed on for nothing.
+    pub(super) fn is_free(&self) -> bool {
+        let widest = through(&self.reading);
+        self.permits.iter().any(|permit| permit.quota().is_none() && through(permit) >= widest)
+    }
+
     /// What it takes to hand a row on, where of a consent's quota there is any `left`. None where
     /// no permit covers the row, or every quota is used up.
     ///

@@ -1,9 +1,10 @@
 mod catalogue;
 mod duties;
+mod unsure;
 
 use std::sync::atomic::Ordering;
 
-use super::fixture::{BEGIN, Complex, NOW, firm, force, request};
+use super::fixture::{BEGIN, Complex, Engine, NOW, firm, force, on_both_engines, request};
 use super::*;
 use crate::audit::Field;
 use crate::consent::{EventWindow, Form, SharedForm};
@@ -39,9 +40,8 @@ fn field(entry: &Entry, name: &str) -> Field {
     entry.detail[name].clone()
 }
 
-#[tokio::test]
-async fn a_read_across_firms_is_logged_before_its_first_row_and_at_its_end() {
-    let complex = Complex::new().await;
+async fn a_read_across_firms_is_logged_before_its_first_row_and_at_its_end(on: Engine) {
+    let complex = Complex::on(on).await;
     let consent = complex.grant_raw().await;
     let mut reader = open(&complex, 0, 1_500).await;
     let log = complex.log().await;
@@ -56,12 +56,10 @@ async fn a_read_across_firms_is_logged_before_its_first_row_and_at_its_end() {
     assert_eq!(field(&end, "asker"), "saesol".into());
 }
 
-#[tokio::test]
-async fn no_log_no_read() {
-    let complex = Complex::new().await;
+async fn no_log_no_read(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_raw().await;
-    let control = rusqlite::Connection::open(complex.dir.path().join("control.db")).unwrap();
-    control.execute("DROP TABLE audit", []).unwrap();
+    complex.behind("DROP TABLE audit");
     let ask = request("saesol", Form::Raw, 0, 10);
     let refused = complex.access.read(&complex.partner.0, ask, None).await.err();
     assert!(matches!(refused, Some(AccessError::Control(_))), "{refused:?}");
@@ -72,9 +70,8 @@ async fn no_log_no_read() {
     assert_eq!(all(&mut own).await.unwrap().len(), 10);
 }
 
-#[tokio::test]
-async fn a_revocation_ends_a_slow_read_in_its_middle() {
-    let complex = Complex::new().await;
+async fn a_revocation_ends_a_slow_read_in_its_middle(on: Engine) {
+    let complex = Complex::on(on).await;
     let consent = complex.grant_raw().await;
     let mut reader = open(&complex, 0, 3_000).await;
     assert_eq!(times(&reader.next(usize::MAX).await.unwrap().unwrap()).len(), 1_000);
@@ -87,9 +84,8 @@ async fn a_revocation_ends_a_slow_read_in_its_middle() {
     assert_eq!((field(&end, "outcome"), field(&end, "rows")), ("withdrawn".into(), 1_000.into()));
 }
 
-#[tokio::test]
-async fn a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_inside() {
-    let complex = Complex::new().await;
+async fn a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_inside(on: Engine) {
+    let complex = Complex::on(on).await;
     let consent = complex.grant_raw().await;
     let mut reader = open(&complex, 0, 3_000).await;
     let held = complex.memory.chunks.acquire_many(1_000).await.unwrap();
@@ -112,9 +108,8 @@ async fn a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_insi
     }
 }
 
-#[tokio::test]
-async fn a_member_that_is_revoked_reads_no_further_not_even_ones_own() {
-    let complex = Complex::new().await;
+async fn a_member_that_is_revoked_reads_no_further_not_even_ones_own(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_raw().await;
     let own = complex.access.read(&complex.owner.0, request("hanbit", Form::Raw, 0, 3_000), None).await.unwrap();
     let shared = open(&complex, 0, 3_000).await;
@@ -129,9 +124,8 @@ async fn a_member_that_is_revoked_reads_no_further_not_even_ones_own() {
     assert_eq!((field(&end, "outcome"), field(&end, "rows")), ("withdrawn".into(), 1_000.into()));
 }
 
-#[tokio::test]
-async fn a_consent_that_ends_ends_the_read() {
-    let complex = Complex::new().await;
+async fn a_consent_that_ends_ends_the_read(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_raw().await;
     let mut reader = open(&complex, 0, 3_000).await;
     reader.next(usize::MAX).await.unwrap().unwrap();
@@ -143,9 +137,8 @@ async fn a_consent_that_ends_ends_the_read() {
     assert!(matches!(complex.access.read(&complex.partner.0, ask, None).await, Err(AccessError::Denied(..))));
 }
 
-#[tokio::test]
-async fn another_grant_in_the_middle_neither_ends_nor_repeats_anything() {
-    let complex = Complex::new().await;
+async fn another_grant_in_the_middle_neither_ends_nor_repeats_anything(on: Engine) {
+    let complex = Complex::on(on).await;
     let first = complex.grant_raw().await;
     // 1,500 readings of one time: the place within them must hold, too.
     let many = (0..1_500).map(|at| (BEGIN + 4_000 * SECOND_US, f64::from(at)));
@@ -166,9 +159,8 @@ async fn another_grant_in_the_middle_neither_ends_nor_repeats_anything() {
     assert!(matches!(reader.check().await, Err(AccessError::Withdrawn)));
 }
 
-#[tokio::test]
-async fn a_narrower_consent_in_its_place_ends_the_read() {
-    let complex = Complex::new().await;
+async fn a_narrower_consent_in_its_place_ends_the_read(on: Engine) {
+    let complex = Complex::on(on).await;
     let wide = complex.grant_raw().await;
     let mut reader = open(&complex, 0, 3_000).await;
     reader.next(usize::MAX).await.unwrap().unwrap();
@@ -178,9 +170,8 @@ async fn a_narrower_consent_in_its_place_ends_the_read() {
     assert!(matches!(reader.next(usize::MAX).await, Err(AccessError::Withdrawn)));
 }
 
-#[tokio::test]
-async fn two_windows_give_two_stretches_and_nothing_between() {
-    let complex = Complex::new().await;
+async fn two_windows_give_two_stretches_and_nothing_between(on: Engine) {
+    let complex = Complex::on(on).await;
     for (from, to) in [(0, 100), (200, 300)] {
         let event = EventWindow { from_us: Some(BEGIN + from * SECOND_US), to_us: Some(BEGIN + to * SECOND_US) };
         complex.grant(SharedForm::Raw, event).await;
@@ -190,9 +181,8 @@ async fn two_windows_give_two_stretches_and_nothing_between() {
     assert_eq!(all(&mut reader).await.unwrap(), (50..100).chain(200..250).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn pages_join_without_hole_or_overlap_also_over_windows() {
-    let complex = Complex::new().await;
+async fn pages_join_without_hole_or_overlap_also_over_windows(on: Engine) {
+    let complex = Complex::on(on).await;
     for (from, to) in [(0, 120), (200, 330)] {
         let event = EventWindow { from_us: Some(BEGIN + from * SECOND_US), to_us: Some(BEGIN + to * SECOND_US) };
         complex.grant(SharedForm::Raw, event).await;
@@ -212,9 +202,8 @@ async fn pages_join_without_hole_or_overlap_also_over_windows() {
     assert_eq!(seen, (0..120).chain(200..330).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_made_up_cursor_cuts_no_bucket() {
-    let complex = Complex::new().await;
+async fn a_made_up_cursor_cuts_no_bucket(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_minutes().await;
     let minutes = Form::buckets(60 * SECOND_US);
     let ask = async |offset_us, skip| {
@@ -234,9 +223,8 @@ async fn a_made_up_cursor_cuts_no_bucket() {
     }
 }
 
-#[tokio::test]
-async fn a_bucket_that_still_fills_is_not_served() {
-    let complex = Complex::new().await;
+async fn a_bucket_that_still_fills_is_not_served(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_minutes().await;
     complex.memory.put(&force(), [(NOW - 90 * SECOND_US, 1.0), (NOW + 1, 2.0)]);
     let ask = async || {
@@ -251,9 +239,8 @@ async fn a_bucket_that_still_fills_is_not_served() {
     assert_eq!(ask().await, 2);
 }
 
-#[tokio::test]
-async fn denials_of_what_was_named_are_logged_and_others_are_not() {
-    let complex = Complex::new().await;
+async fn denials_of_what_was_named_are_logged_and_others_are_not(on: Engine) {
+    let complex = Complex::on(on).await;
     let ask = || request("saesol", Form::Raw, 0, 10);
     assert!(matches!(complex.access.read(&complex.partner.0, ask(), None).await, Err(AccessError::NotFound)));
     assert!(complex.log().await.is_empty());
@@ -264,9 +251,8 @@ async fn denials_of_what_was_named_are_logged_and_others_are_not() {
     assert!(matches!(field(&entry, "reasons"), Field::List(reasons) if reasons[0].ends_with("raw_not_shared")));
 }
 
-#[tokio::test]
-async fn a_firm_has_so_many_reads_open_and_no_more() {
-    let complex = Complex::new().await;
+async fn a_firm_has_so_many_reads_open_and_no_more(on: Engine) {
+    let complex = Complex::on(on).await;
     let ask = || request("hanbit", Form::Raw, 0, 10);
     let mut open = Vec::new();
     for _ in 0..MAX_READS_PER_FIRM {
@@ -280,9 +266,8 @@ async fn a_firm_has_so_many_reads_open_and_no_more() {
     assert!(complex.access.read(&complex.owner.0, ask(), None).await.is_ok());
 }
 
-#[tokio::test]
-async fn one_firm_leaves_turns_at_the_store_to_others() {
-    let complex = Complex::new().await;
+async fn one_firm_leaves_turns_at_the_store_to_others(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_raw().await;
     let ask = || request("hanbit", Form::Raw, 0, 10);
     let mut own = complex.access.read(&complex.owner.0, ask(), None).await.unwrap();
@@ -299,9 +284,8 @@ async fn one_firm_leaves_turns_at_the_store_to_others() {
     assert_eq!(all(&mut own).await.unwrap().len(), 10);
 }
 
-#[tokio::test]
-async fn a_chunk_that_queues_holds_no_revocation_up() {
-    let complex = Complex::new().await;
+async fn a_chunk_that_queues_holds_no_revocation_up(on: Engine) {
+    let complex = Complex::on(on).await;
     let consent = complex.grant_raw().await;
     let mut reader = open(&complex, 0, 10).await;
     let slot = ReadSlot::take(&complex.access, &firm("saesol")).unwrap();
@@ -317,9 +301,8 @@ async fn a_chunk_that_queues_holds_no_revocation_up() {
     assert!(matches!(next.await, Err(AccessError::Withdrawn)));
 }
 
-#[tokio::test]
-async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
-    let complex = Complex::new().await;
+async fn the_list_shows_ones_own_and_what_a_consent_in_force_names(on: Engine) {
+    let complex = Complex::on(on).await;
     let list = async || complex.access.series(&complex.partner.0, None, None, 10).await.unwrap().series;
     assert!(list().await.is_empty());
     let event = EventWindow { from_us: None, to_us: Some(BEGIN) };
@@ -341,4 +324,24 @@ async fn the_list_shows_ones_own_and_what_a_consent_in_force_names() {
     assert!(own[0].own && own[0].offers.is_empty());
     complex.now_us.fetch_add(3_600 * SECOND_US, Ordering::Relaxed);
     assert!(list().await.is_empty());
+}
+
+on_both_engines! {
+    a_read_across_firms_is_logged_before_its_first_row_and_at_its_end,
+    no_log_no_read,
+    a_revocation_ends_a_slow_read_in_its_middle,
+    a_revocation_waits_for_the_chunk_that_is_read_and_that_chunk_stays_inside,
+    a_member_that_is_revoked_reads_no_further_not_even_ones_own,
+    a_consent_that_ends_ends_the_read,
+    another_grant_in_the_middle_neither_ends_nor_repeats_anything,
+    a_narrower_consent_in_its_place_ends_the_read,
+    two_windows_give_two_stretches_and_nothing_between,
+    pages_join_without_hole_or_overlap_also_over_windows,
+    a_made_up_cursor_cuts_no_bucket,
+    a_bucket_that_still_fills_is_not_served,
+    denials_of_what_was_named_are_logged_and_others_are_not,
+    a_firm_has_so_many_reads_open_and_no_more,
+    one_firm_leaves_turns_at_the_store_to_others,
+    a_chunk_that_queues_holds_no_revocation_up,
+    the_list_shows_ones_own_and_what_a_consent_in_force_names,
 }

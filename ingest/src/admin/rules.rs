@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use sandan_proto::id::{FirmId, GroupId};
 
-use super::{Admin, Answer, Refused, named};
+use super::{Admin, Answer, Refused};
 use crate::auth::{Secret, TokenKind};
-use crate::consent::{AllianceRule, Group, GroupKind, Layer};
+use crate::consent::{AllianceRule, Group, GroupKind, Layer, table};
 use crate::store::control::{RunEntry, SharingChange};
 
 /// Most runs of one list: a year of a machine's charges, one every half hour.
@@ -55,14 +55,26 @@ impl Admin {
     }
 
     pub(super) async fn put_run(&self, firm: FirmId, run: RunEntry) -> Result<Answer, Refused> {
-        named(&run.id)?;
-        named(&run.run.customer)?;
+        if let Some(fault) = run.run.fault(&run.id, self.access.now_us()) {
+            return Err(Refused::new(fault, ""));
+        }
         self.apply(SharingChange::PutRuns { firm, runs: vec![run] }.into()).await
+    }
+
+    /// A table of runs, whole or not at all.
+    pub(super) async fn import_runs(&self, firm: FirmId, text: &str) -> Result<Answer, Refused> {
+        let hint = "the first line is asset,id,customer,from,to; nothing of the table was noted";
+        let runs = table(text, self.access.now_us()).map_err(|fault| Refused::new(&fault, hint))?;
+        if runs.len() > MAX_RUNS {
+            return Err(Refused::new(&format!("a table has at most {MAX_RUNS} runs"), "cut it"));
+        }
+        let runs: Vec<_> = runs.into_iter().map(|(id, run)| RunEntry { id, run }).collect();
+        self.apply(SharingChange::PutRuns { firm, runs }.into()).await
     }
 
     pub(super) async fn runs(&self, firm: &FirmId) -> Result<Answer, Refused> {
         self.known(firm).await?;
-        Ok(Answer::Runs(self.control.runs(firm, None, i64::MIN, i64::MAX, MAX_RUNS).await?))
+        Ok(Answer::Runs(self.control.runs(firm, None, i64::MIN, i64::MAX, None, MAX_RUNS).await?))
     }
 }
 

@@ -151,6 +151,11 @@ mod tests {
             readings: Arc::new(SqliteReadings::open(complex.dir.path(), crate::fixture::options()).unwrap()),
             links: Arc::default(),
             witness: None,
+            courier: Arc::new(crate::alert::Courier::new(
+                crate::alert::Settings::default(),
+                "c".into(),
+                crate::time::system_clock(),
+            )),
             complex: "c".into(),
             running: None,
         };

@@ -16,16 +16,18 @@ pub(super) const ROUTES: &[Endpoint] = &[Endpoint::get("/v1/openapi.json", Guard
 
 /// Everything but the paths; then the paths of each module, with schemas of its own where it
 /// has some.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 12] = [
     include_str!("openapi/base.json"),
     include_str!("openapi/series.json"),
     include_str!("openapi/readings.json"),
     include_str!("openapi/live.json"),
     include_str!("openapi/gaps.json"),
     include_str!("openapi/consents.json"),
+    include_str!("openapi/runs.json"),
     include_str!("openapi/audit.json"),
     include_str!("openapi/dead_letters.json"),
     include_str!("openapi/errors.json"),
+    include_str!("openapi/alerts.json"),
     include_str!("openapi/watch.json"),
 ];
 

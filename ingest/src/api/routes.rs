@@ -14,13 +14,13 @@ use axum::middleware;
 use axum::routing::MethodRouter;
 
 use super::{
-    Api, Problem, audit, compress, consents, dead_letters, errors, gaps, groups, guard, live, officers, openapi,
-    readings, series, watch,
+    Api, Problem, alerts, audit, compress, consents, dead_letters, errors, gaps, groups, guard, live, officers,
+    openapi, readings, runs, series, watch,
 };
 use crate::auth::route::{Guard, Route};
 
 /// What the modules answer, in the order in which a member comes to need it.
-const TABLES: [&[Endpoint]; 12] = [
+const TABLES: [&[Endpoint]; 14] = [
     series::ROUTES,
     readings::ROUTES,
     live::ROUTES,
@@ -28,10 +28,12 @@ const TABLES: [&[Endpoint]; 12] = [
     consents::ROUTES,
     groups::ROUTES,
     officers::ROUTES,
+    runs::ROUTES,
     audit::ROUTES,
     dead_letters::ROUTES,
     openapi::ROUTES,
     errors::ROUTES,
+    alerts::ROUTES,
     watch::ROUTES,
 ];
 
@@ -73,7 +75,7 @@ pub fn router(api: Arc<Api>) -> Router {
                 handler().route_layer(middleware::from_fn_with_state((api.clone(), roles), guard::of_firm))
             }
             Guard::Person => handler().route_layer(middleware::from_fn_with_state(api.clone(), guard::person)),
-            Guard::Operator => unreachable!("operators have the console"),
+            Guard::Page(_) => unreachable!("browsers have the console"),
         };
         router = router.route(route.path, guarded);
     }

@@ -15,7 +15,7 @@ use crate::access::fixture::{BEGIN, Complex, firm};
 use crate::auth::route::Guard;
 use crate::consent::{EventWindow, SharedForm};
 use crate::metrics::Metrics;
-use crate::store::control::{Change, Control, Restored, Revocations, Stamp};
+use crate::store::control::{Change, Restored, Revocations, Stamp};
 use crate::time::{SECOND_US, rfc3339};
 
 mod audit;
@@ -25,6 +25,7 @@ mod errors;
 mod formats;
 mod live;
 mod openapi;
+mod runs;
 mod transport;
 
 /// More than any test asks for.
@@ -92,10 +93,13 @@ async fn every_route_has_an_authorisation_case() {
             "/v1/readings" => (pull("", 0, 10), 401, 401, 404),
             "/v1/readings/live" => (pull("", 0, 10).replace("readings?", "readings/live?"), 401, 401, 400),
             "/v1/gaps" => ("/v1/gaps?firm=saesol".to_owned(), 401, 401, 200),
+            // For those who note what a firm makes; this one is a member.
+            "/v1/runs" | "/v1/runs/from-tag" => (route.path.to_owned(), 401, 401, 401),
             "/v1/audit" | "/v1/audit/head" => (format!("{}?firm=saesol", route.path), 401, 401, 200),
             path if path.starts_with("/v1/dead-letters") => (format!("{path}?all=true"), 401, 401, 200),
             "/healthz" | "/metrics" | "/v1/audit/keys" | "/v1/openapi.json" => (route.path.to_owned(), 200, 200, 200),
             "/errors/{code}" => ("/errors/busy".to_owned(), 200, 200, 200),
+            "/alerts/{kind}" => ("/alerts/link_down".to_owned(), 200, 200, 200),
             // Without a body, and of what is not there.
             "/v1/officers/first" => (route.path.to_owned(), 400, 400, 400),
             "/v1/consents" if route.method == "GET" => (route.path.to_owned(), 401, 401, 200),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sandan_proto::exposition::negotiate;
 
 use super::Api;
 use super::routes::Endpoint;
@@ -39,12 +40,13 @@ async fn healthz(State(api): State<Arc<Api>>) -> Response {
     (status, text).into_response()
 }
 
-async fn metrics(State(api): State<Arc<Api>>) -> Response {
+async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &api.registry) {
         Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+            let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            let (kind, text) = negotiate(accept, text);
+            ([(header::CONTENT_TYPE, kind), (header::VARY, "accept")], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

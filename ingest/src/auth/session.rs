@@ -1,151 +1,198 @@
-//! Browsers that are signed in, and one-time links. In memory only: a restart signs
-//! everyone out, and nothing on disk can be turned into a session.
+//! Browsers that are signed in, and one-time links. They are kept in the store, by hash: a restart
+//! signs nobody out, each process of one database knows them all, and nothing on disk can be turned
+//! into a session.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::Arc;
+
+use sandan_proto::id::FirmId;
+use sandan_proto::invitation::to_hex;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::token::{Secret, TokenHash, TokenKind};
-use crate::id::OperatorId;
-use crate::time::{MINUTE_US, SECOND_US};
+use super::{LookupError, Member, Principal};
+use crate::consent::{Actor, Role};
+use crate::id::PersonId;
+use crate::store::control::{BrowserEntry, BrowserKind, Control};
+use crate::time::{DAY_US, MINUTE_US, SECOND_US};
 
 /// How long a link can be used.
 pub const LINK_LIFE_US: i64 = 15 * MINUTE_US;
-/// How long a sign-in holds: one shift, so that a phone left on a bench in the
-/// morning is signed out at night.
-const SESSION_LIFE_US: i64 = 12 * 60 * MINUTE_US;
-/// Most sessions and links kept; beyond it the one that ends first goes.
-const MAX_KEPT: usize = 1_000;
+/// How long a sign-in holds at most: a working week, so that nobody types a long password on a
+/// phone each morning.
+pub const SESSION_LIFE_US: i64 = 7 * DAY_US;
+/// A browser that was not used for so long is signed out: one shift, so that a phone left on a
+/// bench in the morning is signed out at night.
+pub const IDLE_US: i64 = 12 * 60 * MINUTE_US;
+/// That a browser is used is written down this often, and not with each of its requests.
+const SEEN_STEP_US: i64 = 5 * MINUTE_US;
+/// Browsers of one person that are signed in at once; beyond it the oldest goes.
+const MAX_BROWSERS: u32 = 20;
+/// Characters of a form's token.
+const FORM_TOKEN_CHARS: usize = 32;
 
-/// Signed-in browsers and open links, by hash.
-#[derive(Default)]
-pub struct Sessions {
-    kept: Mutex<HashMap<TokenHash, Kept>>,
+/// Who is signed in, at which browser.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who; none for whoever has a shell on the host, as an operator.
+    pub person: Option<Principal>,
+    /// What is stored of the cookie.
+    pub hash: TokenHash,
+    form_token: String,
 }
 
-#[derive(Clone, Copy)]
-struct Kept {
-    kind: TokenKind,
-    /// None for a link made at the command line, which belongs to nobody yet.
-    operator: Option<OperatorId>,
-    until_us: i64,
+impl SignedIn {
+    /// In what capacity.
+    pub fn role(&self) -> Role {
+        self.person.as_ref().map_or(Role::Operator, Principal::role)
+    }
+
+    /// For which firm; none for those of the complex and the alliance.
+    pub fn firm(&self) -> Option<&FirmId> {
+        self.member().map(|it| &it.firm)
+    }
+
+    /// Whoever acts for a firm.
+    pub fn member(&self) -> Option<&Member> {
+        match &self.person {
+            Some(Principal::Member(member)) => Some(member),
+            _ => None,
+        }
+    }
+
+    /// For people; empty for whoever has no name here.
+    pub fn name(&self) -> &str {
+        match &self.person {
+            Some(Principal::Member(it)) => &it.name,
+            Some(Principal::Operator(it)) => &it.name,
+            None => "",
+        }
+    }
+
+    /// As decisions on consents see them.
+    pub fn acts(&self) -> Option<Actor> {
+        self.person.as_ref().map(Principal::acts)
+    }
+
+    /// As the audit log names them.
+    pub fn actor(&self) -> String {
+        self.acts().map_or_else(|| "one-time link".to_owned(), |it| it.to_string())
+    }
+
+    /// What each form of this browser carries, and no other site can know.
+    pub fn form_token(&self) -> &str {
+        &self.form_token
+    }
+
+    /// Whether a form came from a page of this browser.
+    pub fn is_ours(&self, token: &str) -> bool {
+        self.form_token.as_bytes().ct_eq(token.as_bytes()).into()
+    }
+}
+
+/// Signed-in browsers and open links.
+#[derive(Clone)]
+pub struct Sessions {
+    control: Arc<dyn Control>,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The store could not be asked.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// There is no randomness.
+    #[error("the system gives no randomness")]
+    Random(#[from] getrandom::Error),
 }
 
 impl Sessions {
     /// Seconds a session's cookie lasts.
     pub const COOKIE_SECONDS: i64 = SESSION_LIFE_US / SECOND_US;
 
-    fn with<T>(&self, now_us: i64, work: impl FnOnce(&mut HashMap<TokenHash, Kept>) -> T) -> T {
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        kept.retain(|_, entry| now_us < entry.until_us);
-        work(&mut kept)
+    /// Over the store's control data.
+    pub fn new(control: Arc<dyn Control>) -> Self {
+        Self { control }
     }
 
-    fn open(
-        &self,
-        kind: TokenKind,
-        operator: Option<OperatorId>,
-        life_us: i64,
-        now_us: i64,
-    ) -> Result<Secret, getrandom::Error> {
-        let secret = Secret::mint(kind)?;
-        self.with(now_us, |kept| {
-            if kept.len() >= MAX_KEPT
-                && let Some(first) = kept.iter().min_by_key(|(_, entry)| entry.until_us).map(|(hash, _)| hash.clone())
-            {
-                kept.remove(&first);
-            }
-            kept.insert(secret.hash(), Kept { kind, operator, until_us: now_us.saturating_add(life_us) });
-        });
+    async fn open(&self, kind: BrowserKind, person: Option<PersonId>, now_us: i64) -> Result<Secret, SessionError> {
+        let (token, life_us) = match kind {
+            BrowserKind::Link => (TokenKind::Link, LINK_LIFE_US),
+            BrowserKind::Session => (TokenKind::Session, SESSION_LIFE_US),
+        };
+        let secret = Secret::mint(token)?;
+        let until_us = now_us.saturating_add(life_us);
+        let entry = BrowserEntry { hash: secret.hash(), kind, person, begun_us: now_us, seen_us: now_us, until_us };
+        self.control.open_browser(entry, MAX_BROWSERS).await?;
         Ok(secret)
     }
 
-    /// A link that signs one browser in.
-    pub fn open_link(&self, now_us: i64) -> Result<Secret, getrandom::Error> {
-        self.open(TokenKind::Link, None, LINK_LIFE_US, now_us)
+    /// What a text opens now, if it is of that kind.
+    async fn entry(&self, kind: BrowserKind, text: &str, now_us: i64) -> Result<Option<BrowserEntry>, LookupError> {
+        let token = if kind == BrowserKind::Link { TokenKind::Link } else { TokenKind::Session };
+        if !token.shapes(text) {
+            return Ok(None);
+        }
+        let hash = TokenHash::of(text);
+        let found = self.control.browser(&hash).await?;
+        Ok(found.filter(|it| it.kind == kind && it.hash.matches(&hash) && now_us < it.until_us))
+    }
+
+    /// A link that signs one browser in: as a person, or as whoever has a shell on the host.
+    pub async fn open_link(&self, person: Option<PersonId>, now_us: i64) -> Result<Secret, SessionError> {
+        self.open(BrowserKind::Link, person, now_us).await
     }
 
     /// Whether a link could be used now.
-    pub fn is_open_link(&self, link: &str, now_us: i64) -> bool {
-        let hash = TokenHash::of(link);
-        self.with(now_us, |kept| kept.get(&hash).is_some_and(|entry| entry.kind == TokenKind::Link))
+    pub async fn is_open_link(&self, link: &str, now_us: i64) -> Result<bool, LookupError> {
+        Ok(self.entry(BrowserKind::Link, link, now_us).await?.is_some())
     }
 
     /// Uses a link up; the new session when it was good.
-    pub fn redeem(&self, link: &str, now_us: i64) -> Result<Option<Secret>, getrandom::Error> {
-        let hash = TokenHash::of(link);
-        let used = self.with(now_us, |kept| match kept.get(&hash) {
-            Some(entry) if entry.kind == TokenKind::Link => kept.remove(&hash),
-            _ => None,
-        });
-        used.map(|_| self.open(TokenKind::Session, None, SESSION_LIFE_US, now_us)).transpose()
+    pub async fn redeem(&self, link: &str, now_us: i64) -> Result<Option<Secret>, SessionError> {
+        let Some(entry) = self.entry(BrowserKind::Link, link, now_us).await? else { return Ok(None) };
+        // Of two that use it at once, one finds it gone.
+        if !self.control.end_browser(&entry.hash).await? {
+            return Ok(None);
+        }
+        self.open(BrowserKind::Session, entry.person, now_us).await.map(Some)
     }
 
-    /// A session for an operator who showed their token.
-    pub fn sign_in(&self, operator: OperatorId, now_us: i64) -> Result<Secret, getrandom::Error> {
-        self.open(TokenKind::Session, Some(operator), SESSION_LIFE_US, now_us)
+    /// A session for a person who showed a token or a password.
+    pub async fn sign_in(&self, person: PersonId, now_us: i64) -> Result<Secret, SessionError> {
+        self.open(BrowserKind::Session, Some(person), now_us).await
     }
 
-    /// Whether a cookie is a session in force.
-    pub fn is_signed_in(&self, cookie: &str, now_us: i64) -> bool {
-        let hash = TokenHash::of(cookie);
-        self.with(now_us, |kept| kept.get(&hash).is_some_and(|entry| entry.kind == TokenKind::Session))
-    }
-
-    /// Whose a session is; none for one that was opened with a link.
-    pub fn operator(&self, cookie: &str, now_us: i64) -> Option<OperatorId> {
-        let hash = TokenHash::of(cookie);
-        self.with(now_us, |kept| kept.get(&hash).and_then(|entry| entry.operator))
+    /// Who a cookie's browser is signed in as. Whoever was revoked, by whichever process, is nobody.
+    pub async fn find(&self, cookie: &str, now_us: i64) -> Result<Option<SignedIn>, LookupError> {
+        let Some(entry) = self.entry(BrowserKind::Session, cookie, now_us).await? else { return Ok(None) };
+        if now_us - entry.seen_us >= IDLE_US {
+            return Ok(None);
+        }
+        let person = match entry.person {
+            None => None,
+            Some(id) => match self.control.person(id).await?.filter(|it| it.is_in_time(now_us)) {
+                None => return Ok(None),
+                found => found,
+            },
+        };
+        if now_us - entry.seen_us >= SEEN_STEP_US {
+            self.control.saw_browser(&entry.hash, now_us).await?;
+        }
+        let digest: [u8; 32] = Sha256::digest([b"sandan form 1\0", cookie.as_bytes()].concat()).into();
+        let mut form_token = to_hex(&digest);
+        form_token.truncate(FORM_TOKEN_CHARS);
+        Ok(Some(SignedIn { person, hash: entry.hash, form_token }))
     }
 
     /// Ends one session.
-    pub fn sign_out(&self, cookie: &str, now_us: i64) {
-        let hash = TokenHash::of(cookie);
-        self.with(now_us, |kept| kept.remove(&hash));
+    pub async fn sign_out(&self, hash: &TokenHash) -> Result<(), LookupError> {
+        self.control.end_browser(hash).await.map(drop)
     }
 
-    /// How many sessions and links there are.
-    #[cfg(test)]
-    pub(crate) fn count(&self, now_us: i64) -> usize {
-        self.with(now_us, |kept| kept.len())
-    }
-
-    /// Ends every session of an operator whose token was revoked.
-    pub fn end_all_of(&self, operator: OperatorId, now_us: i64) {
-        self.with(now_us, |kept| kept.retain(|_, entry| entry.operator != Some(operator)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_works_once_and_for_a_quarter_of_an_hour() {
-        let sessions = Sessions::default();
-        let link = sessions.open_link(0).unwrap().reveal();
-        assert!(!sessions.is_signed_in(&link, 0), "a link is not a session");
-        let session = sessions.redeem(&link, 1).unwrap().unwrap().reveal();
-        assert!(sessions.redeem(&link, 2).unwrap().is_none());
-        assert!(sessions.redeem(&session, 2).unwrap().is_none(), "a session is not a link");
-        assert!(sessions.is_signed_in(&session, SESSION_LIFE_US));
-        assert!(!sessions.is_signed_in(&session, SESSION_LIFE_US + 1));
-        let late = sessions.open_link(0).unwrap().reveal();
-        assert!(sessions.redeem(&late, LINK_LIFE_US).unwrap().is_none());
-    }
-
-    #[test]
-    fn sessions_end_by_sign_out_by_revocation_and_by_number() {
-        let sessions = Sessions::default();
-        let operator = OperatorId::random();
-        let first = sessions.sign_in(operator, 0).unwrap().reveal();
-        let second = sessions.sign_in(operator, 1).unwrap().reveal();
-        sessions.sign_out(&first, 2);
-        assert!(!sessions.is_signed_in(&first, 2) && sessions.is_signed_in(&second, 2));
-        sessions.end_all_of(operator, 3);
-        assert!(!sessions.is_signed_in(&second, 3));
-        for at in 0..2_000 {
-            sessions.sign_in(operator, at).unwrap();
-        }
-        assert_eq!(sessions.count(3_000), MAX_KEPT);
+    /// Ends every session and link of a person, or of those who came by a link of the host.
+    pub async fn end_all_of(&self, person: Option<PersonId>) -> Result<(), LookupError> {
+        self.control.end_browsers_of(person).await
     }
 }

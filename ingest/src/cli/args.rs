@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sandan_proto::id::{AssetId, FirmId, GatewayId, MetricId};
 
+use super::alerts::{AlertVerb, MaintenanceVerb};
 use super::dead_letters::DeadLetterVerb;
+use super::fleet::Fleet;
 use super::rules::{AllianceVerb, ComplexRole, FirmRole, FirmRule, GroupVerb, OfficerVerb, RunVerb};
 use super::share::Share;
 use super::upkeep::{Erase, Export, Retention};
@@ -107,6 +109,8 @@ pub(super) enum Verb {
     Erase(Erase),
     /// Let go what is past its retention.
     Retention(Retention),
+    /// How every gateway is, what is worst first. Exit code 1 when something is wrong.
+    Fleet(Fleet),
     /// What came and could not be stored, per firm.
     #[command(subcommand)]
     DeadLetter(DeadLetterVerb),
@@ -115,6 +119,12 @@ pub(super) enum Verb {
         /// The shell.
         shell: Shell,
     },
+    /// What is wrong, and who is told of it.
+    #[command(subcommand)]
+    Alert(AlertVerb),
+    /// When somebody works on machines, and nobody is told of what fails meanwhile.
+    #[command(subcommand)]
+    Maintenance(MaintenanceVerb),
 }
 
 #[derive(Debug, Subcommand)]
@@ -207,6 +217,11 @@ pub(super) enum MemberVerb {
         /// As `list` prints it.
         id: MemberId,
     },
+    /// A console address that signs one browser of a member in, once, for 15 minutes; there they set a password.
+    Link {
+        /// As `list` prints it.
+        id: MemberId,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,7 +243,10 @@ pub(super) enum OperatorVerb {
         id: OperatorId,
     },
     /// A console address that signs one browser in, once, for 15 minutes.
-    Link,
+    Link {
+        /// As whom, as `list` prints it: there they set a password. Without it as nobody by name.
+        id: Option<OperatorId>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -380,10 +398,11 @@ impl Verb {
             }
             Verb::Member(MemberVerb::List) => Command::MemberList,
             Verb::Member(MemberVerb::Revoke { id }) => Command::MemberRevoke { id },
+            Verb::Member(MemberVerb::Link { id }) => Command::MemberLink { id },
             Verb::Operator(OperatorVerb::Add { name, role }) => Command::OperatorAdd { name, role: role.role() },
             Verb::Operator(OperatorVerb::List) => Command::OperatorList,
             Verb::Operator(OperatorVerb::Revoke { id }) => Command::OperatorRevoke { id },
-            Verb::Operator(OperatorVerb::Link) => Command::OperatorLink,
+            Verb::Operator(OperatorVerb::Link { id }) => Command::OperatorLink { id },
             Verb::Consent(verb) => verb.command(now_us)?,
             Verb::Backup { dir, with_keys, since, rate, verify: _ } => {
                 // The running service has a working directory of its own.
@@ -397,10 +416,13 @@ impl Verb {
             Verb::Audit(AuditVerb::Verify(_)) => return Err("name whose log is to be verified".to_owned()),
             Verb::Audit(AuditVerb::Head { chain }) => Command::AuditHead { chain },
             Verb::Audit(AuditVerb::Keys) => Command::AuditKeys,
+            Verb::Fleet(_) => Command::Fleet,
             Verb::Retention(it) => it.command(),
             Verb::Export(it) => it.command(now_us)?,
             Verb::Erase(it) => Command::FirmErase { firm: it.firm },
             Verb::DeadLetter(verb) => verb.command(),
+            Verb::Alert(verb) => verb.command()?,
+            Verb::Maintenance(verb) => verb.command(now_us)?,
         })
     }
 }

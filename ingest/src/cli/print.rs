@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::json;
 
+use super::alerts;
 use crate::admin::Answer;
 use crate::audit::offline::Held;
 use crate::consent::{Consent, SharedForm, Status, StoredTerms};
@@ -27,6 +28,7 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
                 |it: &crate::store::control::Firm| vec![it.id.to_string(), it.name_ko.clone(), it.name_en.clone()];
             table(out, &["FIRM", "KOREAN", "ENGLISH"], firms.iter().map(row))
         }
+        Answer::Fleet(now) => super::fleet::print(out, now, json),
         Answer::Gateways(gateways) if json => lines(out, gateways),
         Answer::Gateways(gateways) => {
             let rows = gateways.iter().map(|it| {
@@ -128,6 +130,9 @@ pub(super) fn answer(out: &mut impl Write, answer: &Answer, json: bool) -> io::R
             "{} records: {} readings stored, {} discarded; of {} records something stays",
             done.records, done.stored_readings, done.discarded_readings, done.kept_records
         ),
+        Answer::Alerts(it) => alerts::print_alerts(out, it, json),
+        Answer::Windows(windows) => alerts::print_windows(out, windows, json),
+        Answer::Tried(tried) => alerts::print_tried(out, tried, json),
         Answer::AuditProof(proof) => writeln!(out, "{}", json!(proof)),
         Answer::AuditKeys(keys) if json => writeln!(out, "{}", json!({ "keys": keys })),
         Answer::AuditKeys(keys) => keys.iter().try_for_each(|key| writeln!(out, "{key}")),
@@ -242,7 +247,7 @@ fn gb(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }
 
-fn lines<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
+pub(super) fn lines<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
     for row in rows {
         serde_json::to_writer(&mut *out, row)?;
         out.write_all(b"\n")?;

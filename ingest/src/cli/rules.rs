@@ -210,6 +210,13 @@ pub(super) enum RunVerb {
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
     },
+    /// Note the runs of a table, CSV in UTF-8: asset,id,customer,from,to. All or none.
+    Import {
+        /// Whose machines.
+        firm: FirmId,
+        /// The table.
+        file: std::path::PathBuf,
+    },
     /// The runs of a firm, by machine and beginning.
     List {
         /// Whose.
@@ -222,6 +229,10 @@ impl RunVerb {
         let time = |name: &str, text: &str| parse_time(text, now_us).map_err(|error| format!("--{name}: {error}"));
         Ok(match self {
             RunVerb::List { firm } => Command::RunList { firm },
+            RunVerb::Import { firm, file } => {
+                let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+                Command::RunImport { firm, text }
+            }
             RunVerb::Put { firm, asset, id, customer, from, to } => {
                 let (from_us, to_us) = (time("from", &from)?, to.map(|to| time("to", &to)).transpose()?);
                 if to_us.is_some_and(|to_us| to_us <= from_us) {

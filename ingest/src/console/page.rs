@@ -1,118 +1,280 @@
 //! The pages.
 
-use std::collections::BTreeMap;
+mod desk;
 
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, offset};
 use maud::{DOCTYPE, Markup, html};
-use sandan_proto::id::{FirmId, GatewayId};
 
+pub(super) use self::desk::gateway;
+use self::desk::{calls, chain, fault_of, on_it};
+use super::At;
 use super::words::{Lang, Sentence, say};
-use crate::access::{DeadLetterCount, Firm, Level, Link, LinkState, Spool, State, View};
+use crate::access::{Level, Link, LinkState, Scene, Spool, State, View};
+use crate::consent::Role;
 use crate::time::rfc3339;
 
-/// How often the page fetches itself anew: a heartbeat.
+/// How often the page fetches itself anew where scripts are off: a heartbeat.
 const REFRESH_SECONDS: u32 = 10;
 /// Korea's offset from UTC, without summer time.
 const KOREA_HOURS: i8 = 9;
 
-fn frame(complex: &str, lang: Lang, refresh: Option<&str>, tools: &Markup, body: &Markup) -> Markup {
-    let other = format!("?lang={}", lang.other().code());
-    framed(complex, lang, refresh, &other, tools, body)
+/// What a page is made of.
+struct Frame<'a> {
+    complex: &'a str,
+    lang: Lang,
+    title: String,
+    /// Who is signed in.
+    at: Option<&'a At>,
+    /// Whether it renews itself.
+    live: bool,
+    /// What to ask for, beside the language, to see it in the other one.
+    query: String,
+    body: Markup,
 }
 
-/// `other` is the same page in the other language.
-fn framed(complex: &str, lang: Lang, refresh: Option<&str>, other: &str, tools: &Markup, body: &Markup) -> Markup {
-    let title = say(lang, &Sentence::Title);
-    html! {
-        (DOCTYPE)
-        html lang=(lang.code()) {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                @if let Some(refresh) = refresh { meta http-equiv="refresh" content=(refresh); }
-                title { (title) " · " (complex) }
-                link rel="stylesheet" href="/console.css";
-            }
-            body {
-                header {
-                    h1 { span.complex { (complex) } " " (title) }
-                    nav {
-                        a href=(other) hreflang=(lang.other().code()) lang=(lang.other().code()) {
-                            (say(lang, &Sentence::OtherLanguage))
-                        }
-                        (tools)
-                    }
+impl Frame<'_> {
+    fn markup(self) -> Markup {
+        let (lang, other) = (self.lang, self.lang.other());
+        html! {
+            (DOCTYPE)
+            html lang=(lang.code()) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    @if self.live { noscript { meta http-equiv="refresh" content=(REFRESH_SECONDS); } }
+                    title { (self.title) " · " (self.complex) }
+                    link rel="stylesheet" href="/console.css";
+                    link rel="icon" href="/icon.svg" type="image/svg+xml";
+                    link rel="manifest" href="/manifest.webmanifest";
+                    @if self.live { script src="/console.js" defer {} }
                 }
-                main { (body) }
+                body {
+                    header {
+                        a.home href="/" { span.complex { (self.complex) } " " (say(lang, &Sentence::Title)) }
+                        nav aria-label=(lang.say("메뉴", "Menu")) {
+                            @if let Some(at) = self.at {
+                                @if !matches!(at.who.role(), Role::Auditor | Role::AllianceAdministrator) {
+                                    a href="/" { (lang.say("현재", "Now")) }
+                                }
+                                a href="/account" { (lang.say("내 계정", "Account")) }
+                            }
+                            a href={ "?" (self.query) "lang=" (other.code()) } hreflang=(other.code()) lang=(other.code()) {
+                                (say(lang, &Sentence::OtherLanguage))
+                            }
+                        }
+                    }
+                    main data-live[self.live] { (self.body) }
+                }
             }
         }
     }
 }
 
-pub(super) fn sign_in(complex: &str, lang: Lang, why: Option<&Sentence<'_>>) -> Markup {
+/// A page outside of any session.
+fn outside(complex: &str, lang: Lang, query: String, body: Markup) -> Markup {
+    let title = say(lang, &Sentence::SignIn);
+    Frame { complex, lang, title, at: None, live: false, query, body }.markup()
+}
+
+/// The token of each form of a browser.
+fn token(at: &At) -> Markup {
+    html! { input type="hidden" name="csrf" value=(at.who.form_token()); }
+}
+
+fn alert(lang: Lang, why: Option<&Sentence<'_>>) -> Markup {
+    html! { @if let Some(why) = why { p.refused role="alert" { span aria-hidden="true" { "✕ " } (say(lang, why)) } } }
+}
+
+/// One sentence, and the way back.
+pub(super) fn message(complex: &str, lang: Lang, [ko, en]: [&str; 2]) -> Markup {
     let body = html! {
-        form.sign-in method="post" action={ "/sign-in?lang=" (lang.code()) } {
-            @if let Some(why) = why { p.refused role="alert" { span aria-hidden="true" { "✕ " } (say(lang, why)) } }
-            label for="token" { (say(lang, &Sentence::Token)) }
-            input id="token" name="token" type="password" autocomplete="current-password" required autofocus;
-            button { (say(lang, &Sentence::SignIn)) }
-            p.help { (say(lang, &Sentence::TokenHelp)) }
+        div.card.narrow {
+            h1 { (lang.say(ko, en)) }
+            p { a.button href="/" { (lang.say("처음으로", "To the first page")) } }
         }
     };
-    // An address that can be fetched, also below the answer to a form.
-    let other = format!("/sign-in?lang={}", lang.other().code());
-    framed(complex, lang, None, &other, &html! {}, &body)
+    outside(complex, lang, String::new(), body)
+}
+
+pub(super) fn sign_in(complex: &str, lang: Lang, why: Option<&Sentence<'_>>) -> Markup {
+    let body = html! {
+        div.card.narrow {
+            h1 { (say(lang, &Sentence::SignIn)) }
+            (alert(lang, why))
+            form method="post" action="/sign-in" {
+                label for="login" { (lang.say("로그인 이름", "Sign-in name")) }
+                input id="login" name="login" autocomplete="username" autocapitalize="none" required;
+                label for="password" { (lang.say("비밀번호", "Password")) }
+                input id="password" name="password" type="password" autocomplete="current-password" required;
+                button { (say(lang, &Sentence::SignIn)) }
+            }
+            details {
+                summary { (lang.say("토큰으로 로그인", "Sign in with a token")) }
+                form method="post" action="/sign-in" {
+                    label for="token" { (say(lang, &Sentence::Token)) }
+                    input id="token" name="token" type="password" autocomplete="off" required;
+                    button.second { (say(lang, &Sentence::SignIn)) }
+                    p.help { (say(lang, &Sentence::TokenHelp)) }
+                }
+            }
+            p.help { a href="/officer" { (lang.say("데이터 책임자 링크를 받았습니다", "I was given a data officer's link")) } }
+        }
+    };
+    outside(complex, lang, String::new(), body)
 }
 
 /// One button: what opens addresses by itself presses none.
 pub(super) fn link_sign_in(complex: &str, lang: Lang, link: &str) -> Markup {
     let body = html! {
-        form.sign-in method="post" action={ "/sign-in/link?lang=" (lang.code()) } {
+        div.card.narrow {
+            h1 { (say(lang, &Sentence::SignIn)) }
             p { (say(lang, &Sentence::LinkOpen)) }
-            input type="hidden" name="link" value=(link);
-            button autofocus { (say(lang, &Sentence::SignIn)) }
-        }
-    };
-    let other = format!("?link={link}&lang={}", lang.other().code());
-    framed(complex, lang, None, &other, &html! {}, &body)
-}
-
-pub(super) fn broken(complex: &str, lang: Lang) -> Markup {
-    let refresh = REFRESH_SECONDS.to_string();
-    let body = html! { p.refused role="alert" { (say(lang, &Sentence::Broken)) } };
-    frame(complex, lang, Some(&refresh), &html! {}, &body)
-}
-
-pub(super) fn overview(
-    complex: &str,
-    lang: Lang,
-    views: &[View],
-    firms: &BTreeMap<FirmId, Firm>,
-    dead: &BTreeMap<GatewayId, Vec<DeadLetterCount>>,
-    is_disk_short: bool,
-    now_us: i64,
-) -> Markup {
-    let tools = html! {
-        form method="post" action={ "/sign-out?lang=" (lang.code()) } {
-            button.plain { (say(lang, &Sentence::SignOut)) }
-        }
-    };
-    let body = html! {
-        @if is_disk_short {
-            p.refused role="alert" { span aria-hidden="true" { "✕ " } (say(lang, &Sentence::DiskShort)) }
-        }
-        (summary(lang, views, now_us))
-        @if views.is_empty() { p { (say(lang, &Sentence::NoGateways)) } }
-        div.gateways {
-            @for view in views {
-                @let dead = dead.get(&view.id).map_or(&[][..], Vec::as_slice);
-                (gateway(lang, view, firms.get(&view.id.firm()), dead, now_us))
+            form method="post" action="/sign-in/link" {
+                input type="hidden" name="link" value=(link);
+                button { (say(lang, &Sentence::SignIn)) }
             }
         }
     };
-    frame(complex, lang, Some(&REFRESH_SECONDS.to_string()), &tools, &body)
+    outside(complex, lang, format!("link={link}&"), body)
+}
+
+pub(super) fn officer(complex: &str, lang: Lang, why: Option<&Sentence<'_>>) -> Markup {
+    let body = html! {
+        div.card.narrow {
+            h1 { (lang.say("데이터 책임자로 시작하기", "Begin as data officer")) }
+            (alert(lang, why))
+            p {
+                (lang.say(
+                    "링크를 가진 사람이 기업의 첫 데이터 책임자가 됩니다. 기업의 데이터를 누가 볼지 정하는 사람입니다.",
+                    "Whoever holds the link becomes the firm's first data officer: the person who decides who sees its data.",
+                ))
+            }
+            form method="post" action="/officer" {
+                label for="name" { (lang.say("이름", "Your name")) }
+                input id="name" name="name" autocomplete="name" maxlength="100" required;
+                label for="link" { (lang.say("링크 (sol_…)", "The link (sol_…)")) }
+                input id="link" name="link" autocomplete="off" autocapitalize="none" required;
+                button { (lang.say("시작", "Begin")) }
+            }
+        }
+    };
+    outside(complex, lang, String::new(), body)
+}
+
+/// What a role is called.
+fn role(lang: Lang, role: Role) -> &'static str {
+    match role {
+        Role::DataOfficer => lang.say("데이터 책임자", "data officer"),
+        Role::FirmStaff => lang.say("기업 직원", "firm staff"),
+        Role::Installer => lang.say("설치 업체", "installer"),
+        Role::Member => lang.say("회원", "member"),
+        Role::Operator => lang.say("관제 담당자", "operator"),
+        Role::Auditor => lang.say("감사인", "auditor"),
+        Role::AllianceAdministrator => lang.say("연합 관리자", "alliance administrator"),
+        Role::Gateway => lang.say("게이트웨이", "gateway"),
+    }
+}
+
+pub(super) fn account(complex: &str, at: &At, login: Option<&str>) -> Markup {
+    let lang = at.lang;
+    let body = html! {
+        div.card.narrow {
+            h1 { @if at.who.name().is_empty() { (lang.say("한 번 쓰는 링크로 로그인함", "Signed in by a one-time link")) } @else { (at.who.name()) } }
+            p { (role(lang, at.who.role())) @if let Some(firm) = at.who.firm() { " · " (firm) } }
+            @match at.who.role() {
+                Role::Auditor => p.help { (lang.say(
+                    "감사 기록은 API와 `audit verify`로 확인합니다. 이 콘솔은 값을 보여 주지 않습니다.",
+                    "Logs are read over the API and checked with `audit verify`. This console shows no value.")) },
+                Role::AllianceAdministrator => p.help { (lang.say(
+                    "모임과 동의는 API와 `share` 명령으로 관리합니다.",
+                    "Groups and consents are dealt with over the API and the `share` commands.")) },
+                _ => {}
+            }
+            @if at.who.person.is_some() {
+                h2 { (lang.say("비밀번호 정하기", "Set a password")) }
+                @if login.is_none() { p { (lang.say("다음부터 이름과 비밀번호로 로그인하려면 정해 주세요.", "Set one to sign in with a name and a password from now on.")) } }
+                form method="post" action="/account/password" {
+                    (token(at))
+                    label for="login" { (lang.say("로그인 이름", "Sign-in name")) }
+                    input id="login" name="login" value=[login] autocomplete="username" autocapitalize="none" minlength="3" maxlength="40" required;
+                    label for="password" { (lang.say("새 비밀번호 (12자 이상)", "New password (12 characters or more)")) }
+                    input id="password" name="password" type="password" autocomplete="new-password" minlength="12" maxlength="200" required;
+                    label for="again" { (lang.say("한 번 더", "Once more")) }
+                    input id="again" name="again" type="password" autocomplete="new-password" required;
+                    button { (lang.say("저장", "Save")) }
+                    p.help { (lang.say("저장하면 다른 브라우저에서는 로그아웃됩니다.", "Other browsers are signed out by it.")) }
+                }
+            }
+            h2 { (say(lang, &Sentence::SignOut)) }
+            form method="post" action="/sign-out" { (token(at)) button.second { (lang.say("이 브라우저", "This browser")) } }
+            form method="post" action="/sign-out/everywhere" { (token(at)) button.second { (lang.say("모든 브라우저", "Every browser")) } }
+        }
+    };
+    Frame {
+        complex,
+        lang,
+        title: lang.say("내 계정", "Account").into(),
+        at: Some(at),
+        live: false,
+        query: String::new(),
+        body,
+    }
+    .markup()
+}
+
+/// How all of it stands, in one sentence, and whom to look at first.
+fn headline(lang: Lang, scene: &Scene) -> String {
+    let all = scene.views.len();
+    let well = scene.views.iter().filter(|view| !view.needs_attention()).count();
+    let worst = scene.views.iter().find(|view| view.needs_attention());
+    match worst {
+        None if all == 0 => say(lang, &Sentence::NoGateways),
+        None => lang.say(format!("{all}대 모두 정상입니다."), format!("All {all} are current.")),
+        Some(worst) => {
+            let name = desk::name(lang, scene, worst);
+            lang.say(
+                format!("{all}대 중 {well}대 정상. {name} 쪽을 봐 주세요."),
+                format!("{well} of {all} current. {name} needs you."),
+            )
+        }
+    }
+}
+
+pub(super) fn now(complex: &str, at: &At, scene: &Scene) -> Markup {
+    let lang = at.lang;
+    let body = html! {
+        @if scene.is_disk_short {
+            p.refused role="alert" { span aria-hidden="true" { "✕ " } (say(lang, &Sentence::DiskShort)) }
+        }
+        h1.headline { (headline(lang, scene)) }
+        (summary(lang, &scene.views, scene.now_us))
+        div.gateways {
+            @for view in &scene.views { (card(at, scene, view)) }
+        }
+    };
+    Frame {
+        complex, lang, title: lang.say("현재", "Now").into(), at: Some(at), live: true, query: String::new(), body
+    }
+    .markup()
+}
+
+/// One gateway of the page of all.
+fn card(at: &At, scene: &Scene, view: &View) -> Markup {
+    let lang = at.lang;
+    html! {
+        article.(tone_of(view)) {
+            h2 { a href={ "/gateways/" (view.id) } { (desk::name(lang, scene, view)) } }
+            p.state.(tone(view.state)) {
+                span aria-hidden="true" { (icon(view.state)) } " " (say(lang, &Sentence::State(view.state)))
+            }
+            (fault_of(lang, view, scene.now_us))
+            (chain(lang, view))
+            (on_it(lang, scene, view))
+            @if view.needs_attention() { (calls(lang, scene, view)) }
+        }
+    }
 }
 
 fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
@@ -134,61 +296,6 @@ fn summary(lang: Lang, views: &[View], now_us: i64) -> Markup {
                 }
             }
             span.as-of { (say(lang, &Sentence::AsOf(korean_time(now_us, now_us)))) }
-        }
-    }
-}
-
-fn gateway(lang: Lang, view: &View, firm: Option<&Firm>, dead: &[DeadLetterCount], now_us: i64) -> Markup {
-    let name = firm.map(|firm| match lang {
-        Lang::Ko => firm.name_ko.as_str(),
-        Lang::En => firm.name_en.as_str(),
-    });
-    let in_contact = view.heard;
-    html! {
-        article.(tone_of(view)) {
-            h2 {
-                @if let Some(name) = name { (name) " " }
-                span.id { (view.id) }
-            }
-            p.state.(tone(view.state)) {
-                span aria-hidden="true" { (icon(view.state)) } " " (say(lang, &Sentence::State(view.state)))
-            }
-            p.fault {
-                @match (view.worst(), view.state, view.spool) {
-                    (Some(condition), ..) => {
-                        span aria-hidden="true" { "! " }
-                        (say(lang, &Sentence::Trouble(condition, view, now_us)))
-                    }
-                    (None, State::Enrolled, _) => (say(lang, &Sentence::NeverSeen)),
-                    (None, State::Offline, _) => (say(lang, &Sentence::Left)),
-                    (None, State::CatchingUp, Some(spool)) => (say(lang, &Sentence::Draining(spool.oldest_ms))),
-                    (None, ..) => (say(lang, &Sentence::AllWell)),
-                }
-            }
-            dl {
-                dt { (say(lang, &Sentence::LastData)) }
-                dd { (moment(lang, view.newest_us, now_us)) }
-                dt { (say(lang, &Sentence::LastContact)) }
-                dd { (moment(lang, view.contact_us, now_us)) }
-                @let then = view.spool.is_some() && !in_contact;
-                dt { (say(lang, &if then { Sentence::SpoolThen } else { Sentence::Spool })) }
-                dd { (spool(lang, view.spool)) }
-            }
-            @let lost: Vec<_> = dead.iter().filter(|it| it.readings > 0).collect();
-            @if !lost.is_empty() {
-                h3 { (say(lang, &Sentence::DeadLetters)) }
-                ul { @for it in lost {
-                    li { (say(lang, &Sentence::Dead(it.reason, it.readings, it.discarded))) }
-                } }
-            }
-            @if view.contact_us.is_some() {
-                h3 { (say(lang, &if in_contact { Sentence::Links } else { Sentence::LinksThen })) }
-                @if view.links.is_empty() {
-                    p.none { (say(lang, &Sentence::NoLinks)) }
-                } @else {
-                    ul { @for it in &view.links { (link(lang, it, now_us)) } }
-                }
-            }
         }
     }
 }

@@ -19,14 +19,26 @@ pub(super) enum Lang {
 }
 
 impl Lang {
-    /// As asked for, else as the browser prefers, else Korean.
-    pub(super) fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
-        let known = |tag: &str| match tag.trim().split('-').next() {
+    /// From a tag of a browser.
+    pub(super) fn parse(tag: &str) -> Option<Self> {
+        match tag.trim().split('-').next() {
             Some("ko") => Some(Lang::Ko),
             Some("en") => Some(Lang::En),
             _ => None,
-        };
-        if let Some(lang) = asked.and_then(known) {
+        }
+    }
+
+    /// One of two texts that say the same.
+    pub(super) fn say<T>(self, ko: T, en: T) -> T {
+        match self {
+            Lang::Ko => ko,
+            Lang::En => en,
+        }
+    }
+
+    /// As asked for, else as the browser prefers, else Korean.
+    pub(super) fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
+        if let Some(lang) = asked.and_then(Self::parse) {
             return lang;
         }
         let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -34,7 +46,7 @@ impl Lang {
         for part in accepted.split(',') {
             let (tag, weight) =
                 part.split_once(";q=").map_or((part, 1.0), |(tag, q)| (tag, q.trim().parse().unwrap_or(0.0)));
-            if let Some(lang) = known(tag)
+            if let Some(lang) = Self::parse(tag)
                 && weight > best.0
             {
                 best = (weight, lang);
@@ -67,9 +79,11 @@ pub(super) enum Sentence<'a> {
     Token,
     TokenHelp,
     TokenUnknown,
+    PasswordWrong,
+    TooOften,
+    NameNeeded,
     LinkUsed,
     LinkOpen,
-    Broken,
     /// Nothing more is stored.
     DiskShort,
     OtherLanguage,
@@ -116,7 +130,7 @@ pub(super) enum Sentence<'a> {
 }
 
 /// A length of time in its largest unit that is at least 1.
-fn span(us: i64, lang: Lang) -> String {
+pub(super) fn span(us: i64, lang: Lang) -> String {
     let us = us.max(0);
     let (count, ko, en) = match us {
         0..MINUTE_US => (us / SECOND_US, "초", "s"),
@@ -132,7 +146,7 @@ fn span(us: i64, lang: Lang) -> String {
 }
 
 /// 1,234,567
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -171,13 +185,18 @@ pub(super) fn say(lang: Lang, sentence: &Sentence<'_>) -> String {
             "This link was used or has run out. Ask for a new one.".into(),
         ),
         Sentence::LinkOpen => (
-            "이 링크로 한 번 로그인할 수 있습니다. 로그인은 12시간 동안 유지됩니다.".into(),
-            "This link signs one browser in, once, for 12 hours.".into(),
+            "이 링크로 이 브라우저에서 한 번 로그인합니다. 12시간 동안 쓰지 않으면 로그아웃됩니다.".into(),
+            "This link signs one browser in, once. Unused for 12 hours it is signed out.".into(),
         ),
-        Sentence::Broken => (
-            "서버가 응답할 수 없습니다. 원인은 서버 로그에 있습니다.".into(),
-            "The service could not answer. Its log says why.".into(),
+        Sentence::PasswordWrong => (
+            "로그인 이름이나 비밀번호가 맞지 않습니다.".into(),
+            "The sign-in name or the password is wrong.".into(),
         ),
+        Sentence::TooOften => (
+            "틀린 비밀번호가 여러 번 입력되었습니다. 15분 뒤에 다시 해 주세요.".into(),
+            "Too many wrong passwords. Try again in 15 minutes.".into(),
+        ),
+        Sentence::NameNeeded => ("이름을 100자 이내로 적어 주세요.".into(), "Give your name, of at most 100 characters.".into()),
         Sentence::OtherLanguage => ("English".into(), "한국어".into()),
         Sentence::DiskShort => (
             "서버 디스크의 남은 공간이 예비 공간보다 적습니다. 새 측정값을 저장하지 않으며, 게이트웨이가 보관하고 있다가 \

@@ -310,3 +310,46 @@ fn every_name_is_one_word_and_is_there_once() {
         assert_eq!(serde_json::to_value(figure).unwrap(), figure.name());
     }
 }
+
+/// 2,000 gateways with 10 devices each. What it takes is printed; what is asserted leaves room
+/// for a busy machine and a build without optimisation.
+#[test]
+fn two_thousand_gateways_are_looked_at_in_a_moment() {
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4_096
+    };
+    let before = resident();
+    let mut fleet = Fleet::new(Bounds::default(), T);
+    let devices: Vec<_> = (0..10)
+        .map(|device| {
+            let mut link = link(&format!("plc-{device}"), v1::LinkState::Up, Some(10));
+            (link.polls_total, link.success_permille_5min) = (100, 1_000);
+            (link.interval_ms, link.latency_p99_ms) = (1_000, 5);
+            link
+        })
+        .collect();
+    for number in 0..2_000 {
+        let id = gateway(&format!("firm-{}/gateway-{number}", number / 4));
+        fleet.enrol(id.clone());
+        open(&mut fleet, &id, 1, T);
+        let mut links = devices.clone();
+        if number % 20 == 0 {
+            links[3].state = v1::LinkState::Down.into();
+        }
+        fleet.health(&id, &health(0, links), T);
+    }
+    let kept = resident() - before;
+    let mut times: Vec<_> = (0..50)
+        .map(|look| {
+            let began = std::time::Instant::now();
+            let views = fleet.views(T + look);
+            assert_eq!((views.len(), views[0].state), (2_000, State::Degraded));
+            assert_eq!(views.iter().filter(|view| view.needs_attention()).count(), 100);
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("kept {kept} bytes; looks: median {:?}, longest of 50 {:?}", times[25], times[49]);
+    assert!(times[49] < std::time::Duration::from_secs(5), "{times:?}");
+}

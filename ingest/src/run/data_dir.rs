@@ -48,6 +48,8 @@ pub(super) struct Stores {
     pub(super) metrics: Arc<Metrics>,
     pub(super) witness: Option<Arc<Witness>>,
     pub(super) complex: String,
+    /// Where other processes may be too; none where there are files.
+    pub(super) database: Option<Database>,
     /// What whoever opened them has to be told: that the store is an older state.
     pub(super) notice: Option<String>,
     // Last, so that the stores are closed before another process may open them.
@@ -142,9 +144,9 @@ async fn in_database(config: &Config, settings: postgres::Settings, known: Optio
         retention_us,
         ..readings::Options::default()
     };
-    let readings = Arc::new(PostgresReadings::open(database, options).await?);
+    let readings = Arc::new(PostgresReadings::open(database.clone(), options).await?);
     let stores = testified(config, Arc::new(control), readings.clone(), readings, known).await?;
-    Ok(Stores { notice, ..stores })
+    Ok(Stores { notice, database: Some(database), ..stores })
 }
 
 /// Makes the directory, shuts it to others and takes its lock; none when another process
@@ -198,7 +200,7 @@ async fn testified(
         witness = Some(Arc::new(it));
     }
     let complex = config.complex.clone();
-    Ok(Stores { control, readings, source, metrics, witness, complex, notice: None, _lock: None })
+    Ok(Stores { control, readings, source, metrics, witness, complex, database: None, notice: None, _lock: None })
 }
 
 /// In what the stores are older than their witness; none when they are not.

@@ -72,6 +72,14 @@ pub(super) fn start(listener: TcpListener, http: &Http, router: Router) -> Resul
     start_within(listener, http.listen.tls.as_ref(), router, &bounds)
 }
 
+/// Serves `router` in plain, and for ever, to programs of this machine: for tests that play with what
+/// is behind it. `serve` is what a service runs.
+pub async fn serve_plain(listener: TcpListener, router: Router) -> Result<(), RunError> {
+    let bounds = Bounds { per_address: None, ..Bounds::default() };
+    let _ = start_within(listener, None, router, &bounds)?.task.await;
+    Err(RunError::Ended("the HTTP side"))
+}
+
 fn start_within(listener: TcpListener, tls: Option<&Tls>, router: Router, bounds: &Bounds) -> Result<Pages, RunError> {
     let handle = Handle::new();
     let bounded = Bounded::new(bounds.connections, bounds.per_address, bounds.stall);

@@ -148,7 +148,7 @@ async fn every_command_works_without_a_service() {
     let dir = tempfile::tempdir().unwrap();
     let mut door = Door::open(&config(dir.path())).await.unwrap();
     happy_path(&mut door).await;
-    let link = door.execute(Command::OperatorLink).await.unwrap_err();
+    let link = door.execute(Command::OperatorLink { id: None }).await.unwrap_err();
     assert_eq!(link.message, "a link is of a running service");
     door.close().await;
 }
@@ -158,8 +158,12 @@ async fn a_link_that_no_browser_could_call_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
     let parts =
         Parts::open(&config(dir.path()), data_dir::open(&config(dir.path())).await.unwrap().unwrap()).await.unwrap();
-    let admin = parts.admin(Arc::default(), Some(Running { sessions: Arc::default(), console_url: None }), None);
-    let refused = admin.execute(Command::OperatorLink).await.unwrap_err();
+    let admin = parts.admin(
+        Arc::default(),
+        Some(Running { sessions: crate::auth::Sessions::new(parts.stores.control.clone()), console_url: None }),
+        None,
+    );
+    let refused = admin.execute(Command::OperatorLink { id: None }).await.unwrap_err();
     assert!(refused.hint.contains("`public_url`"), "{refused}");
 }
 
@@ -168,7 +172,10 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let parts = Parts::open(&config, data_dir::open(&config).await.unwrap().unwrap()).await.unwrap();
-    let running = Running { sessions: Arc::default(), console_url: Some("http://127.0.0.1:1".into()) };
+    let running = Running {
+        sessions: crate::auth::Sessions::new(parts.stores.control.clone()),
+        console_url: Some("http://127.0.0.1:1".into()),
+    };
     let admin = Arc::new(parts.admin(Arc::default(), Some(running), config.uplink.public_at(config.uplink.address)));
     let path = config.data_dir.join(socket::NAME);
     let stop = CancellationToken::new();
@@ -178,7 +185,7 @@ async fn every_command_works_through_the_socket_of_a_running_service() {
 
     let mut door = Door::open(&config).await.unwrap();
     happy_path(&mut door).await;
-    let Answer::Line(link) = door.execute(Command::OperatorLink).await.unwrap() else { panic!() };
+    let Answer::Line(link) = door.execute(Command::OperatorLink { id: None }).await.unwrap() else { panic!() };
     assert!(link.starts_with("http://127.0.0.1:1/sign-in?link=sln_"), "{link}");
     let page = Command::AuditPage { chain: Chain::Complex, after: 0 };
     let Answer::Audit(log) = door.execute(page).await.unwrap() else { panic!() };
@@ -350,7 +357,7 @@ async fn a_whole_life(store: &str) {
     let (status, csv) = get(http, &format!("{pull}&format=csv"), &bearer).await;
     assert_eq!((status, csv.matches(",press-1,pressure,MPa,86753").count()), (200, 20), "{csv}");
 
-    let link = said(&mut door, Command::OperatorLink).await;
+    let link = said(&mut door, Command::OperatorLink { id: None }).await;
     let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
     let target = link.strip_prefix(&format!("http://{http}")).unwrap();
     let form = target.strip_prefix("/sign-in?").unwrap();

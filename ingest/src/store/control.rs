@@ -4,6 +4,8 @@
 //! It promises that a change and its audit entry are durable together or not at all,
 //! and that a grantor's epoch moves in the same transaction as the consent that moves it.
 
+mod alerting;
+mod desk;
 mod documents;
 mod sharing;
 
@@ -14,10 +16,15 @@ use sandan_proto::id::{FirmId, GatewayId};
 use sandan_proto::invitation::to_hex;
 use serde::{Deserialize, Serialize};
 
+pub(in crate::store) use self::alerting::behind;
+pub use self::alerting::{AlertRows, Alerting};
+pub use self::desk::{
+    BrowserEntry, BrowserKind, Care, CareKind, Cares, Contact, Desk, DeskChange, Part, PasswordEntry,
+};
 pub(in crate::store) use self::documents::{
     Documents, Held, customers, grants, parsed, parsed_agreement, parsed_groups,
 };
-pub use self::sharing::{Agreements, Means, OfficerLink, RunEntry, Sharing, SharingChange};
+pub use self::sharing::{Agreements, Means, OfficerLink, RunEntry, RunPlace, Sharing, SharingChange};
 use crate::audit::{Chain, Draft, Entry, Head, Kind};
 use crate::auth::{KeyHash, Principal, TokenHash};
 use crate::consent::{Consent, Role, SharedForm, Snapshot, Terms};
@@ -236,6 +243,14 @@ pub enum Change {
     },
     /// Consents with their whole life, and what stands beside them.
     Sharing(SharingChange),
+    /// How people sign in, and what they write down.
+    Desk(DeskChange),
+}
+
+impl From<DeskChange> for Change {
+    fn from(change: DeskChange) -> Self {
+        Change::Desk(change)
+    }
 }
 
 impl From<SharingChange> for Change {
@@ -394,6 +409,7 @@ impl Change {
                 firm(grantor, Kind::ConsentRevoked).with("consent", id.to_string()).with("grantee", grantee.as_str()),
             ],
             Change::Sharing(change) => change.drafts(actor),
+            Change::Desk(change) => change.drafts(actor),
         }
     }
 
@@ -446,7 +462,7 @@ fn with_terms(draft: Draft, terms: &Terms) -> Draft {
 
 /// The control data.
 #[async_trait]
-pub trait Control: Sharing {
+pub trait Control: Sharing + Desk + Alerting {
     /// Makes one change and writes its audit entries, durably and together.
     async fn apply(&self, change: Change, by: Stamp) -> Result<(), ControlError>;
 
@@ -479,6 +495,9 @@ pub trait Control: Sharing {
     /// The same without what the epoch stands for: whoever keeps a snapshot of this epoch has all of it.
     /// `quotas` are the consents of which it is asked how much was used on the day of `now_us`.
     async fn pulse(&self, grantor: &FirmId, quotas: &[ConsentId], now_us: i64) -> Result<Pulse, ControlError>;
+    /// Whether a member is there and not revoked, and the epoch of a grantor, of one moment: what each
+    /// piece of a read rests on.
+    async fn footing(&self, member: MemberId, grantor: &FirmId) -> Result<(bool, u64), ControlError>;
     /// The epoch of one grantor.
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError>;
 

@@ -12,6 +12,6 @@ mod restored;
 
 pub use control::PostgresControl;
 pub use database::{Database, DatabaseError, Facts, Settings, Timescale};
-pub use lease::Lease;
+pub use lease::{Duty, Lease};
 pub use readings::PostgresReadings;
 pub use restored::{begin_timeline, stand};

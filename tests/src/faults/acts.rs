@@ -399,19 +399,29 @@ impl Stage {
 
     /// The next starts read their wall clock off by what the file says.
     fn fake_clock(&mut self, name: &str, gateway: bool) -> anyhow::Result<std::path::PathBuf> {
-        let Some(library) = FAKETIME.iter().find(|path| std::path::Path::new(path).exists()) else {
-            bail!("libfaketime is not installed: tests/run.sh installs it");
-        };
         let file = self.path(name);
-        std::fs::write(&file, "+0\n")?;
         let programs = if gateway { &self.gateway_programs } else { &self.ingest_programs };
-        programs.set_env("LD_PRELOAD", Some(library));
-        programs.set_env("FAKETIME_TIMESTAMP_FILE", Some(&file.to_string_lossy()));
-        programs.set_env("FAKETIME_NO_CACHE", Some("1"));
-        programs.set_env("FAKETIME_DONT_FAKE_MONOTONIC", Some("1"));
-        programs.set_env("DONT_FAKE_MONOTONIC", Some("1"));
+        for (name, value) in fake_clock(&file)? {
+            programs.set_env(name, Some(&value));
+        }
         Ok(file)
     }
+}
+
+/// The environment of a program whose wall clock is off by what the file says; it says nothing yet.
+pub(crate) fn fake_clock(file: &std::path::Path) -> anyhow::Result<[(&'static str, String); 5]> {
+    let Some(library) = FAKETIME.iter().find(|path| std::path::Path::new(path).exists()) else {
+        bail!("libfaketime is not installed: tests/run.sh installs it");
+    };
+    std::fs::write(file, "+0\n")?;
+    let one = || "1".to_owned();
+    Ok([
+        ("LD_PRELOAD", (*library).to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", file.to_string_lossy().into_owned()),
+        ("FAKETIME_NO_CACHE", one()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", one()),
+        ("DONT_FAKE_MONOTONIC", one()),
+    ])
 }
 
 fn unset_clock(programs: &crate::harness::Programs) {

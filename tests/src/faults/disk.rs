@@ -104,7 +104,7 @@ pub(super) fn flip_bits(spool: &Path, chance: &mut Chance) -> anyhow::Result<Str
 }
 
 /// Copies a directory with all that is below it.
-pub(super) fn copy_dir(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn copy_dir(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -10,7 +10,7 @@ use crate::consent::{
     Phase, Purpose, Relation, Role, SharedForm, Standing, Terms,
 };
 use crate::id::PersonId;
-use crate::store::control::{Change, Control, Firm, Sharing};
+use crate::store::control::{Change, Firm};
 use crate::time::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 
 pub(in crate::access) fn terms(form: SharedForm) -> Terms {

@@ -5,7 +5,7 @@ use super::*;
 use crate::access::fixture::{Complex, NOW, firm, force, request};
 use crate::access::{AccessError, Change, Firm};
 use crate::consent::{Form, Manner, Purpose, Request, SharedForm};
-use crate::store::control::{Control, Sharing, SharingChange};
+use crate::store::control::{Control, SharingChange};
 use crate::store::sqlite::control::SqliteControl;
 
 /// How many consents the kept snapshot of a firm has, and its epoch.

@@ -58,6 +58,7 @@ proptest! {
                 let counted: Vec<_> = covering(&short, at, commit).filter_map(|it| it.3).collect();
                 let used = here.first().and_then(|it| it.cost(Some(commit.cast_signed()), |_| true));
                 prop_assert_eq!(used.is_some(), free || !counted.is_empty(), "{} {}", at, commit);
+                prop_assert!(free || used.is_none() || !here.iter().any(|it| it.is_free()), "{} {}", at, commit);
                 if let Some(used) = used {
                     prop_assert_eq!(used, if free { Cost::Nothing } else { Cost::OfQuota(ids[counted[0]]) });
                     prop_assert!(commit <= through(here[0].reading()), "it is read");

@@ -7,9 +7,8 @@ async fn page(complex: &Complex, after: Option<&SeriesKey>, limit: usize) -> Pag
     complex.access.series(&complex.partner.0, None, after, limit).await.unwrap()
 }
 
-#[tokio::test]
-async fn pages_of_the_list_join_without_hole_or_overlap() {
-    let complex = Complex::new().await;
+async fn pages_of_the_list_join_without_hole_or_overlap(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_raw().await;
     for asset in ["press-1", "press-2", "press-3"] {
         let own = SeriesKey { firm: firm("saesol"), asset: asset.parse().unwrap(), metric: force().metric };
@@ -35,9 +34,8 @@ async fn pages_of_the_list_join_without_hole_or_overlap() {
     assert_eq!(seen, names);
 }
 
-#[tokio::test]
-async fn an_entry_says_how_far_it_may_be_read_and_what_it_is() {
-    let complex = Complex::new().await;
+async fn an_entry_says_how_far_it_may_be_read_and_what_it_is(on: Engine) {
+    let complex = Complex::on(on).await;
     let form = SharedForm::Bucketed { floor_us: 60 * SECOND_US, functions: [Function::Mean, Function::Max].into() };
     let consent = complex
         .agree(1, form, |agreed| {
@@ -63,9 +61,8 @@ async fn an_entry_says_how_far_it_may_be_read_and_what_it_is() {
     assert!(page(&complex, None, 10).await.series.is_empty(), "only what can be read now");
 }
 
-#[tokio::test]
-async fn under_a_pseudonym_no_name_is_told_and_the_handle_opens_what_is_shared() {
-    let complex = Complex::new().await;
+async fn under_a_pseudonym_no_name_is_told_and_the_handle_opens_what_is_shared(on: Engine) {
+    let complex = Complex::on(on).await;
     for _ in 0..2 {
         complex.agree(1, SharedForm::Raw, |agreed| agreed.identity = Identity::Pseudonym).await;
     }
@@ -106,4 +103,10 @@ async fn under_a_pseudonym_no_name_is_told_and_the_handle_opens_what_is_shared()
     complex.withdraw(listed[0].offers[0].consent).await;
     assert!(matches!(ask(one).await, Err(AccessError::Denied(_, None))), "and no receipt");
     assert!(ask(other).await.is_ok());
+}
+
+on_both_engines! {
+    pages_of_the_list_join_without_hole_or_overlap,
+    an_entry_says_how_far_it_may_be_read_and_what_it_is,
+    under_a_pseudonym_no_name_is_told_and_the_handle_opens_what_is_shared,
 }

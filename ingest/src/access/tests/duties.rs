@@ -7,9 +7,8 @@ fn asking(purpose: Option<Purpose>, from_s: i64, to_s: i64) -> Request {
     Request { manner: Manner { purpose, ..Manner::default() }, ..request("saesol", Form::Raw, from_s, to_s) }
 }
 
-#[tokio::test]
-async fn each_request_names_a_purpose_that_was_agreed_and_the_log_has_it() {
-    let complex = Complex::new().await;
+async fn each_request_names_a_purpose_that_was_agreed_and_the_log_has_it(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.agree(1, SharedForm::Raw, |_| {}).await;
     let ask = async |purpose| complex.access.read(&complex.partner.0, asking(purpose, 0, 10), None).await;
     for purpose in [None, Some(Purpose::Energy)] {
@@ -35,9 +34,8 @@ fn quality(from_s: i64, to_s: i64) -> Request {
     asking(Some(Purpose::Quality), from_s, to_s)
 }
 
-#[tokio::test]
-async fn no_more_rows_than_the_quota_are_handed_on_in_a_day_by_however_many_reads() {
-    let complex = Complex::new().await;
+async fn no_more_rows_than_the_quota_are_handed_on_in_a_day_by_however_many_reads(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.agree(1, SharedForm::Raw, |agreed| agreed.quota_rows_per_day = Some(1_500)).await;
     let open = async || complex.access.read(&complex.partner.0, quality(0, 3_000), None).await;
     let mut readers = [open().await.unwrap(), open().await.unwrap(), open().await.unwrap()];
@@ -69,9 +67,8 @@ async fn no_more_rows_than_the_quota_are_handed_on_in_a_day_by_however_many_read
     assert!(matches!(open().await, Err(AccessError::QuotaExceeded { .. })), "the same day");
 }
 
-#[tokio::test]
-async fn a_second_consent_without_a_quota_serves_what_the_first_has_no_rows_for() {
-    let complex = Complex::new().await;
+async fn a_second_consent_without_a_quota_serves_what_the_first_has_no_rows_for(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.agree(1, SharedForm::Raw, |agreed| agreed.quota_rows_per_day = Some(100)).await;
     let mut reader = complex.access.read(&complex.partner.0, quality(0, 3_000), None).await.unwrap();
     assert_eq!(times(&reader.next(60).await.unwrap().unwrap()).len(), 60);
@@ -80,9 +77,8 @@ async fn a_second_consent_without_a_quota_serves_what_the_first_has_no_rows_for(
     assert_eq!(all(&mut reader).await.unwrap().len(), 2_940);
 }
 
-#[tokio::test]
-async fn an_answer_says_how_much_of_what_was_expected_came() {
-    let complex = Complex::new().await;
+async fn an_answer_says_how_much_of_what_was_expected_came(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.grant_raw().await;
     // A reading each second from 0 to 3,000.
     let mut reader = open(&complex, 2_000, 4_000).await;
@@ -100,9 +96,8 @@ async fn an_answer_says_how_much_of_what_was_expected_came() {
     assert_eq!(reader.completeness(), cells);
 }
 
-#[tokio::test]
-async fn what_arrives_late_is_not_handed_on_where_only_what_was_stored_is_shared() {
-    let complex = Complex::new().await;
+async fn what_arrives_late_is_not_handed_on_where_only_what_was_stored_is_shared(on: Engine) {
+    let complex = Complex::on(on).await;
     // Half a second off each of the first ten, later than the approval, and three after it.
     complex.agree(1, SharedForm::Raw, |agreed| agreed.late_data = false).await;
     let at = |s: i64| BEGIN + s * SECOND_US;
@@ -135,9 +130,8 @@ async fn what_arrives_late_is_not_handed_on_where_only_what_was_stored_is_shared
     assert_eq!(commits().await.unwrap(), [3_000, 0, 3], "without what is used up");
 }
 
-#[tokio::test]
-async fn a_customer_reads_the_curve_of_his_charge_and_not_one_second_more() {
-    let complex = Complex::new().await;
+async fn a_customer_reads_the_curve_of_his_charge_and_not_one_second_more(on: Engine) {
+    let complex = Complex::on(on).await;
     complex.agree(1, SharedForm::Raw, |agreed| agreed.runs_of = Some("새솔".to_owned())).await;
     let read = async || {
         let mut reader = complex.access.read(&complex.partner.0, quality(0, 3_000), None).await?;
@@ -161,4 +155,13 @@ async fn a_customer_reads_the_curve_of_his_charge_and_not_one_second_more() {
     assert_eq!(times(&reader.next(10).await.unwrap().unwrap()), (100..110).collect::<Vec<_>>());
     complex.put_runs(&[("L1", "새솔", 100, Some(150))]).await;
     assert!(matches!(reader.next(10).await, Err(AccessError::Withdrawn)));
+}
+
+on_both_engines! {
+    each_request_names_a_purpose_that_was_agreed_and_the_log_has_it,
+    no_more_rows_than_the_quota_are_handed_on_in_a_day_by_however_many_reads,
+    a_second_consent_without_a_quota_serves_what_the_first_has_no_rows_for,
+    an_answer_says_how_much_of_what_was_expected_came,
+    what_arrives_late_is_not_handed_on_where_only_what_was_stored_is_shared,
+    a_customer_reads_the_curve_of_his_charge_and_not_one_second_more,
 }

@@ -107,13 +107,23 @@ fn the_reviewed_lines_are_what_the_guards_let_through() {
                     is(column, false);
                 }
             }
-            Guard::Operator => {
-                is("operator", true);
-                for column in
-                    ["nobody", "officer", "staff", "installer", "member", "auditor", "alliance", "gateway", "host"]
-                {
+            Guard::Page(roles) => {
+                let columns = [
+                    ("member", Role::Member),
+                    ("officer", Role::DataOfficer),
+                    ("staff", Role::FirmStaff),
+                    ("installer", Role::Installer),
+                    ("operator", Role::Operator),
+                    ("auditor", Role::Auditor),
+                    ("alliance", Role::AllianceAdministrator),
+                ];
+                for (column, role) in columns {
+                    is(column, roles.contains(&role));
+                }
+                for column in ["nobody", "gateway", "host"] {
                     is(column, false);
                 }
+                assert!(matches!(row["operator"].as_str(), "no" | "links"), "{route}: operators see links alone");
             }
         }
     }

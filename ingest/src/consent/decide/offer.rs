@@ -108,7 +108,7 @@ fn offer(
     };
     let (from_us, to_us) = (terms.event.from_us.unwrap_or(ALWAYS.0), terms.event.to_us.unwrap_or(ALWAYS.1));
     let runs = agreed.and_then(|agreed| agreed.runs_of.as_ref()).map(|customer| {
-        let mut runs = weigh::ended_runs(rules, &series.asset, customer, from_us, to_us);
+        let mut runs = weigh::ended_runs(rules, &series.asset, customer, (from_us, to_us), now_us);
         runs.sort_unstable();
         runs
     });

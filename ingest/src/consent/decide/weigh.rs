@@ -127,10 +127,18 @@ pub(super) fn is_prohibited(
     rules.alliance.prohibitions.iter().any(prohibits)
 }
 
-/// The parts in [from, to) of a customer's runs on a machine that have ended.
-pub(super) fn ended_runs(rules: &Rules, asset: &AssetId, customer: &str, from_us: i64, to_us: i64) -> Vec<(i64, i64)> {
+/// The parts in [from, to) of a customer's runs on a machine that have ended. An end that was put
+/// down before its time has not come yet.
+pub(super) fn ended_runs(
+    rules: &Rules,
+    asset: &AssetId,
+    customer: &str,
+    (from_us, to_us): (i64, i64),
+    now_us: i64,
+) -> Vec<(i64, i64)> {
     let mine = rules.runs.iter().filter(|run| run.asset == *asset && run.customer == customer);
-    let ended = mine.filter_map(|run| Some((run.from_us.max(from_us), run.to_us?.min(to_us))));
+    let ended =
+        mine.filter_map(|run| Some((run.from_us.max(from_us), run.to_us.filter(|to| *to <= now_us)?.min(to_us))));
     ended.filter(|(from, to)| from < to).collect()
 }
 
@@ -199,7 +207,7 @@ fn times(
     }
     let mut ranges = vec![(from_us, to_us)];
     if let Some(customer) = terms.agreed.as_ref().and_then(|agreed| agreed.runs_of.as_ref()) {
-        ranges = ended_runs(rules, &request.series.asset, customer, from_us, to_us);
+        ranges = ended_runs(rules, &request.series.asset, customer, (from_us, to_us), now_us);
         ranges.retain(|(from, to)| align(&request.form, *from, *to).is_some());
         if ranges.is_empty() {
             return Err(Why::NoRun);

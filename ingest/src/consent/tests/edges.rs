@@ -225,6 +225,10 @@ fn a_customer_gets_the_curve_of_his_charge_and_not_one_microsecond_more() {
     assert_eq!(ask(vec![run(101, Some(203))], SharedForm::Raw, raw_asked()), [(101, 203)]);
     // While it goes on nobody knows its end.
     assert_eq!(ask(vec![run(101, None)], SharedForm::Raw, raw_asked()), []);
+    // Nor is an end that is put down before its time one yet.
+    let (soon, done) = (run(101, Some(NOW + 1)), run(101, Some(NOW)));
+    assert_eq!(ask(vec![soon], SharedForm::Raw, raw_asked()), []);
+    assert_eq!(ask(vec![done], SharedForm::Raw, raw_asked()), [(101, 700 * S)]);
     assert_eq!(ask(vec![run(203, Some(101))], SharedForm::Raw, raw_asked()), [], "ended before it began");
     // Charges that touch are one curve; minutes lie wholly in it.
     let runs = || vec![run(30 * S, Some(90 * S)), run(90 * S, Some(200 * S))];

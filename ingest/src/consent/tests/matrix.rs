@@ -191,6 +191,8 @@ pub(super) fn cases() -> Vec<Case> {
                     run("대한기계", 100, Some(200)),
                     run("남도정밀", 200, Some(300)),
                     run("대한기계", 310, Some(455)),
+                    // Its end lies ahead of now.
+                    run("대한기계", 460, Some(1_600)),
                     run("대한기계", 500, None),
                 ];
             },

@@ -7,8 +7,11 @@ use sandan_proto::id::{FirmId, GatewayId};
 use crate::audit::{Broken, Chain, Draft, Head, Kind, Verifier};
 use crate::auth::{KeyHash, Operator, Principal, Secret, TokenHash, TokenKind};
 use crate::consent::{AccessWindow, EventWindow, Role, SharedForm, Status, StoredTerms, Terms};
-use crate::id::{ConsentId, MemberId, OperatorId};
-use crate::store::control::{Certified, Change, Control, ControlError, Firm, Restored, Revocations, Stamp, Undone};
+use crate::id::{ConsentId, MemberId, OperatorId, PersonId};
+use crate::store::control::{
+    BrowserEntry, BrowserKind, Care, CareKind, Certified, Change, Contact, Control, ControlError, DeskChange, Firm,
+    Part, PasswordEntry, Restored, Revocations, Stamp, Undone,
+};
 
 /// Control data of an engine, in a place of its own.
 pub(crate) trait ControlEngine: Sized {
@@ -38,6 +41,8 @@ macro_rules! conform_control {
             entries_of_many_tasks_in_random_chains_are_written_in_groups_without_holes,
             lists_are_in_the_same_order,
             a_firm_without_consents_has_an_epoch,
+            browsers_passwords_and_what_was_written_down_are_kept_and_go_with_their_people,
+            what_alerts_remember_is_kept_by_name_with_its_entries,
         }
     };
     (@cases $engine:ty => $($case:ident,)+) => {
@@ -411,6 +416,8 @@ pub(crate) async fn a_firm_without_consents_has_an_epoch<E: ControlEngine>() {
     for name in ["hanbit", "nobody"] {
         let snapshot = engine.control().snapshot(&firm(name), 0).await.unwrap();
         assert_eq!((snapshot.epoch(), snapshot.grants().len(), snapshot.grantor()), (0, 0, &firm(name)));
+        let stranger = MemberId::random();
+        assert_eq!(engine.control().footing(stranger, &firm(name)).await.unwrap(), (false, 0));
     }
     assert_eq!(engine.control().newest_audit_us().await.unwrap(), 1_000);
     assert!(!engine.control().is_witnessed().await.unwrap());
@@ -418,4 +425,125 @@ pub(crate) async fn a_firm_without_consents_has_an_epoch<E: ControlEngine>() {
         engine.control().set_witnessed(5).await.unwrap();
     }
     assert!(engine.control().is_witnessed().await.unwrap());
+}
+
+pub(crate) async fn browsers_passwords_and_what_was_written_down_are_kept_and_go_with_their_people<E: ControlEngine>() {
+    let mut engine = E::new().await;
+    let people = [MemberId::random(), MemberId::random()];
+    for (id, name) in people.into_iter().zip(["hanbit", "saesol"]) {
+        let added = Firm { id: firm(name), name_ko: name.into(), name_en: name.into() };
+        engine.control().apply(Change::AddFirm(added), by()).await.unwrap();
+        let token = TokenHash::of(&id.to_string());
+        let role = Role::DataOfficer;
+        let member = Change::AddMember { id, firm: firm(name), name: "김".into(), role, until_us: None, token };
+        engine.control().apply(member, by()).await.unwrap();
+    }
+    let gateway = GatewayId::new("hanbit/gw").unwrap();
+    let invited = Change::InviteGateway {
+        id: gateway.clone(),
+        token: TokenHash::of("invitation"),
+        expires_us: 2_000,
+        added: true,
+        replace: false,
+    };
+    engine.control().apply(invited, by()).await.unwrap();
+    let person = PersonId::from(people[0]);
+    let browser = |name: &str, person, begun_us| BrowserEntry {
+        hash: TokenHash::of(name),
+        kind: BrowserKind::Session,
+        person,
+        begun_us,
+        seen_us: begun_us,
+        until_us: 1_000,
+    };
+    let at = engine.control();
+    for (name, begun_us) in [("a", 1), ("b", 2), ("c", 3)] {
+        at.open_browser(browser(name, Some(person), begun_us), 2).await.unwrap();
+    }
+    let link = BrowserEntry { kind: BrowserKind::Link, ..browser("link", None, 4) };
+    at.open_browser(link.clone(), 2).await.unwrap();
+    assert!(at.browser(&TokenHash::of("a")).await.unwrap().is_none(), "the oldest of three");
+    at.saw_browser(&TokenHash::of("b"), 9).await.unwrap();
+    at.saw_browser(&TokenHash::of("b"), 8).await.unwrap();
+    let password = |person, login: &str, keep: &str| {
+        Change::from(DeskChange::SetPassword {
+            person,
+            chain: Chain::Complex,
+            login: login.into(),
+            hash: "slow".into(),
+            keep: TokenHash::of(keep),
+        })
+    };
+    at.apply(password(person, "kim", "b"), by()).await.unwrap();
+    let taken = at.apply(password(people[1].into(), "kim", "x"), by()).await.unwrap_err();
+    assert!(matches!(taken, ControlError::Exists { kind: "sign-in name", .. }), "{taken:?}");
+    at.apply(password(person, "kim.1", "b"), by()).await.unwrap();
+    let contact = |name: &str, phone: &str| {
+        let (firm, part) = (firm("hanbit"), Part::Installer);
+        Contact { firm, part, name: name.into(), phone: phone.into() }
+    };
+    let care = |words: &str| Care {
+        gateway: gateway.clone(),
+        kind: CareKind::Visit,
+        words: words.into(),
+        name: "김".into(),
+        at_us: 5,
+    };
+    for name in ["박", "이"] {
+        at.apply(DeskChange::SetContact(contact(name, "010-1")).into(), by()).await.unwrap();
+        at.apply(DeskChange::SetCare(care(name)).into(), by()).await.unwrap();
+    }
+    let nowhere = Care { gateway: GatewayId::new("hanbit/none").unwrap(), ..care("x") };
+    let missing = at.apply(DeskChange::SetCare(nowhere).into(), by()).await.unwrap_err();
+    assert!(matches!(missing, ControlError::Missing { kind: "gateway", .. }), "{missing:?}");
+
+    engine.reopen().await;
+    let at = engine.control();
+    let found = at.browser(&TokenHash::of("b")).await.unwrap();
+    assert_eq!(found, Some(BrowserEntry { seen_us: 9, ..browser("b", Some(person), 2) }));
+    assert!(at.browser(&TokenHash::of("c")).await.unwrap().is_none(), "another browser of a new password");
+    assert_eq!(at.browser(&TokenHash::of("link")).await.unwrap(), Some(link));
+    assert!(at.end_browser(&TokenHash::of("link")).await.unwrap());
+    assert!(!at.end_browser(&TokenHash::of("link")).await.unwrap(), "of two who use it one does");
+    assert!(at.password("kim").await.unwrap().is_none());
+    assert_eq!(at.password("kim.1").await.unwrap(), Some(PasswordEntry { person, hash: "slow".into() }));
+    assert_eq!(at.login(person).await.unwrap().as_deref(), Some("kim.1"));
+    assert!(matches!(at.person(person).await.unwrap(), Some(Principal::Member(it)) if it.role == Role::DataOfficer));
+    assert_eq!(at.contacts(None).await.unwrap(), [contact("이", "010-1")]);
+    assert_eq!(at.contacts(Some(&firm("saesol"))).await.unwrap(), []);
+    assert_eq!(at.cares().await.unwrap().into_values().collect::<Vec<_>>(), [care("이")]);
+
+    at.apply(DeskChange::SetContact(contact("", "")).into(), by()).await.unwrap();
+    at.apply(DeskChange::EndCare { gateway, kind: CareKind::Visit }.into(), by()).await.unwrap();
+    assert!(at.contacts(None).await.unwrap().is_empty() && at.cares().await.unwrap().is_empty());
+    at.end_browsers_of(Some(people[1].into())).await.unwrap();
+    assert!(at.browser(&TokenHash::of("b")).await.unwrap().is_some());
+    at.apply(Change::RevokeMember { id: people[0], firm: firm("hanbit") }, by()).await.unwrap();
+    assert!(at.person(person).await.unwrap().is_none());
+    let held = crate::store::Holdings::default();
+    at.apply(Change::EraseFirm { id: firm("hanbit"), held }, by()).await.unwrap();
+    assert!(at.password("kim.1").await.unwrap().is_none() && at.browser(&TokenHash::of("b")).await.unwrap().is_none());
+}
+
+pub(crate) async fn what_alerts_remember_is_kept_by_name_with_its_entries<E: ControlEngine>() {
+    let mut engine = with_firms::<E>().await;
+    let text = |name: &str, body: Option<&str>| (name.to_owned(), body.map(str::to_owned));
+    let rows = vec![text("state/b", Some("2")), text("state/a", Some("1")), text("stately", Some("3"))];
+    let draft = Draft::new(Chain::Firm(firm("hanbit")), Kind::AlertMuted, "command line").with("mute", "1");
+    engine.control().keep_alerting(rows, vec![draft], 5).await.unwrap();
+    engine
+        .control()
+        .keep_alerting(vec![text("state/a", Some("한글")), text("state/none", None)], vec![], 6)
+        .await
+        .unwrap();
+    engine.reopen().await;
+    let control = engine.control();
+    let named = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())).collect()
+    };
+    assert_eq!(control.alerting("state/").await.unwrap(), named(&[("state/a", "한글"), ("state/b", "2")]));
+    control.keep_alerting(vec![text("state/b", None)], vec![], 7).await.unwrap();
+    assert_eq!(control.alerting("state/").await.unwrap(), named(&[("state/a", "한글")]));
+    let log = control.audit(&Chain::Firm(firm("hanbit")), 0, 10).await.unwrap();
+    assert_eq!(log.iter().filter(|entry| entry.kind == Kind::AlertMuted).count(), 1);
 }

@@ -14,7 +14,7 @@ use crate::consent::{
 };
 use crate::id::{CommandId, ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    Change, Control, ControlError, Means, Restored, Revocations, RunEntry, SharingChange, Stamp, Undone,
+    Change, Control, ControlError, Means, Restored, Revocations, RunEntry, RunPlace, SharingChange, Stamp, Undone,
 };
 use crate::store::holdings::Holdings;
 use crate::time::DAY_US;
@@ -519,12 +519,20 @@ pub(crate) async fn runs_are_found_by_time_and_by_customer<E: ControlEngine>() {
     control.apply(put(&runs), by()).await.unwrap();
     assert_eq!(control.epoch(&of).await.unwrap(), 1);
     let press = "press-1".parse().unwrap();
-    let found = async |asset, from_us, to_us, limit| control.runs(&of, asset, from_us, to_us, limit).await.unwrap();
+    let found =
+        async |asset, from_us, to_us, limit| control.runs(&of, asset, from_us, to_us, None, limit).await.unwrap();
     assert_eq!(found(Some(&press), 10, 20, 10).await, runs[1..2], "half-open on both sides");
     assert_eq!(found(Some(&press), 1_000, 2_000, 10).await, runs[2..3], "one that goes on has no end");
     assert_eq!(found(None, 0, 100, 10).await, runs);
     assert_eq!(found(None, 0, 100, 2).await, runs[..2]);
-    assert!(control.runs(&firm("saesol"), None, 0, 100, 10).await.unwrap().is_empty());
+    let place = |it: &RunEntry| RunPlace { asset: it.run.asset.clone(), from_us: it.run.from_us, id: it.id.clone() };
+    for (number, run) in runs.iter().enumerate() {
+        let rest = control.runs(&of, None, 0, 100, Some(&place(run)), 2).await.unwrap();
+        assert_eq!(rest, runs[number + 1..(number + 3).min(runs.len())]);
+        assert_eq!(control.run(&of, &run.run.asset, &run.id).await.unwrap().as_ref(), Some(&run.run));
+    }
+    assert!(control.run(&of, &runs[0].run.asset, "L9").await.unwrap().is_none());
+    assert!(control.runs(&firm("saesol"), None, 0, 100, None, 10).await.unwrap().is_empty());
     // Of a snapshot they are those of the customers that consents name.
     assert!(control.snapshot(&of, 0).await.unwrap().rules().runs.is_empty());
     agree(control, Some("saesol")).await;
@@ -581,7 +589,7 @@ pub(crate) async fn an_erased_firm_leaves_no_agreement_no_officer_and_no_run<E: 
         assert_eq!((all.known.len(), all.unreadable.len()), (0, 0), "{of}");
     }
     assert!(control.snapshot(&firm("hanbit"), 0).await.unwrap().grants().is_empty());
-    assert!(control.runs(&firm("saesol"), None, 0, 100, 10).await.unwrap().is_empty());
+    assert!(control.runs(&firm("saesol"), None, 0, 100, None, 10).await.unwrap().is_empty());
     assert_eq!(control.officers(&firm("saesol")).await.unwrap(), Officers::default());
     assert_eq!(control.closed_firms().await.unwrap(), [firm("saesol")].into());
     assert_eq!(control.testimony().await.unwrap().revocations.consents, [(agreed.id, 2_000)].into());

@@ -35,6 +35,17 @@ pub struct RunEntry {
     pub run: Run,
 }
 
+/// Behind which run a list goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPlace {
+    /// Its machine.
+    pub asset: AssetId,
+    /// Its beginning, µs since 1970.
+    pub from_us: i64,
+    /// The firm's number of it.
+    pub id: String,
+}
+
 /// A link that makes a person the first officer of a firm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfficerLink {
@@ -285,15 +296,18 @@ pub trait Sharing: Send + Sync {
     /// Firms that are no more.
     async fn closed_firms(&self) -> Result<BTreeSet<FirmId>, ControlError>;
     /// A firm's runs, of a machine or of all, that lie at least partly in [from, to), µs since 1970:
-    /// by machine and beginning, at most `limit`. One that goes on has no end.
+    /// by machine and beginning, behind `after`, at most `limit`. One that goes on has no end.
     async fn runs(
         &self,
         firm: &FirmId,
         asset: Option<&AssetId>,
         from_us: i64,
         to_us: i64,
+        after: Option<&RunPlace>,
         limit: usize,
     ) -> Result<Vec<RunEntry>, ControlError>;
+    /// One of a firm's runs; none where it has none of this machine and number.
+    async fn run(&self, firm: &FirmId, asset: &AssetId, id: &str) -> Result<Option<Run>, ControlError>;
     /// Notes that rows were read under a consent on a day (UTC, counted from 1970-01-01), durably,
     /// and gives how many were on that day with these. Of several at once each counts.
     async fn use_quota(&self, consent: ConsentId, day: i64, rows: u64) -> Result<u64, ControlError>;

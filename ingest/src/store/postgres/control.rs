@@ -5,6 +5,8 @@
 //! groups and take the locks of their chains alone, in the order of the chains' names, as
 //! changes do: no two wait for each other.
 
+mod alerting;
+mod desk;
 mod restored;
 mod rows;
 mod sharing;
@@ -35,8 +37,12 @@ use crate::store::control::{
 use crate::store::sql::statement;
 use crate::time::DAY_US;
 
-const STATEMENTS: &str =
-    concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
+const STATEMENTS: &str = concat!(
+    include_str!("control/statements.sql"),
+    include_str!("control/sharing_statements.sql"),
+    include_str!("control/desk_statements.sql"),
+    include_str!("control/alerting_statements.sql")
+);
 /// Beside the one of the migrations.
 const CHANGES: i32 = 2;
 
@@ -245,6 +251,7 @@ impl<'a> Tx<'a> {
             Change::EraseFirm { id, .. } => {
                 self.firm_exists(id).await?;
                 sharing::erase(self, id, now_us).await?;
+                desk::erase(self, id).await?;
                 self.execute(sql!("erase_names"), &[&id.as_str()]).await?;
                 self.execute(sql!("erase_member_names"), &[&id.as_str()]).await.map(drop)
             }
@@ -333,6 +340,7 @@ impl<'a> Tx<'a> {
                 self.execute(sql!("raise_epoch"), &[&grantor.as_str()]).await.map(drop)
             }
             Change::Sharing(it) => sharing::change(self, it, by).await,
+            Change::Desk(it) => desk::change(self, it, now_us).await,
         }
     }
 }
@@ -416,6 +424,12 @@ impl Control for PostgresControl {
         // One statement sees one moment.
         let args: Args<'_> = &[&grantor.as_str(), &now_us.div_euclid(DAY_US), &quotas];
         Ok(self.first(sql!("pulse"), args, sharing::pulse).await?.unwrap_or_default())
+    }
+
+    async fn footing(&self, member: MemberId, grantor: &FirmId) -> Result<(bool, u64), ControlError> {
+        let args: Args<'_> = &[&member.to_string(), &grantor.as_str()];
+        let footing = |row: &Row| Ok((row.get(0), unsigned(row.get(1))));
+        Ok(self.first(sql!("footing"), args, footing).await?.unwrap_or_default())
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {

@@ -20,47 +20,68 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub enum Duty {
     /// Retention, partitions, and what else the store does in the background.
     Upkeep = 16,
+    /// Telling people of alerts.
+    Alerts = 17,
+}
+
+/// How this process stands to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Another process has it, or nobody knows.
+    Not,
+    /// This one has it.
+    Held,
+    /// This one had it when the database went: as far as it knows, nobody has it since.
+    Orphaned,
 }
 
 /// Asks for a lease for as long as the process serves.
 #[derive(Debug, Clone)]
 pub struct Lease {
-    held: watch::Receiver<bool>,
+    hold: watch::Receiver<Hold>,
 }
 
 impl Lease {
     /// Begins to ask; ends with `stop`, and then another process gets it.
     pub fn ask(database: Database, duty: Duty, stop: CancellationToken) -> Self {
-        let (tell, held) = watch::channel(false);
+        let (tell, hold) = watch::channel(Hold::Not);
         tokio::spawn(async move {
             while stop.run_until_cancelled(turn(&database, duty, &tell)).await.is_some() {
-                tell.send_replace(false);
+                tell.send_if_modified(|hold| {
+                    *hold == Hold::Held && std::mem::replace(hold, Hold::Orphaned) == Hold::Held
+                });
                 if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
                     break;
                 }
             }
-            tell.send_replace(false);
+            tell.send_replace(Hold::Not);
         });
-        Self { held }
+        Self { hold }
     }
 
     /// Whether this process has it. A piece of work that was begun under it may end after it
     /// was lost: it must do no harm when another process does the same.
     pub fn is_held(&self) -> bool {
-        *self.held.borrow()
+        *self.hold.borrow() == Hold::Held
+    }
+
+    /// The same, or it had it when the database went and nobody is known to have taken it since: for what
+    /// is to be done just then, as telling people that the database is away.
+    pub fn is_held_or_orphaned(&self) -> bool {
+        *self.hold.borrow() != Hold::Not
     }
 
     /// Waits until this process has it.
     pub async fn held(&mut self) {
         // The asking ends with the process.
-        if self.held.wait_for(|held| *held).await.is_err() {
+        if self.hold.wait_for(|hold| *hold == Hold::Held).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 }
 
 /// One connection, from the first question until it breaks.
-async fn turn(database: &Database, duty: Duty, tell: &watch::Sender<bool>) {
+async fn turn(database: &Database, duty: Duty, tell: &watch::Sender<Hold>) {
     let client = match database.own().await {
         Ok(client) => client,
         Err(error) => return tracing::debug!(%error, "the lease cannot be asked for"),
@@ -77,7 +98,8 @@ async fn turn(database: &Database, duty: Duty, tell: &watch::Sender<bool>) {
             Ok(row) => held = row.get(0),
             Err(error) => return tracing::debug!(%error, "the connection of the lease broke"),
         }
-        tell.send_if_modified(|known| std::mem::replace(known, held) != held);
+        let now = if held { Hold::Held } else { Hold::Not };
+        tell.send_if_modified(|hold| std::mem::replace(hold, now) != now);
         tokio::time::sleep(INTERVAL).await;
     }
 }
@@ -99,7 +121,7 @@ mod tests {
         assert!(!second.is_held());
         first_stop.cancel();
         second.held().await;
-        assert!(!first.is_held());
+        assert!(!first.is_held_or_orphaned(), "another one has it");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +132,8 @@ mod tests {
         let mut lease = Lease::ask(database, Duty::Upkeep, CancellationToken::new());
         lease.held().await;
         server.crash();
-        lease.held.wait_for(|held| !held).await.unwrap();
+        lease.hold.wait_for(|hold| *hold == Hold::Orphaned).await.unwrap();
+        assert!(!lease.is_held() && lease.is_held_or_orphaned());
         server.resume();
         lease.held().await;
     }

@@ -24,21 +24,26 @@ use crate::store::control::{
 use crate::store::sql::statement;
 
 /// The layout that this build writes, kept as `SQLite`'s `user_version`.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 /// The file's name in the data directory.
 pub const FILE: &str = "control.db";
 /// How long a statement waits for the other connection's commit before it fails.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-const SCHEMA: &str = include_str!("control/schema.sql");
+const SCHEMA: &str = concat!(include_str!("control/schema.sql"), include_str!("control/alerting.sql"));
 /// From the layout of its index, counted from 1, to the next one.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("control/suspension.sql"),
     include_str!("control/certificates.sql"),
     include_str!("control/sharing.sql"),
+    concat!(include_str!("control/operations.sql"), include_str!("control/alerting.sql")),
 ];
-const STATEMENTS: &str =
-    concat!(include_str!("control/statements.sql"), include_str!("control/sharing_statements.sql"));
+const STATEMENTS: &str = concat!(
+    include_str!("control/statements.sql"),
+    include_str!("control/sharing_statements.sql"),
+    include_str!("control/desk_statements.sql"),
+    include_str!("control/alerting_statements.sql")
+);
 
 /// One statement of the file, found when the program is compiled.
 macro_rules! sql {
@@ -49,6 +54,8 @@ macro_rules! sql {
 }
 
 // After the macro, which they use too.
+mod alerting;
+mod desk;
 mod restored;
 mod rows;
 mod sharing;
@@ -283,6 +290,7 @@ fn change(tx: &Transaction<'_>, change: &Change, by: &Stamp) -> Result<(), Contr
         Change::EraseFirm { id, .. } => {
             firm_exists(tx, id)?;
             sharing::erase(tx, id, now_us)?;
+            desk::erase(tx, id)?;
             execute(sql!("erase_names"), &[&id.as_str()])?;
             execute(sql!("erase_member_names"), &[&id.as_str()])
         }
@@ -372,6 +380,7 @@ fn change(tx: &Transaction<'_>, change: &Change, by: &Stamp) -> Result<(), Contr
             execute(sql!("raise_epoch"), &[&grantor.as_str()])
         }
         Change::Sharing(it) => sharing::change(tx, it, by),
+        Change::Desk(it) => desk::change(tx, it, now_us),
     }
 }
 
@@ -478,6 +487,11 @@ impl Control for SqliteControl {
     async fn pulse(&self, grantor: &FirmId, quotas: &[ConsentId], now_us: i64) -> Result<Pulse, ControlError> {
         let (grantor, quotas) = (grantor.clone(), quotas.to_vec());
         self.read(move |tx| sharing::pulse(tx, &grantor, &quotas, now_us)).await
+    }
+
+    async fn footing(&self, member: MemberId, grantor: &FirmId) -> Result<(bool, u64), ControlError> {
+        let grantor = grantor.clone();
+        self.read(move |tx| Ok((is_there(tx, sql!("is_member"), &member)?, epoch(tx, &grantor)?))).await
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {

@@ -22,6 +22,8 @@ pub(super) async fn undo(tx: &Tx<'_>, restored: &Restored, by: &Stamp) -> Result
     let suspended = suspend(&log).await?;
     // Also for what is read under no consent that changed: whoever holds a permit decides anew.
     tx.execute(sql!("raise_epochs"), &[]).await?;
+    // Who was signed out since is not signed in again.
+    tx.execute(sql!("end_all_browsers"), &[]).await?;
     let undone = Undone { suspended, revoked };
     let restored_draft = |chain| restored.describe(Draft::new(chain, Kind::StoreRestored, &by.actor), undone);
     log.say(restored_draft(Chain::Complex)).await?;

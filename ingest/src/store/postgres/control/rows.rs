@@ -15,7 +15,7 @@ use crate::store::control::{
 /// A stored row that is not of its form.
 #[derive(Debug, thiserror::Error)]
 #[error("the database holds a {0} that cannot be read")]
-struct BadRow(&'static str);
+pub(super) struct BadRow(pub(super) &'static str);
 
 pub(super) fn engine(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ControlError {
     ControlError::Engine(error.into())
@@ -43,7 +43,7 @@ pub(super) fn key_hash(row: &Row, at: usize) -> Result<KeyHash, ControlError> {
     stored_hash(row, at, KeyHash::from_bytes, "key")
 }
 
-fn token_hash(row: &Row, at: usize) -> Result<TokenHash, ControlError> {
+pub(super) fn token_hash(row: &Row, at: usize) -> Result<TokenHash, ControlError> {
     stored_hash(row, at, TokenHash::from_bytes, "token hash")
 }
 

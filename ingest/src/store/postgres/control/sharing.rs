@@ -16,7 +16,7 @@ use crate::consent::{
 };
 use crate::id::{ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, Sharing,
+    self, Agreements, Change, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, RunPlace, Sharing,
     SharingChange, Stamp, parsed_agreement, parsed_groups,
 };
 use crate::time::DAY_US;
@@ -423,10 +423,19 @@ impl Sharing for PostgresControl {
         asset: Option<&AssetId>,
         from_us: i64,
         to_us: i64,
+        after: Option<&RunPlace>,
         limit: usize,
     ) -> Result<Vec<RunEntry>, ControlError> {
         let (asset, limit) = (asset.map(AssetId::as_str), signed(limit as u64));
-        self.list(sql!("runs"), &[&firm.as_str(), &asset, &from_us, &to_us, &limit], run).await
+        let after = after.map(|it| (it.asset.as_str(), it.from_us, it.id.as_str()));
+        let (behind, since_us, id) = after.map_or((None, None, None), |it| (Some(it.0), Some(it.1), Some(it.2)));
+        let args: Args<'_> = &[&firm.as_str(), &asset, &from_us, &to_us, &limit, &behind, &since_us, &id];
+        self.list(sql!("runs"), args, run).await
+    }
+
+    async fn run(&self, firm: &FirmId, asset: &AssetId, id: &str) -> Result<Option<Run>, ControlError> {
+        let found = self.list(sql!("run"), &[&firm.as_str(), &asset.as_str(), &id], run).await?;
+        Ok(found.into_iter().next().map(|it| it.run))
     }
 
     async fn use_quota(&self, consent: ConsentId, day: i64, count: u64) -> Result<u64, ControlError> {

@@ -73,6 +73,9 @@ UNION ALL
 SELECT token_hash, id, NULL, name, role, NULL FROM operator WHERE token_hash = $1 AND revoked_us IS NULL;
 -- name: is_member
 SELECT count(*) FROM member WHERE id = $1 AND revoked_us IS NULL;
+-- name: footing
+SELECT EXISTS (SELECT FROM member WHERE id = $1 AND revoked_us IS NULL),
+    coalesce((SELECT epoch FROM firm WHERE id = $2), 0);
 -- name: is_operator
 SELECT count(*) FROM operator WHERE id = $1 AND revoked_us IS NULL;
 -- name: consents

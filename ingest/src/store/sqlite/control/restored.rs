@@ -21,6 +21,8 @@ impl SqliteControl {
             let suspended = suspend(&mut log)?;
             // Also for what is read under no consent that changed: whoever holds a permit decides anew.
             tx.prepare_cached(sql!("raise_epochs"))?.execute([])?;
+            // Who was signed out since is not signed in again.
+            tx.prepare_cached(sql!("end_all_browsers"))?.execute([])?;
             let undone = Undone { suspended, revoked };
             log.say(Chain::Complex, Kind::StoreRestored, |draft| restored.describe(draft, undone))?;
             for firm in rows(tx, sql!("firms"), [], |row| parsed::<FirmId>(row, 0, "firm id"))? {

@@ -8,6 +8,7 @@ use super::{BadRow, STATEMENTS, engine, parsed, rows, statement, unsigned};
 use crate::audit::{Entry, Hash, Kind};
 use crate::auth::{KeyHash, Member, Operator, Principal, TokenHash};
 use crate::consent::{Consent, Role, Status, StoredTerms};
+use crate::id::PersonId;
 use crate::store::control::{Certified, ControlError, GatewayEntry, InvitationEntry, MemberEntry, OperatorEntry};
 
 fn role(row: &Row<'_>, at: usize) -> Result<Role, ControlError> {
@@ -106,25 +107,34 @@ pub(super) fn invitation(row: &Row<'_>) -> Result<InvitationEntry, ControlError>
     })
 }
 
-pub(super) fn principal(
-    tx: &Transaction<'_>,
-    token: &TokenHash,
-) -> Result<Option<(TokenHash, Principal)>, ControlError> {
-    let stored = |row: &Row<'_>| -> Result<TokenHash, ControlError> {
-        TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))
-    };
-    let of = |sql: &str, principal: &dyn Fn(&Row<'_>) -> Result<Principal, ControlError>| {
-        rows(tx, sql, [token.as_bytes()], |row| Ok((stored(row)?, principal(row)?)))
-    };
-    let member = |row: &Row<'_>| {
-        let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
-        Ok(Principal::Member(Member { id, firm, name: row.get(3)?, role: role(row, 4)?, until_us: row.get(5)? }))
-    };
-    let operator = |row: &Row<'_>| {
-        let id = parsed(row, 1, "operator id")?;
-        Ok(Principal::Operator(Operator { id, name: row.get(2)?, role: role(row, 3)? }))
-    };
-    let mut found = of(sql!("principal_member"), &member)?;
-    found.extend(of(sql!("principal_operator"), &operator)?);
+/// Whom a token belongs to, with its hash.
+type Tokened = (TokenHash, Principal);
+
+fn tokened_member(row: &Row<'_>) -> Result<Tokened, ControlError> {
+    let (id, firm) = (parsed(row, 1, "member id")?, parsed(row, 2, "firm id")?);
+    let member = Member { id, firm, name: row.get(3)?, role: role(row, 4)?, until_us: row.get(5)? };
+    Ok((token_hash(row)?, Principal::Member(member)))
+}
+
+fn tokened_operator(row: &Row<'_>) -> Result<Tokened, ControlError> {
+    let id = parsed(row, 1, "operator id")?;
+    Ok((token_hash(row)?, Principal::Operator(Operator { id, name: row.get(2)?, role: role(row, 3)? })))
+}
+
+fn token_hash(row: &Row<'_>) -> Result<TokenHash, ControlError> {
+    TokenHash::from_bytes(&row.get::<_, Vec<u8>>(0)?).ok_or_else(|| engine(BadRow("token hash")))
+}
+
+pub(super) fn principal(tx: &Transaction<'_>, token: &TokenHash) -> Result<Option<Tokened>, ControlError> {
+    let mut found = rows(tx, sql!("principal_member"), [token.as_bytes()], tokened_member)?;
+    found.extend(rows(tx, sql!("principal_operator"), [token.as_bytes()], tokened_operator)?);
     Ok(found.pop())
+}
+
+/// Who a person is that was not revoked.
+pub(super) fn person(tx: &Transaction<'_>, id: PersonId) -> Result<Option<Principal>, ControlError> {
+    let id = id.to_string();
+    let mut found = rows(tx, sql!("person_member"), [&id], tokened_member)?;
+    found.extend(rows(tx, sql!("person_operator"), [&id], tokened_operator)?);
+    Ok(found.pop().map(|(_, person)| person))
 }

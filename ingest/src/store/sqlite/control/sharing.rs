@@ -19,8 +19,8 @@ use crate::consent::{
 };
 use crate::id::{ConsentId, MemberId, PersonId};
 use crate::store::control::{
-    self, Agreements, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, Sharing, SharingChange,
-    Stamp, parsed_agreement, parsed_groups,
+    self, Agreements, ControlError, Documents, Held, Means, OfficerLink, Pulse, RunEntry, RunPlace, Sharing,
+    SharingChange, Stamp, parsed_agreement, parsed_groups,
 };
 use crate::time::DAY_US;
 
@@ -426,14 +426,25 @@ impl Sharing for SqliteControl {
         asset: Option<&AssetId>,
         from_us: i64,
         to_us: i64,
+        after: Option<&RunPlace>,
         limit: usize,
     ) -> Result<Vec<RunEntry>, ControlError> {
-        let (firm, asset) = (firm.clone(), asset.cloned());
+        let (firm, asset, after) = (firm.clone(), asset.cloned(), after.cloned());
         self.read(move |tx| {
             let asset = asset.as_ref().map(AssetId::as_str);
-            rows(tx, sql!("runs"), params![firm.as_str(), asset, from_us, to_us, signed(limit as u64)], run)
+            let limit = signed(limit as u64);
+            let after = after.as_ref().map(|it| (it.asset.as_str(), it.from_us, it.id.as_str()));
+            let (behind, since_us, id) = after.map_or((None, None, None), |it| (Some(it.0), Some(it.1), Some(it.2)));
+            let args = params![firm.as_str(), asset, from_us, to_us, limit, behind, since_us, id];
+            rows(tx, sql!("runs"), args, run)
         })
         .await
+    }
+
+    async fn run(&self, firm: &FirmId, asset: &AssetId, id: &str) -> Result<Option<Run>, ControlError> {
+        let (firm, asset, id) = (firm.clone(), asset.clone(), id.to_owned());
+        let found = self.read(move |tx| rows(tx, sql!("run"), params![firm.as_str(), asset.as_str(), id], run)).await?;
+        Ok(found.into_iter().next().map(|it| it.run))
     }
 
     async fn use_quota(&self, consent: ConsentId, day: i64, count: u64) -> Result<u64, ControlError> {

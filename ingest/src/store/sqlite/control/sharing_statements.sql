@@ -62,7 +62,10 @@ ON CONFLICT (firm, asset, id) DO UPDATE SET customer = ?4, from_us = ?5, to_us =
 -- name: runs
 SELECT id, asset, customer, from_us, to_us FROM run
 WHERE firm = ?1 AND (?2 IS NULL OR asset = ?2) AND from_us < ?4 AND (to_us IS NULL OR to_us > ?3)
+  AND (?6 IS NULL OR (asset, from_us, id) > (?6, ?7, ?8))
 ORDER BY asset, from_us, id LIMIT ?5;
+-- name: run
+SELECT id, asset, customer, from_us, to_us FROM run WHERE firm = ?1 AND asset = ?2 AND id = ?3;
 -- name: runs_for
 SELECT id, asset, customer, from_us, to_us FROM run WHERE firm = ?1 AND customer = ?2;
 -- name: use_quota

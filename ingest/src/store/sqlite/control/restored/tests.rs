@@ -28,6 +28,7 @@ async fn a_store_of_the_layout_before_is_brought_up_and_its_consents_stay_in_for
     let behind = rusqlite::Connection::open(&path).unwrap();
     let before = "DROP TABLE dead_key; DROP TABLE invitation; DROP TABLE witnessed; ALTER TABLE consent DROP COLUMN suspended_us;
         DROP TABLE agreement; DROP TABLE firm_group; DROP TABLE officer_link; DROP TABLE alliance; DROP TABLE run; DROP TABLE quota_use;
+        DROP TABLE browser; DROP TABLE password; DROP TABLE contact; DROP TABLE care; DROP TABLE alerting;
         ALTER TABLE firm DROP COLUMN closed_us; ALTER TABLE firm DROP COLUMN officers; ALTER TABLE firm DROP COLUMN house_rule;
         ALTER TABLE member DROP COLUMN role; ALTER TABLE member DROP COLUMN until_us; ALTER TABLE operator DROP COLUMN role;
         PRAGMA user_version = 1;";
