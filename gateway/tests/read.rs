@@ -173,7 +173,7 @@ absent: 127.0.0.1:{absent} cannot be reached: connection refused
     assert_eq!(stderr, "error: no device `god` in the configuration; there are good, partly, absent\n");
 
     let (output, _, stderr) = run("status", folder.path(), &[]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2), "nobody could be asked");
     assert!(stderr.starts_with(&format!("error: no gateway answers on 127.0.0.1:{absent}; is it")), "{stderr}");
     let (output, stdout, stderr) = run("check", folder.path(), &["--plan"]);
     assert!(output.status.success() && stdout.contains("holding 123"), "{stdout}{stderr}");
