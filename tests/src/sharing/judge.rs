@@ -35,6 +35,8 @@ pub(super) enum Ended {
     /// The asker left.
     Left,
     Withdrawn,
+    /// A stream that came without its end, which tells not why: withdrawn, or used up.
+    Cut,
     Revoked,
     UsedUp,
     Denied,
@@ -147,10 +149,11 @@ impl Heard {
                 self.complete += 1;
                 self.nothing_is_withheld(world, &book, &served);
             }
-            Ended::Withdrawn => {
+            Ended::Withdrawn | Ended::Cut => {
                 self.withdrawn += 1;
-                if !book.may_be_ended(it, when) {
-                    self.fault(it, "it was ended, and no consent went");
+                let is_used_up = served.ended == Ended::Cut && book.may_be_used_up(when);
+                if !is_used_up && !book.may_be_ended(it, when) {
+                    self.fault(it, &format!("{:?} after {count} rows, and no consent went", served.ended));
                 }
             }
             Ended::UsedUp => {

@@ -78,10 +78,10 @@ pub(super) fn ask(client: &mut Client, door: usize, key: &SeriesKey, served: &mu
             // A stream that has no end was ended; where a database stands behind it, also by one that did not
             // confirm the consent in time, which cannot be told from a withdrawal.
             None if client.world.patience_us > 0 => Err(Ended::Unconfirmed),
-            None => Err(Ended::Withdrawn),
+            None => Err(Ended::Cut),
             Some(body) if how.ends_with("ndjson") => lines(&served.question, body).map(|(rows, is_whole)| {
                 served.rows.extend(rows.into_iter().map(|row| (row, when)));
-                if is_whole { Ok(None) } else { Err(Ended::Withdrawn) }
+                if is_whole { Ok(None) } else { Err(Ended::Cut) }
             })?,
             Some(_) => {
                 let page = answer.json();
