@@ -17,7 +17,7 @@ use super::terms::{Function, Identity, Purpose};
 use super::{Form, Permit};
 use crate::id::ConsentId;
 
-/// Consents that have ended of which a denial tells, the newest ones: they pile up, and say little more.
+/// Consents that have ended of which a denial tells, the newest ones: they pile up.
 const MAX_ENDED: usize = 16;
 
 /// What is asked for. The owner is `series.firm`.
@@ -89,7 +89,7 @@ pub struct Denial {
     /// Whether a consent ever named this series for the asker. If none did, the
     /// answer must not differ from the one for a series that does not exist.
     pub known: bool,
-    /// Why each consent that names the series does not cover the request.
+    /// Why each consent that names the series does not cover the request; of one that has ended, that alone.
     pub reasons: Vec<Reason>,
 }
 
@@ -131,31 +131,29 @@ pub fn decide(snapshot: &Snapshot, request: &Request, now_us: i64) -> Result<Dec
     let mut consents = BTreeSet::new();
     let mut until_us: Option<i64> = None;
     let mut covers: Vec<Cover> = Vec::new();
-    let mut fallen_short = Vec::new();
+    // With the number of the grant, for their order.
+    let mut reasons: Vec<(u32, Reason)> = Vec::new();
+    let mut whys = Vec::new();
     let naming = snapshot.naming(&request.asker, &request.series);
     for (number, grant, terms) in naming.standing(now_us).filter(is_called) {
-        match weigh::weigh(snapshot, grant, terms, request, now_us) {
-            Ok(covered) => {
-                covers.extend(covered);
-                consents.insert(grant.id);
-                let ends = terms.access.until_us;
-                until_us = Some(until_us.map_or(ends, |until| until.min(ends)));
-            }
-            Err(whys) => fallen_short.push((number, grant.id, whys)),
+        let covered = weigh::weigh(snapshot, grant, terms, request, now_us, &mut whys);
+        if whys.is_empty() {
+            covers.extend(covered);
+            consents.insert(grant.id);
+            let ends = terms.access.until_us;
+            until_us = Some(until_us.map_or(ends, |until| until.min(ends)));
         }
+        reasons.extend(whys.drain(..).map(|why| (number, Reason { consent: grant.id, why })));
     }
     if covers.is_empty() {
         // What has ended is looked at only to say so.
-        let ended = naming.ended(now_us).filter(is_called).take(MAX_ENDED);
-        fallen_short.extend(ended.filter_map(|(number, grant, terms)| {
-            let whys = weigh::weigh(snapshot, grant, terms, request, now_us).err()?;
-            Some((number, grant.id, whys))
-        }));
-        fallen_short.sort_unstable_by_key(|(number, ..)| *number);
-        let known = !fallen_short.is_empty() || !consents.is_empty();
-        let reasons =
-            |(_, consent, whys): (u32, ConsentId, Vec<Why>)| whys.into_iter().map(move |why| Reason { consent, why });
-        return Err(Denial { known, reasons: fallen_short.into_iter().flat_map(reasons).collect() });
+        for (number, grant, terms) in naming.ended(now_us).filter(is_called).take(MAX_ENDED) {
+            weigh::stands(grant, terms, now_us, &mut whys);
+            reasons.extend(whys.drain(..).map(|why| (number, Reason { consent: grant.id, why })));
+        }
+        reasons.sort_by_key(|(number, _)| *number);
+        let known = !reasons.is_empty() || !consents.is_empty();
+        return Err(Denial { known, reasons: reasons.into_iter().map(|(_, reason)| reason).collect() });
     }
     let permits = unite(covers).into_iter().map(|cover| permit(snapshot, request, &cover, until_us)).collect();
     Ok(Decision { permits, consents })

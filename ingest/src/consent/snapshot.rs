@@ -181,7 +181,11 @@ impl Snapshot {
         let Some(index) = &self.whole.index else {
             let reaching = (0_u32..).zip(self.grants());
             let reaching = reaching.filter(|(_, grant)| reaches(self.rules(), &grant.grantee, asker));
-            let open = Cow::Owned(reaching.map(|(number, _)| number).collect());
+            let lists = |grant: &Grant| match &grant.terms {
+                StoredTerms::Known(terms) => terms.assets.contains(&series.asset),
+                StoredTerms::Unknown => false,
+            };
+            let open = Cow::Owned(reaching.filter(|(_, it)| lists(it)).map(|(number, _)| number).collect());
             return Naming { snapshot: self, series, open, ended: &[] };
         };
         let numbers = index.get(asker).and_then(|by_asset| by_asset.get(&series.asset));
@@ -207,11 +211,12 @@ impl Naming<'_> {
         })
     }
 
+    /// Those that name the metric of grants that list the machine.
     fn named<'a>(&'a self, numbers: &'a [u32]) -> impl DoubleEndedIterator<Item = Numbered<'a>> {
         numbers.iter().filter_map(|number| {
             let grant = self.snapshot.grants().get(*number as usize)?;
             match &grant.terms {
-                StoredTerms::Known(terms) if terms.names(self.series) => Some((*number, grant, terms)),
+                StoredTerms::Known(terms) if terms.lists_metric(&self.series.metric) => Some((*number, grant, terms)),
                 _ => None,
             }
         })

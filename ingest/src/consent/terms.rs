@@ -122,7 +122,12 @@ impl Terms {
 
     /// Whether asset and metric are listed. A firm-private metric never is.
     pub fn names(&self, series: &SeriesKey) -> bool {
-        !series.metric.is_private() && self.assets.contains(&series.asset) && self.metrics.contains(&series.metric)
+        self.assets.contains(&series.asset) && self.lists_metric(&series.metric)
+    }
+
+    /// Whether a metric is listed. A firm-private one never is.
+    pub(super) fn lists_metric(&self, metric: &MetricId) -> bool {
+        !metric.is_private() && self.metrics.contains(metric)
     }
 
     /// How old what is read must be, µs.

@@ -454,9 +454,11 @@ fn names(deal: &Deal, state: &State, law: &Law<'_>, it: &Question) -> bool {
     let Some(paper) = &state.paper else { return false };
     let reaches = match deal.reader {
         Reader::Firm(firm) => firm == it.asker,
-        // Whoever is on the roster that was agreed to and on every later one.
+        // Whoever is on the roster that was agreed to and on every later one. Of the time before the agreed one
+        // was made, nothing can have been read.
         Reader::Group(_, agreed) => {
-            law.group.is_some_and(|group| group.rosters[agreed - 1..].iter().all(|firms| firms.contains(&it.asker)))
+            let since = law.group.and_then(|group| group.rosters.get(agreed - 1..)).unwrap_or_default();
+            !since.is_empty() && since.iter().all(|firms| firms.contains(&it.asker))
         }
     };
     let is_named = paper.more.as_ref().is_none_or(|more| more.is_named);

@@ -113,7 +113,7 @@ fn offer(
         runs
     });
     let minimum_age_us = bounds.minimum_age_us.max(0);
-    let is_bounded = minimum_age_us > 0 || !bounds.floors.is_empty();
+    let is_bounded = minimum_age_us > 0 || bounds.are_coarse();
     let before_us = if is_bounded { now_us.saturating_sub(minimum_age_us) } else { ALWAYS.1 };
     let finest = match &form {
         Offered::Raw => Form::Raw,
@@ -145,14 +145,14 @@ fn offer(
 
 /// The finest form that lies within all bounds; none where there is none.
 fn finest_form(terms: &Terms, bounds: &Bounds<'_>) -> Option<Offered> {
-    if terms.form == SharedForm::Benchmark || bounds.floors.iter().any(|floor_us| *floor_us <= 0) {
+    if terms.form == SharedForm::Benchmark || bounds.floors().any(|floor_us| floor_us <= 0) {
         return None;
     }
-    let floor_us = bounds.floors.iter().copied().try_fold(1, common_multiple)?;
+    let floor_us = bounds.floors().try_fold(1, common_multiple)?;
     let all: BTreeSet<Function> = Function::ALL.into();
-    let within = |left: BTreeSet<Function>, shared: &&BTreeSet<Function>| left.intersection(shared).copied().collect();
-    let functions = bounds.functions.iter().fold(all, within);
-    match (bounds.floors.is_empty(), functions.is_empty()) {
+    let within = |left: BTreeSet<Function>, shared: &BTreeSet<Function>| left.intersection(shared).copied().collect();
+    let functions = bounds.functions().fold(all, within);
+    match (!bounds.are_coarse(), functions.is_empty()) {
         (true, _) => Some(Offered::Raw),
         (false, true) => None,
         (false, false) => Some(Offered::Bucketed { floor_us, functions }),

@@ -14,26 +14,27 @@ use crate::consent::{Form, GroupKind};
 
 /// What the consent and the layers beside it allow at most; each of them alone is a bound.
 pub(super) struct Bounds<'a> {
-    /// Buckets are whole multiples of each.
-    pub(super) floors: Vec<i64>,
-    /// Statistics are in each.
-    pub(super) functions: Vec<&'a BTreeSet<Function>>,
+    /// Of the consent, of each layer, and of the alliance for what is sensitive.
+    floors: [Option<i64>; 4],
+    /// Of the consent, and of the alliance for what is sensitive.
+    functions: [Option<&'a BTreeSet<Function>>; 2],
     /// µs.
     pub(super) minimum_age_us: i64,
     /// The metric's class, where it bounds too.
     sensitive: Option<Class>,
 }
 
+/// What it covers; empty where it falls short, and in what is then in `whys`, which comes empty.
 pub(super) fn weigh(
     snapshot: &Snapshot,
     grant: &Grant,
     terms: &Terms,
     request: &Request,
     now_us: i64,
-) -> Result<Vec<Cover>, Vec<Why>> {
-    let mut whys = Vec::new();
-    stands(grant, terms, now_us, &mut whys);
-    purposes(terms, request, &mut whys);
+    whys: &mut Vec<Why>,
+) -> Vec<Cover> {
+    stands(grant, terms, now_us, whys);
+    purposes(terms, request, whys);
     let relation = relation(snapshot.rules(), grant, terms);
     let class = match meaning(snapshot.rules(), terms, &request.series.metric) {
         Ok(class) => class,
@@ -46,7 +47,7 @@ pub(super) fn weigh(
         whys.push(Why::Prohibited);
     }
     let bounds = bounds(snapshot.rules(), terms, class.filter(|_| competes(relation)));
-    form(terms, &bounds, request, &mut whys);
+    form(terms, &bounds, request, whys);
     let ranges = match times(snapshot.rules(), terms, &bounds, request, now_us) {
         Ok(ranges) => ranges,
         Err(why) => {
@@ -54,8 +55,8 @@ pub(super) fn weigh(
             Vec::new()
         }
     };
-    let covers = duties(snapshot, grant, terms, request, &ranges, &mut whys);
-    if whys.is_empty() { Ok(covers) } else { Err(whys) }
+    let covers = duties(snapshot, grant, terms, request, &ranges, whys);
+    if whys.is_empty() { covers } else { Vec::new() }
 }
 
 pub(super) fn stands(grant: &Grant, terms: &Terms, now_us: i64, whys: &mut Vec<Why>) {
@@ -146,23 +147,38 @@ pub(super) fn bounds<'a>(rules: &'a Rules, terms: &'a Terms, class: Option<Class
     let layers = [rules.alliance.layer, rules.house];
     let age_us = layers.iter().map(|layer| layer.minimum_age_us).fold(terms.minimum_age_us(), i64::max);
     let mut bounds = Bounds {
-        floors: layers.iter().filter_map(|layer| layer.floor_us).collect(),
-        functions: Vec::new(),
+        // The consent is first, so that it is named where several fall short.
+        floors: [None, layers[0].floor_us, layers[1].floor_us, None],
+        functions: [None, None],
         minimum_age_us: age_us,
         sensitive: class.filter(|class| class.is_sensitive()),
     };
     if let SharedForm::Bucketed { floor_us, functions } = &terms.form {
-        // First, so that it is the consent that is named where several fall short.
-        bounds.floors.insert(0, *floor_us);
-        bounds.functions.push(functions);
+        (bounds.floors[0], bounds.functions[0]) = (Some(*floor_us), Some(functions));
     }
     if bounds.sensitive.is_some() {
         let sensitive = &rules.alliance.sensitive;
-        bounds.floors.push(sensitive.floor_us);
-        bounds.functions.push(&sensitive.functions);
+        (bounds.floors[3], bounds.functions[1]) = (Some(sensitive.floor_us), Some(&sensitive.functions));
         bounds.minimum_age_us = bounds.minimum_age_us.max(sensitive.minimum_age_us);
     }
     bounds
+}
+
+impl<'a> Bounds<'a> {
+    /// Buckets are whole multiples of each, µs.
+    pub(super) fn floors(&self) -> impl Iterator<Item = i64> {
+        self.floors.into_iter().flatten()
+    }
+
+    /// Whether there are only buckets.
+    pub(super) fn are_coarse(&self) -> bool {
+        self.floors().next().is_some()
+    }
+
+    /// Statistics are in each.
+    pub(super) fn functions(&self) -> impl Iterator<Item = &'a BTreeSet<Function>> {
+        self.functions.into_iter().flatten()
+    }
 }
 
 fn form(terms: &Terms, bounds: &Bounds<'_>, request: &Request, whys: &mut Vec<Why>) {
@@ -172,17 +188,17 @@ fn form(terms: &Terms, bounds: &Bounds<'_>, request: &Request, whys: &mut Vec<Wh
         return;
     }
     match &request.form {
-        Form::Raw => whys.extend(bounds.floors.first().map(|floor_us| Why::RawNotShared { floor_us: *floor_us })),
+        Form::Raw => whys.extend(bounds.floors().next().map(|floor_us| Why::RawNotShared { floor_us })),
         Form::Bucketed { grid } => {
             // A floor of 0 or less is a record that nobody could have granted: it covers nothing.
             // Days have to begin on multiples of the floor too: a day of UTC less one of Seoul
             // would be a cell of nine hours.
-            let coarser = bounds.floors.iter().find(|unit| !grid.lies_on(**unit, request.from_us, request.to_us));
-            whys.extend(coarser.map(|floor_us| Why::Resolution { floor_us: *floor_us }));
-            for shared in &bounds.functions {
+            let coarser = bounds.floors().find(|unit| !grid.lies_on(*unit, request.from_us, request.to_us));
+            whys.extend(coarser.map(|floor_us| Why::Resolution { floor_us }));
+            for shared in bounds.functions() {
                 let missing: BTreeSet<_> = request.functions.difference(shared).copied().collect();
                 if !missing.is_empty() {
-                    whys.push(Why::Functions { missing, shared: (*shared).clone() });
+                    whys.push(Why::Functions { missing, shared: shared.clone() });
                 }
             }
         }
@@ -214,7 +230,7 @@ fn times(
         }
     }
     let age_us = bounds.minimum_age_us;
-    if age_us == 0 && bounds.floors.is_empty() {
+    if age_us == 0 && !bounds.are_coarse() {
         return Ok(aligned(request, &ranges, i64::MAX));
     }
     // Whoever asks again and again while a bucket fills sees each reading in the difference.
