@@ -56,10 +56,12 @@ macro_rules! sql {
 // After the macro, which they use too.
 mod alerting;
 mod desk;
+mod footings;
 mod restored;
 mod rows;
 mod sharing;
 
+use self::footings::Footings;
 use self::rows::{consent, entry, gateway, invitation, key_hash, member, operator, principal};
 
 /// A stored row that is not of its form.
@@ -83,6 +85,7 @@ pub struct SqliteControl {
     writer: Writer,
     reader: Arc<Mutex<Connection>>,
     appends: Appends<Writer>,
+    footings: Footings,
 }
 
 /// The connection that writes, which is given to whoever waits longest.
@@ -90,27 +93,40 @@ pub struct SqliteControl {
 struct Writer(Arc<tokio::sync::Mutex<Connection>>);
 
 impl Writer {
+    /// `after` is called before the next one may write, whether the work was done or not.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
+        after: impl FnOnce() + Send + 'static,
     ) -> Result<T, ControlError> {
         // A panic in an earlier closure rolled its transaction back; the connection is sound.
         let mut connection = Arc::clone(&self.0).lock_owned().await;
         tokio::task::spawn_blocking(move || {
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let done = work(&transaction)?;
-            transaction.commit()?;
-            Ok(done)
+            let done = commit(&mut connection, work);
+            after();
+            done
         })
         .await
         .map_err(engine)?
     }
 }
 
+fn commit<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
+) -> Result<T, ControlError> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let done = work(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
 #[async_trait]
 impl Commit for Writer {
     async fn commit(&self, drafts: Vec<(Draft, i64)>) -> Result<Vec<Entry>, ControlError> {
-        self.write(move |tx| drafts.into_iter().map(|(draft, now_us)| append(tx, draft, now_us)).collect()).await
+        let entries =
+            |tx: &Transaction<'_>| drafts.into_iter().map(|(draft, now_us)| append(tx, draft, now_us)).collect();
+        self.write(entries, || {}).await
     }
 }
 
@@ -150,7 +166,12 @@ impl SqliteControl {
 
     fn over(writer: Connection, reader: Connection) -> Self {
         let writer = Writer(Arc::new(tokio::sync::Mutex::new(writer)));
-        Self { appends: Appends::new(writer.clone()), writer, reader: Arc::new(Mutex::new(reader)) }
+        Self {
+            appends: Appends::new(writer.clone()),
+            writer,
+            reader: Arc::new(Mutex::new(reader)),
+            footings: Footings::default(),
+        }
     }
 
     /// Opens a file that is there to look at it; changes are refused.
@@ -172,7 +193,8 @@ impl SqliteControl {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        self.writer.write(work).await
+        let footings = self.footings.clone();
+        self.writer.write(work, move || footings.forget()).await
     }
 
     async fn read<T: Send + 'static>(
@@ -490,8 +512,15 @@ impl Control for SqliteControl {
     }
 
     async fn footing(&self, member: MemberId, grantor: &FirmId) -> Result<(bool, u64), ControlError> {
-        let grantor = grantor.clone();
-        self.read(move |tx| Ok((is_there(tx, sql!("is_member"), &member)?, epoch(tx, &grantor)?))).await
+        let since = match self.footings.find(member, grantor) {
+            Ok(footing) => return Ok(footing),
+            Err(since) => since,
+        };
+        let of = grantor.clone();
+        let read = move |tx: &Transaction<'_>| Ok((is_there(tx, sql!("is_member"), &member)?, epoch(tx, &of)?));
+        let footing = self.read(read).await?;
+        self.footings.keep(since, member, grantor.clone(), footing);
+        Ok(footing)
     }
 
     async fn epoch(&self, grantor: &FirmId) -> Result<u64, ControlError> {
